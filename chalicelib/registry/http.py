@@ -1,0 +1,32 @@
+"""A request and a response of the registry protocol, free of Chalice and of ASGI.
+
+The request Lambda and the upload relay both speak in these, so that one set of rules answers on either path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. `headers` has lower-cased names; `query` keeps each parameter's first value."""
+
+    method: str
+    path: str
+    """The percent-decoded path, starting with `/v2/`."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    origin: str = ""
+    """Scheme and host that the client used, such as `https://registry.example.com`."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP response. A HEAD's response carries the body that a GET would; the edge drops it."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""

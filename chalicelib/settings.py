@@ -1,0 +1,53 @@
+"""Settings: the environment, read once into a frozen record. The README's table of settings lists each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the deployed stack tells its functions. Durations are seconds, sizes are bytes."""
+
+    blobs_table: str
+    repositories_table: str
+    uploads_table: str
+    projects_table: str
+    bucket: str
+    signing_secret: str
+    """Name of the Secrets Manager secret that holds the current and the previous signing key."""
+    admin_secret: str
+    """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    s3_public_endpoint: str | None
+    """Where clients reach S3, when that differs from where the function does (never so on AWS)."""
+    relay_url: str
+    """Base of upload Locations: an absolute URL, a path on the same host, or empty for the API itself."""
+    token_seconds: int
+    upload_seconds: int
+    url_seconds: int
+    """Life of a presigned download URL. A collector's grace period must exceed it (docs/gc.md)."""
+    sparse_indexes: bool
+    """Accept an index that names manifests which the repository does not hold."""
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings. Raises KeyError naming the variable that is missing."""
+    env = os.environ
+    return Settings(
+        blobs_table=env["BERTH_BLOBS_TABLE"],
+        repositories_table=env["BERTH_REPOSITORIES_TABLE"],
+        uploads_table=env["BERTH_UPLOADS_TABLE"],
+        projects_table=env["BERTH_PROJECTS_TABLE"],
+        bucket=env["BERTH_BUCKET"],
+        signing_secret=env["BERTH_SIGNING_SECRET"],
+        admin_secret=env["BERTH_ADMIN_SECRET"],
+        s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
+        relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
+        token_seconds=int(env.get("BERTH_TOKEN_SECONDS", "300")),
+        upload_seconds=int(env.get("BERTH_UPLOAD_SECONDS", "86400")),
+        url_seconds=int(env.get("BERTH_URL_SECONDS", "1200")),
+        sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+    )

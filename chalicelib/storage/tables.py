@@ -1,0 +1,142 @@
+"""The DynamoDB tables: their names, keys and attributes. infra/resources.py deploys what is written here.
+
+All keys are strings, named `pk` and `sk`. `|` separates the parts of a key: no name, tag, digest or media type
+holds one. The protocol that these items serve is docs/gc.md.
+
+Blobs: what a digest points at and who refers to it. One partition a digest, so that a collector learns all with one
+consistent query.
+
+    pk                     sk                                       item
+    <digest>               blob                                     BlobItem: object key, size, state
+    <digest>               link|<repository>                        LinkItem: the repository may serve the blob
+    <digest>               edge|<repository>|<manifest>|<generation>    EdgeItem: a manifest names the blob
+    <repository>@<digest>  edge|<repository>|<manifest>|<generation>    EdgeItem: an index names the manifest
+
+Repositories: what a repository holds. One partition a repository.
+
+    <repository>           manifest|<digest>                        ManifestItem: media type, bytes, generation
+    <repository>           tag|<tag>                                TagItem: the tag's digest
+    <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
+    <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
+    catalog|<project>      <repository>                             CatalogItem: the repository exists
+
+Uploads: sessions, dropped by TTL. Projects: who owns what.
+
+    <upload id>            upload                                   UploadItem
+    project                <name>                                   ProjectItem
+
+The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is
+`<shard>` (0..15, by digest), its range key `candidate_since` is in milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from pynamodb.attributes import (
+    BinaryAttribute,
+    JSONAttribute,
+    ListAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.models import Model
+
+from chalicelib.settings import settings
+
+CANDIDATE_SHARDS = 16
+
+
+class Item(Model):
+    """The keys that every item has."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class BlobItem(Item):
+    class Meta:
+        table_name = settings().blobs_table
+
+    object_key = UnicodeAttribute()
+    size = NumberAttribute()
+    state = UnicodeAttribute()
+    version = NumberAttribute()
+    created = NumberAttribute()
+    candidate = UnicodeAttribute(null=True)
+    candidate_since = NumberAttribute(null=True)
+
+
+class LinkItem(Item):
+    class Meta:
+        table_name = settings().blobs_table
+
+    object_key = UnicodeAttribute()
+    state = UnicodeAttribute()
+    version = NumberAttribute()
+
+
+class EdgeItem(Item):
+    class Meta:
+        table_name = settings().blobs_table
+
+    created = NumberAttribute()
+
+
+class ManifestItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    generation = UnicodeAttribute()
+    state = UnicodeAttribute()
+    media_type = UnicodeAttribute()
+    size = NumberAttribute()
+    content = BinaryAttribute(null=True, legacy_encoding=False)
+    object_key = UnicodeAttribute(null=True)
+    references = ListAttribute(of=UnicodeAttribute)
+    subject = UnicodeAttribute(null=True)
+    artifact_type = UnicodeAttribute(null=True)
+    created = NumberAttribute()
+    candidate = UnicodeAttribute(null=True)
+    candidate_since = NumberAttribute(null=True)
+
+
+class TagItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    digest = UnicodeAttribute()
+    updated = NumberAttribute()
+
+
+class ReferrerItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    generation = UnicodeAttribute()
+    descriptor = JSONAttribute()
+
+
+class CatalogItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    created = NumberAttribute()
+
+
+class UploadItem(Item):
+    """An upload session; docs in chalicelib/registry/uploads.py. `expires` is the table's TTL attribute, in seconds."""
+
+    class Meta:
+        table_name = settings().uploads_table
+
+    repository = UnicodeAttribute()
+    object_key = UnicodeAttribute()
+    expires = NumberAttribute()
+
+
+class ProjectItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    project_id = NumberAttribute()
+    public = UnicodeAttribute()
+    created = NumberAttribute()
