@@ -27,6 +27,9 @@ Uploads: sessions, dropped by TTL. Projects: who owns what.
 
 The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is
 `<shard>` (0..15, by digest), its range key `candidate_since` is in milliseconds since 1970.
+
+Every write of a blob, a link or a manifest gives it a fresh `version` (random, never reused), and every conditional
+write names the version that it read, so that no decision is carried out on an item that has changed since.
 """
 
 from __future__ import annotations
@@ -34,7 +37,6 @@ from __future__ import annotations
 from pynamodb.attributes import (
     BinaryAttribute,
     JSONAttribute,
-    ListAttribute,
     NumberAttribute,
     UnicodeAttribute,
 )
@@ -59,7 +61,7 @@ class BlobItem(Item):
     object_key = UnicodeAttribute()
     size = NumberAttribute()
     state = UnicodeAttribute()
-    version = NumberAttribute()
+    version = UnicodeAttribute()
     created = NumberAttribute()
     candidate = UnicodeAttribute(null=True)
     candidate_since = NumberAttribute(null=True)
@@ -71,7 +73,7 @@ class LinkItem(Item):
 
     object_key = UnicodeAttribute()
     state = UnicodeAttribute()
-    version = NumberAttribute()
+    version = UnicodeAttribute()
 
 
 class EdgeItem(Item):
@@ -86,12 +88,14 @@ class ManifestItem(Item):
         table_name = settings().repositories_table
 
     generation = UnicodeAttribute()
+    """The commit that wrote this item; the edges of another generation are not its own."""
     state = UnicodeAttribute()
+    version = UnicodeAttribute()
     media_type = UnicodeAttribute()
     size = NumberAttribute()
     content = BinaryAttribute(null=True, legacy_encoding=False)
+    """The manifest's bytes, or absent when `object_key` says where S3 keeps them."""
     object_key = UnicodeAttribute(null=True)
-    references = ListAttribute(of=UnicodeAttribute)
     subject = UnicodeAttribute(null=True)
     artifact_type = UnicodeAttribute(null=True)
     created = NumberAttribute()
@@ -104,6 +108,7 @@ class TagItem(Item):
         table_name = settings().repositories_table
 
     digest = UnicodeAttribute()
+    media_type = UnicodeAttribute()
     updated = NumberAttribute()
 
 

@@ -1,0 +1,73 @@
+"""Between Chalice and the registry's own request and response."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from typing import Any
+
+from chalice import Chalice
+from chalice import Response as ChaliceResponse
+from chalice.app import Request as ChaliceRequest
+
+from chalicelib.registry.http import Request, Response
+
+_TEXT_LIMIT = 1 << 20
+"""Longer bodies travel as base64: JSON escapes could double them past Lambda's 6 MB."""
+
+
+class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
+    """A Chalice app that several threads may call at once, as the local gateway does.
+
+    Chalice keeps the current request in an attribute of the app, which is right for Lambda's one request at a time.
+    """
+
+    _local = threading.local()
+
+    @property
+    def current_request(self) -> ChaliceRequest:
+        return self._local.request
+
+    @current_request.setter
+    def current_request(self, request: ChaliceRequest) -> None:
+        self._local.request = request
+
+    @property
+    def lambda_context(self) -> Any:
+        return self._local.context
+
+    @lambda_context.setter
+    def lambda_context(self, context: Any) -> None:
+        self._local.context = context
+
+
+class ExactResponse(ChaliceResponse):  # type: ignore[misc]  # chalice ships no types
+    """A response whose bytes reach the client as they are, whatever their media type and the request's Accept."""
+
+    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 -- Chalice's signature
+        content: bytes = self.body
+        as_text = len(content) <= _TEXT_LIMIT
+        return {
+            "statusCode": self.status_code,
+            "headers": self.headers,
+            "multiValueHeaders": {},
+            "body": content.decode() if as_text else base64.b64encode(content).decode(),
+            "isBase64Encoded": not as_text,
+        }
+
+
+def to_request(request: ChaliceRequest, path: str) -> Request:
+    """The request that Chalice holds, with `path` percent-decoded."""
+    headers = {name.lower(): value for name, value in request.to_original_event()["headers"].items()}
+    return Request(
+        method=request.method,
+        path=path,
+        query={name: request.query_params[name] for name in request.query_params or {}},
+        headers=headers,
+        body=request.raw_body,
+        origin=f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}",
+    )
+
+
+def to_chalice(response: Response) -> ExactResponse:
+    return ExactResponse(body=response.body, headers=dict(response.headers), status_code=response.status)
