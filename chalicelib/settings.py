@@ -28,6 +28,10 @@ class Settings:
     upload_seconds: int
     url_seconds: int
     """Life of a presigned download URL. A collector's grace period must exceed it (docs/gc.md)."""
+    candidate_renew_seconds: int
+    """A candidate for collection that has waited so long gets its full time again when a client is told of it."""
+    push_seconds: int
+    """How long a push may take: an edge that is older and belongs to no manifest is an orphan."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
 
@@ -49,5 +53,7 @@ def settings() -> Settings:
         token_seconds=int(env.get("BERTH_TOKEN_SECONDS", "300")),
         upload_seconds=int(env.get("BERTH_UPLOAD_SECONDS", "86400")),
         url_seconds=int(env.get("BERTH_URL_SECONDS", "1200")),
+        candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),
+        push_seconds=int(env.get("BERTH_PUSH_SECONDS", "60")),
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
     )

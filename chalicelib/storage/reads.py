@@ -90,15 +90,18 @@ def query(
 ) -> tuple[list[Item], str]:
     """One page of the items of partition `pk` whose sort key starts with `prefix`, in its order.
 
-    `after` is the sort key to start behind. Returns the items and the sort key to go on behind, empty at the end.
+    `after` is the sort key to start behind; DynamoDB wants it to start with `prefix` too. Returns the items and the sort key to go on behind, empty at the end.
     """
     request: dict[str, Any] = {
         "TableName": table,
-        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
-        "ExpressionAttributeValues": {":pk": {"S": pk}, ":prefix": {"S": prefix}},
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": pk}},
         "ConsistentRead": True,
         **_projection(attributes),
     }
+    if prefix:
+        request["KeyConditionExpression"] += " AND begins_with(sk, :prefix)"
+        request["ExpressionAttributeValues"][":prefix"] = {"S": prefix}
     if after:
         request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
     if limit:

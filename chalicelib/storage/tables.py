@@ -34,12 +34,15 @@ write names the version that it read, so that no decision is carried out on an i
 
 from __future__ import annotations
 
+import threading
+
 from pynamodb.attributes import (
     BinaryAttribute,
     JSONAttribute,
     NumberAttribute,
     UnicodeAttribute,
 )
+from pynamodb.connection import Connection, TableConnection
 from pynamodb.models import Model
 
 from chalicelib.settings import settings
@@ -47,11 +50,31 @@ from chalicelib.settings import settings
 CANDIDATE_SHARDS = 16
 
 
+_connection = Connection(
+    connect_timeout_seconds=2, read_timeout_seconds=5, max_retry_attempts=6, max_pool_connections=32
+)
+_connecting = threading.Lock()
+
+
+def connection() -> Connection:
+    """The one connection of the process, its botocore client made."""
+    with _connecting:
+        _connection.client  # noqa: B018 -- the property makes the client, which is not safe in two threads at once
+    return _connection
+
+
 class Item(Model):
     """The keys that every item has."""
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
+
+    @classmethod
+    def _get_connection(cls) -> TableConnection:
+        """Share one botocore client: PynamoDB would make one a model, at 200 ms each."""
+        own = super()._get_connection()
+        own.connection._client = connection().client
+        return own
 
 
 class BlobItem(Item):
@@ -94,8 +117,7 @@ class ManifestItem(Item):
     media_type = UnicodeAttribute()
     size = NumberAttribute()
     content = BinaryAttribute(null=True, legacy_encoding=False)
-    """The manifest's bytes, or absent when `object_key` says where S3 keeps them."""
-    object_key = UnicodeAttribute(null=True)
+    """The manifest's bytes; absent when they are too many and S3 keeps them."""
     subject = UnicodeAttribute(null=True)
     artifact_type = UnicodeAttribute(null=True)
     created = NumberAttribute()

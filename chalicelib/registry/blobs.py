@@ -1,0 +1,75 @@
+"""Blobs of a repository: finding, publishing and mounting them. The promises made here are docs/gc.md's."""
+
+from __future__ import annotations
+
+from chalicelib.access.authentication import Caller
+from chalicelib.access.authorization import permitted
+from chalicelib.registry.errors import BlobUnknown, Unavailable
+from chalicelib.settings import settings
+from chalicelib.storage import blobs as table
+from chalicelib.storage import blobstore
+from chalicelib.storage.blobs import CONDEMNED, Blob
+from chalicelib.storage.conditions import now
+
+_ATTEMPTS = 8
+_MOUNT_SOURCES = 100
+"""How many repositories with a blob are looked at for a mount that names no source."""
+
+
+def find(repository: str, digest: str) -> Blob:
+    """The blob that `repository` serves under `digest`, kept for a push that relies on it. Raises BlobUnknown."""
+    for _ in range(_ATTEMPTS):
+        blob, link = table.read(repository, digest)
+        if blob is None or link is None or link.object_key != blob.object_key:
+            raise BlobUnknown(f"{repository} has no blob {digest}")
+        if keep(blob):
+            return blob
+    raise Unavailable(f"the blob {digest} is being changed")
+
+
+def keep(blob: Blob) -> bool:
+    """Make good that a client is told of `blob`: rescue a condemned one, renew a candidate that has waited long.
+
+    Returns False when the record changed since it was read, so that the caller reads it again.
+    """
+    renew_before = now() - settings().candidate_renew_seconds * 1000
+    waits = blob.candidate_since is not None and blob.candidate_since < renew_before
+    if blob.state == CONDEMNED or waits:
+        return table.renew(blob)
+    return True
+
+
+def publish(repository: str, digest: str, size: int, object_key: str) -> str:
+    """Make an uploaded object the blob `digest` of `repository`; the first to publish a digest wins.
+
+    Returns the object key in use. When that is another's, the object of `object_key` is deleted: nobody knows it.
+    """
+    for _ in range(_ATTEMPTS):
+        blob, _ = table.read(repository, digest)
+        if blob is None:
+            if table.create(digest, object_key, size):
+                table.put_link(repository, digest, object_key)
+                return object_key
+        elif keep(blob):
+            table.put_link(repository, digest, blob.object_key)
+            if blob.object_key != object_key:
+                blobstore.delete(object_key)
+            return blob.object_key
+    raise Unavailable(f"the blob {digest} is being changed")
+
+
+def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
+    """Link `repository` to a blob that `caller` may pull from `source`, or from anywhere when that is empty.
+
+    False when there is none: the client then uploads (distribution-spec, "Mounting a blob from another repository").
+    """
+    for candidate in [source] if source else table.links(digest, _MOUNT_SOURCES):
+        if "pull" not in permitted(caller, candidate):
+            continue
+        try:
+            blob = find(candidate, digest)
+        except BlobUnknown:
+            continue
+        table.put_link(repository, digest, blob.object_key)
+        return True
+    return False

@@ -1,0 +1,121 @@
+"""Deleting tags, manifests and blobs of a repository: mark, look for edges, delete (docs/gc.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chalicelib.registry import digests, manifests, pull
+from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced, Unavailable
+from chalicelib.registry.manifests import Manifest
+from chalicelib.registry.push import INLINE_LIMIT
+from chalicelib.settings import settings
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import DELETING, LIVE, Edge
+from chalicelib.storage.conditions import now
+from chalicelib.storage.manifests import Record
+
+_ATTEMPTS = 8
+_TAGS_A_TRANSACTION = 45
+"""Each takes two of a transaction's 100 items; the manifest and its referrer entry need room too."""
+
+
+def manifest(repository: str, reference: str) -> None:
+    """Delete a tag, or a manifest with all its tags (distribution-spec, "Content Management").
+
+    Raises ManifestUnknown, or Referenced while an index names the manifest.
+    """
+    if not digests.is_digest(reference):
+        _delete_tag(repository, reference)
+        return
+    pulled = pull.manifest(repository, reference)
+    parsed = manifests.parse(pulled.content, pulled.media_type)
+    for attempt in range(_ATTEMPTS):
+        record = manifest_table.read_record(repository, reference)
+        if record is None and attempt == 0:
+            raise ManifestUnknown(f"{repository} has no manifest {reference}")
+        if record is None or _delete_unreferenced(record, parsed):
+            return
+    raise Unavailable(f"{repository}@{reference} is being changed by others")
+
+
+def blob(repository: str, digest: str) -> None:
+    """Take a blob out of a repository. Raises BlobUnknown, or Referenced while a manifest there names it."""
+    for _ in range(_ATTEMPTS):
+        record, link = blob_table.read(repository, digest)
+        if record is None or link is None or link.object_key != record.object_key:
+            raise BlobUnknown(f"{repository} has no blob {digest}")
+        version = blob_table.set_link_state(link, DELETING)
+        if not version:
+            continue
+        if _holders(repository, blob_table.edges_onto(digest, repository)):
+            marked = blob_table.Link(repository, digest, link.object_key, DELETING, version)
+            blob_table.set_link_state(marked, LIVE)
+            raise Referenced(f"a manifest of {repository} names the blob {digest}: delete that first")
+        if blob_table.delete_link(link, version):
+            if not blob_table.has_edges(digest):
+                blob_table.mark_candidate(digest)
+            return
+    raise Unavailable(f"the blob {digest} is being changed by others")
+
+
+def _delete_tag(repository: str, name: str) -> None:
+    for _ in range(_ATTEMPTS):
+        tag = manifest_table.read_tag(repository, name)
+        if tag is None:
+            raise ManifestUnknown(f"{repository} has no tag {name}")
+        if manifest_table.delete_tag(repository, tag):
+            return
+    raise Unavailable(f"the tag {name} of {repository} is being moved by others")
+
+
+def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
+    """One try to delete a manifest that no index names. False when it changed meanwhile."""
+    repository, digest = record.repository, record.digest
+    version = manifest_table.set_state(record, DELETING)
+    if not version:
+        return False
+    marked = Record(**{**vars(record), "state": DELETING, "version": version})
+    if _holders(repository, blob_table.edges_onto(blob_table.manifest_target(repository, digest))):
+        manifest_table.set_state(marked, LIVE)
+        raise Referenced(f"an index of {repository} names {digest}: delete that first")
+    tags = manifest_table.tags_of(repository, digest)
+    while len(tags) > _TAGS_A_TRANSACTION:
+        if not manifest_table.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
+            return False
+        tags = tags[_TAGS_A_TRANSACTION:]
+    if not manifest_table.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type):
+        return False
+    _release(marked, parsed)
+    return True
+
+
+def _holders(repository: str, edges: Iterable[Edge]) -> bool:
+    """Whether any of `edges` is a committed manifest's, or may yet become one's."""
+    candidates = list(edges)
+    parents = manifest_table.read_records(repository, sorted({edge.manifest for edge in candidates}))
+    recent = now() - settings().push_seconds * 1000
+    return any(
+        edge.created > recent
+        or (edge.manifest in parents and parents[edge.manifest].generation == edge.generation)
+        for edge in candidates
+    )
+
+
+def _release(record: Record, parsed: Manifest) -> None:
+    """Drop the edges of a deleted manifest, then note what nothing refers to any more."""
+    repository = record.repository
+    children = [blob_table.manifest_target(repository, child) for child in parsed.children]
+    blob_table.delete_edges(
+        Edge(target, repository, record.digest, record.generation, 0)
+        for target in [*parsed.references, *children]
+    )
+    if len(parsed.content) > INLINE_LIMIT:
+        blobstore.delete(manifest_table.object_key(record.generation))
+    for digest in parsed.references:
+        if not blob_table.has_edges(digest):
+            blob_table.mark_candidate(digest)
+    for child, target in zip(parsed.children, children, strict=True):
+        if not blob_table.has_edges(target):
+            manifest_table.mark_candidate(repository, child)

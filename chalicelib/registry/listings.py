@@ -1,0 +1,63 @@
+"""Lists, a page at a time: tags, referrers and the catalog of repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.registry.errors import NameUnknown, PaginationInvalid
+from chalicelib.registry.names import project_of
+from chalicelib.storage import manifests as table
+
+PAGE_LIMIT = 1000
+"""Entries a page has at most, and when the client names no `n`."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Entries, and the mark behind which the next page starts (empty at the end)."""
+
+    entries: list[Any]
+    next: str
+
+
+def page_size(text: str | None) -> int:
+    """The `n` of a list request, at most PAGE_LIMIT. Raises PaginationInvalid unless it is a number from 0."""
+    if text is None:
+        return PAGE_LIMIT
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise PaginationInvalid(f"n must be a number of entries, not {text[:40]!r}")
+    return min(int(text), PAGE_LIMIT)
+
+
+def tags(repository: str, after: str, limit: int) -> Page:
+    """The tags behind `after`, in byte order. Raises NameUnknown for a repository that holds nothing."""
+    if limit == 0:
+        return Page([], "")
+    names, more = table.list_tags(repository, after, limit)
+    if not names and not table.repository_exists(repository):
+        raise NameUnknown(f"there is no repository {repository}")
+    return Page(names, names[-1] if more else "")
+
+
+def referrers(repository: str, subject: str, artifact_type: str, after: str, limit: int) -> Page:
+    """Descriptors of the manifests whose subject is `subject`, there or not; filtered when a type is given."""
+    if after and artifact_type and not after.startswith(f"{artifact_type}|"):
+        raise PaginationInvalid("last does not belong to this list")
+    entries, following = table.list_referrers(repository, subject, artifact_type, after, max(limit, 1))
+    return Page(entries, following)
+
+
+def catalog(projects: Iterable[str], after: str, limit: int) -> Page:
+    """Repositories of `projects` behind `after`, in byte order over all of them."""
+    names: list[str] = []
+    # With its slash, a project sorts where its repositories do: `a-b/x` stands before `a/x`.
+    for project in sorted(projects, key=lambda name: f"{name}/"):
+        if after and f"{project}/" < f"{project_of(after)}/":
+            continue
+        start = after if project_of(after) == project else ""
+        names += table.list_repositories(project, start, limit + 1 - len(names))
+        if len(names) > limit:
+            return Page(names[:limit], names[limit - 1] if limit else "")
+    return Page(names, "")

@@ -1,0 +1,89 @@
+"""Pulling: a manifest by tag or digest.
+
+A manifest's bytes never change under their digest, so a warm process keeps the ones it served; whether the tag or the
+digest still exists is asked of the table each time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from chalicelib.registry import digests
+from chalicelib.registry.errors import ManifestUnknown, Unavailable
+from chalicelib.storage import blobstore
+from chalicelib.storage import manifests as table
+
+_CACHE_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class PulledManifest:
+    digest: str
+    media_type: str
+    content: bytes
+
+
+class _ContentCache:
+    """Manifest bytes by digest, the least recently used dropped beyond `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._entries: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: str) -> bytes | None:
+        with self._lock:
+            content = self._entries.get(digest)
+            if content is not None:
+                self._entries.move_to_end(digest)
+            return content
+
+    def put(self, digest: str, content: bytes) -> None:
+        with self._lock:
+            if digest in self._entries:
+                return
+            self._entries[digest] = content
+            self._size += len(content)
+            while self._size > self._limit:
+                _, dropped = self._entries.popitem(last=False)
+                self._size -= len(dropped)
+
+
+_contents = _ContentCache(_CACHE_BYTES)
+
+
+def manifest(repository: str, reference: str) -> PulledManifest:
+    """The manifest that a tag or digest names. Raises ManifestUnknown.
+
+    One read for a digest; one for a tag whose manifest is at hand, else two.
+    """
+    if digests.is_digest(reference):
+        return _by_digest(repository, reference)
+    tag = table.read_tag(repository, reference)
+    if tag is None:
+        raise ManifestUnknown(f"{repository} has no tag {reference}")
+    content = _contents.get(tag.digest)
+    if content is not None:
+        return PulledManifest(tag.digest, tag.media_type, content)
+    return _by_digest(repository, tag.digest)
+
+
+def _by_digest(repository: str, digest: str) -> PulledManifest:
+    content = _contents.get(digest)
+    if content is not None:
+        media_type = table.read_media_type(repository, digest)
+        if media_type is None:
+            raise ManifestUnknown(f"{repository} has no manifest {digest}")
+        return PulledManifest(digest, media_type, content)
+    stored = table.read_stored(repository, digest)
+    if stored is None:
+        raise ManifestUnknown(f"{repository} has no manifest {digest}")
+    content = stored.content
+    if content is None:
+        content = blobstore.get(table.object_key(stored.generation))
+    if content is None:
+        raise Unavailable(f"the manifest {digest} is being pushed again")
+    _contents.put(digest, content)
+    return PulledManifest(digest, stored.media_type, content)

@@ -1,0 +1,176 @@
+"""Pushing a manifest: edges first, then a look at what they point at, then the commit (docs/gc.md)."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+
+from chalicelib.registry import blobs, digests, manifests
+from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
+from chalicelib.registry.manifests import Manifest
+from chalicelib.settings import settings
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore, reads
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import DELETING, LIVE, Edge
+from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.manifests import Commit, Record, Tag
+
+INLINE_LIMIT = 350 * 1024
+"""Bytes of a manifest kept in its item; larger ones go to S3 (DynamoDB: 400 KB an item)."""
+
+_ATTEMPTS = 12
+
+_ATTRIBUTES = (
+    *("object_key", "size", "state", "version", "candidate_since"),
+    *("generation", "media_type", "digest"),
+)
+"""What a push looks at of blobs, links, manifests and the tag."""
+
+
+@dataclass(frozen=True)
+class PushedManifest:
+    digest: str
+    subject: str | None
+
+
+class _ChangedMeanwhileError(Exception):
+    """What the push had read was written by another: read again."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a push reads, in one call, after its edges are written."""
+
+    blobs: dict[str, blob_table.Blob]
+    links: dict[str, blob_table.Link]
+    children: dict[str, Record]
+    current: Record | None
+    tag: Tag | None
+    repository_known: bool
+
+
+def manifest(repository: str, reference: str, content: bytes, content_type: str) -> PushedManifest:
+    """Store a manifest under a digest or a tag.
+
+    Raises ManifestInvalid, DigestInvalid, SizeInvalid, ManifestBlobUnknown (with the digests that are missing),
+    NameUnknown when the project is gone, Unavailable when others keep changing the same manifest.
+    """
+    parsed = manifests.parse(content, content_type)
+    if digests.is_digest(reference):
+        digests.verify(content, reference)
+        digest, tag = reference, None
+    else:
+        digest, tag = digests.of(content), reference
+    generation = fresh()
+    if len(content) > INLINE_LIMIT:
+        blobstore.put(manifest_table.object_key(generation), content)
+    blob_table.write_edges(_edges(repository, digest, generation, parsed))
+    try:
+        replaced = _commit_when_unchanged(repository, digest, tag, parsed, generation)
+    except RegistryError:
+        # Only what is certain not to be committed is taken back: a store's own error may hide a commit that
+        # went through, and then waits for the sweep of orphans.
+        _withdraw(repository, digest, generation, parsed)
+        raise
+    if replaced is not None:
+        _withdraw(repository, digest, replaced.generation, parsed)
+    return PushedManifest(digest, parsed.subject)
+
+
+def _commit_when_unchanged(
+    repository: str, digest: str, tag: str | None, parsed: Manifest, generation: str
+) -> Record | None:
+    """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
+    for attempt in range(_ATTEMPTS):
+        view = _read(repository, digest, tag, parsed)
+        try:
+            _require(repository, parsed, view)
+        except _ChangedMeanwhileError:
+            continue
+        change = Commit(
+            repository=repository,
+            digest=digest,
+            generation=generation,
+            media_type=parsed.media_type,
+            size=len(parsed.content),
+            content=parsed.content if len(parsed.content) <= INLINE_LIMIT else None,
+            subject=parsed.subject,
+            artifact_type=parsed.artifact_type,
+            descriptor=parsed.descriptor(digest),
+            replaces=view.current,
+            tag=tag,
+            tag_before=view.tag,
+            first_in_repository=not view.repository_known,
+        )
+        if manifest_table.commit(change):
+            return view.current
+        time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
+    if not manifest_table.repository_exists(repository):
+        raise NameUnknown(f"the project of {repository} is gone")
+    raise Unavailable(f"{repository}@{digest} is being changed by others")
+
+
+def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:
+    targets = [*parsed.references]
+    targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
+    created = now()
+    return [Edge(target, repository, digest, generation, created) for target in targets]
+
+
+def _withdraw(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
+    """Drop the edges of a generation that is not, or no longer, the manifest's, and its object if it had one."""
+    blob_table.delete_edges(_edges(repository, digest, generation, parsed))
+    if len(parsed.content) > INLINE_LIMIT:
+        blobstore.delete(manifest_table.object_key(generation))
+
+
+def _read(repository: str, digest: str, tag: str | None, parsed: Manifest) -> _View:
+    blob_keys = {blob_table.blob_key(d): d for d in parsed.references}
+    link_keys = {blob_table.link_key(repository, d): d for d in parsed.references}
+    child_keys = {manifest_table.manifest_key(repository, d): d for d in parsed.children}
+    current, catalog = manifest_table.manifest_key(repository, digest), manifest_table.catalog_key(repository)
+    tag_key = manifest_table.tag_key(repository, tag) if tag else None
+    wanted = [*blob_keys, *link_keys, *child_keys, current, catalog, *([tag_key] if tag_key else [])]
+    found = reads.get_items(wanted, _ATTRIBUTES)
+    return _View(
+        blobs={d: blob_table.to_blob(found[key]) for key, d in blob_keys.items() if key in found},
+        links={d: blob_table.to_link(found[key]) for key, d in link_keys.items() if key in found},
+        children={d: manifest_table.to_record(found[key]) for key, d in child_keys.items() if key in found},
+        current=manifest_table.to_record(found[current]) if current in found else None,
+        tag=manifest_table.to_tag(found[tag_key]) if tag_key in found else None,
+        repository_known=catalog in found,
+    )
+
+
+def _require(repository: str, parsed: Manifest, view: _View) -> None:
+    """Make sure that all the manifest names is there and stays. Raises ManifestBlobUnknown or _ChangedMeanwhileError.
+
+    What a collector or a delete has in hand is rescued: both look for edges, and ours are written.
+    """
+    missing = [digest for digest in parsed.blobs if not _served(digest, view)]
+    if not settings().sparse_indexes:
+        missing += [digest for digest in parsed.children if digest not in view.children]
+    if missing:
+        message = f"{repository} does not have what the manifest names"
+        raise ManifestBlobUnknown(message, detail=[{"digest": digest} for digest in missing])
+    for digest in parsed.references:
+        if _served(digest, view):
+            _hold_blob(digest, view)
+    for child in view.children.values():
+        if child.state == DELETING and not manifest_table.set_state(child, LIVE):
+            raise _ChangedMeanwhileError
+
+
+def _served(digest: str, view: _View) -> bool:
+    blob, link = view.blobs.get(digest), view.links.get(digest)
+    return blob is not None and link is not None and link.object_key == blob.object_key
+
+
+def _hold_blob(digest: str, view: _View) -> None:
+    blob, link = view.blobs[digest], view.links[digest]
+    if not blobs.keep(blob):
+        raise _ChangedMeanwhileError
+    if link.state == DELETING and not blob_table.set_link_state(link, LIVE):
+        raise _ChangedMeanwhileError

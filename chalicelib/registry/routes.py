@@ -1,0 +1,188 @@
+"""The one route of the registry protocol, and its dispatch: what a path names, who asks, which rule answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from urllib.parse import quote, unquote, urlencode
+
+from chalice import Blueprint
+
+from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
+from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
+from chalicelib.observability import observed
+from chalicelib.registry import blobs, deletion, errors, listings, manifests, names, pull, push, upload_http
+from chalicelib.registry.errors import RegistryError, Unavailable, Unsupported
+from chalicelib.registry.http import Request, Response
+from chalicelib.registry.names import Target
+from chalicelib.storage import blobstore
+from chalicelib.storage.conditions import is_transient
+
+blueprint = Blueprint(__name__)
+
+_METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
+
+_ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH": "push", "DELETE": "delete"}
+
+
+@blueprint.route("/v2", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
+def base() -> ExactResponse:
+    return _answer("/v2/")
+
+
+@blueprint.route("/v2/{proxy+}", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
+def registry() -> ExactResponse:
+    return _answer(f"/v2/{unquote(blueprint.current_request.uri_params['proxy'])}")
+
+
+def _answer(path: str) -> ExactResponse:
+    return to_chalice(handle(to_request(blueprint.current_request, path)))
+
+
+@observed
+def handle(request: Request) -> Response:
+    """Answer one registry request. Every failure leaves as an OCI error body."""
+    try:
+        response = _dispatch(request)
+    except RegistryError as error:
+        return errors.to_response(error)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return errors.to_response(Unavailable("a store is busy"))
+    return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+
+
+def _dispatch(request: Request) -> Response:
+    target = names.parse_path(request.path)
+    if target.kind == "upload" and upload_http.is_capability(request, target):
+        return upload_http.handle(request, target, None)
+    caller = authenticate(request)
+    if target.kind == "base":
+        return _base(request, caller)
+    if target.kind == "catalog":
+        return _catalog(request, caller)
+    answer = _HANDLERS.get((target.kind, request.method))
+    if target.kind in ("uploads", "upload"):
+        action = "push"
+    elif answer is None:
+        raise Unsupported(f"{request.method} is not defined for {request.path}")
+    else:
+        action = _ACTIONS[request.method]
+    authorize(caller, action, target.repository, request)
+    return answer(request, target) if answer else upload_http.handle(request, target, caller)
+
+
+def _base(request: Request, caller: Caller) -> Response:
+    if request.method not in ("GET", "HEAD"):
+        raise Unsupported(f"{request.method} is not defined for /v2/")
+    require_authentication(caller, request)
+    return _json({})
+
+
+def _get_manifest(request: Request, target: Target) -> Response:
+    pulled = pull.manifest(target.repository, target.reference)
+    return Response(
+        200,
+        {
+            "Content-Type": pulled.media_type,
+            "Content-Length": str(len(pulled.content)),
+            "Docker-Content-Digest": pulled.digest,
+            "ETag": f'"{pulled.digest}"',
+        },
+        pulled.content,
+    )
+
+
+def _put_manifest(request: Request, target: Target) -> Response:
+    content_type = request.headers.get("content-type", "")
+    pushed = push.manifest(target.repository, target.reference, request.body, content_type)
+    headers = {
+        "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",
+        "Docker-Content-Digest": pushed.digest,
+    }
+    if pushed.subject is not None:
+        headers["OCI-Subject"] = pushed.subject
+    return Response(201, headers)
+
+
+def _delete_manifest(request: Request, target: Target) -> Response:
+    deletion.manifest(target.repository, target.reference)
+    return Response(202)
+
+
+def _get_blob(request: Request, target: Target) -> Response:
+    """Send the client to S3: the bytes of a blob never pass through the function."""
+    blob = blobs.find(target.repository, target.reference)
+    return Response(
+        307,
+        {
+            "Location": blobstore.presign(request.method, blob.object_key),
+            "Docker-Content-Digest": blob.digest,
+            "Content-Type": "application/octet-stream",
+        },
+    )
+
+
+def _delete_blob(request: Request, target: Target) -> Response:
+    deletion.blob(target.repository, target.reference)
+    return Response(202)
+
+
+def _list_tags(request: Request, target: Target) -> Response:
+    limit = listings.page_size(request.query.get("n"))
+    page = listings.tags(target.repository, request.query.get("last", ""), limit)
+    body = {"name": target.repository, "tags": page.entries}
+    return _json(body, _link(request, page.next, n=str(limit)))
+
+
+def _list_referrers(request: Request, target: Target) -> Response:
+    limit = listings.page_size(request.query.get("n"))
+    artifact_type = request.query.get("artifactType", "")
+    if artifact_type and not manifests.is_media_type(artifact_type):
+        artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
+    page = listings.referrers(
+        target.repository, target.reference, artifact_type, request.query.get("last", ""), limit
+    )
+    index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": page.entries}
+    headers = {"Content-Type": manifests.OCI_INDEX}
+    parameters = {"n": str(limit)}
+    if artifact_type:
+        headers["OCI-Filters-Applied"] = "artifactType"
+        parameters["artifactType"] = artifact_type
+    return _json(index, {**headers, **_link(request, page.next, **parameters)})
+
+
+def _catalog(request: Request, caller: Caller) -> Response:
+    if request.method != "GET":
+        raise Unsupported(f"{request.method} is not defined for the catalog")
+    authorize_catalog(caller, request)
+    limit = listings.page_size(request.query.get("n"))
+    page = listings.catalog(visible_projects(caller), request.query.get("last", ""), limit)
+    return _json({"repositories": page.entries}, _link(request, page.next, n=str(limit)))
+
+
+def _link(request: Request, mark: str, **parameters: str) -> dict[str, str]:
+    """The `Link` header to the next page (RFC 5988), if there is one."""
+    if not mark:
+        return {}
+    url = f"{quote(request.path)}?{urlencode({**parameters, 'last': mark})}"
+    return {"Link": f'<{url}>; rel="next"'}
+
+
+def _json(body: object, headers: dict[str, str] | None = None) -> Response:
+    return Response(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
+
+
+_HANDLERS: dict[tuple[str, str], Callable[[Request, Target], Response]] = {
+    ("manifest", "GET"): _get_manifest,
+    ("manifest", "HEAD"): _get_manifest,
+    ("manifest", "PUT"): _put_manifest,
+    ("manifest", "DELETE"): _delete_manifest,
+    ("blob", "GET"): _get_blob,
+    ("blob", "HEAD"): _get_blob,
+    ("blob", "DELETE"): _delete_blob,
+    ("tags", "GET"): _list_tags,
+    ("referrers", "GET"): _list_referrers,
+}

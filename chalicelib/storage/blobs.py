@@ -1,0 +1,228 @@
+"""The Blobs table: blob records, repository links, and the edges that keep a digest alive (docs/gc.md)."""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from chalicelib.registry.errors import Unavailable
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import CANDIDATE_SHARDS, BlobItem, LinkItem, connection
+
+LIVE = "live"
+CONDEMNED = "condemned"
+DELETING = "deleting"
+
+BLOB = "blob"
+LINK_PREFIX = "link|"
+EDGE_PREFIX = "edge|"
+
+_BATCH_WRITE_LIMIT = 25
+"""Items a BatchWriteItem takes (DynamoDB quota)."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What a digest points at. Times are milliseconds since 1970."""
+
+    digest: str
+    object_key: str
+    size: int
+    state: str
+    version: str
+    candidate_since: int | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """That a repository serves a blob: the blob of one upload, named by its object key."""
+
+    repository: str
+    digest: str
+    object_key: str
+    state: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """That a commit (`generation`) of the manifest `manifest` in `repository` names `target`."""
+
+    target: str
+    repository: str
+    manifest: str
+    generation: str
+    created: int
+
+    @property
+    def sort_key(self) -> str:
+        return f"{EDGE_PREFIX}{self.repository}|{self.manifest}|{self.generation}"
+
+
+def blob_key(digest: str) -> Key:
+    return Key(settings().blobs_table, digest, BLOB)
+
+
+def link_key(repository: str, digest: str) -> Key:
+    return Key(settings().blobs_table, digest, f"{LINK_PREFIX}{repository}")
+
+
+def shard(digest: str) -> str:
+    """Which shard of the sparse candidates index a digest belongs to."""
+    return str(zlib.crc32(digest.encode()) % CANDIDATE_SHARDS)
+
+
+def to_blob(item: Item) -> Blob:
+    return Blob(
+        item["pk"], item["object_key"], item["size"], item["state"], item["version"], item.get("candidate_since")
+    )
+
+
+def to_link(item: Item) -> Link:
+    repository = item["sk"].removeprefix(LINK_PREFIX)
+    return Link(repository, item["pk"], item["object_key"], item["state"], item["version"])
+
+
+def read(repository: str, digest: str) -> tuple[Blob | None, Link | None]:
+    """The record of `digest` and its link from `repository`: one call."""
+    blob, link = blob_key(digest), link_key(repository, digest)
+    found = reads.get_items([blob, link])
+    return (
+        to_blob(found[blob]) if blob in found else None,
+        to_link(found[link]) if link in found else None,
+    )
+
+
+def links(digest: str, limit: int) -> list[str]:
+    """Up to `limit` repositories that are linked to `digest`."""
+    items, _ = reads.query(settings().blobs_table, digest, LINK_PREFIX, limit=limit)
+    return [item["sk"].removeprefix(LINK_PREFIX) for item in items]
+
+
+def create(digest: str, object_key: str, size: int) -> bool:
+    """Write the record of a blob that nothing refers to yet. False when the digest has a record already."""
+    created = now()
+    item = BlobItem(
+        digest,
+        BLOB,
+        object_key=object_key,
+        size=size,
+        state=LIVE,
+        version=fresh(),
+        created=created,
+        candidate=shard(digest),
+        candidate_since=created,
+    )
+    return holds(item.save, condition=BlobItem.pk.does_not_exist())
+
+
+def renew(blob: Blob) -> bool:
+    """Give a candidate, condemned or not, its full time again. False when it changed since it was read."""
+    return holds(
+        BlobItem(blob.digest, BLOB).update,
+        actions=[
+            BlobItem.state.set(LIVE),
+            BlobItem.version.set(fresh()),
+            BlobItem.candidate.set(shard(blob.digest)),
+            BlobItem.candidate_since.set(now()),
+        ],
+        condition=BlobItem.version == blob.version,
+    )
+
+
+def mark_candidate(digest: str) -> None:
+    """Note that a blob may be garbage. Nothing happens when it has no record, or a collector has it in hand."""
+    holds(
+        BlobItem(digest, BLOB).update,
+        actions=[
+            BlobItem.version.set(fresh()),
+            BlobItem.candidate.set(shard(digest)),
+            BlobItem.candidate_since.set(now()),
+        ],
+        condition=BlobItem.state == LIVE,
+    )
+
+
+def put_link(repository: str, digest: str, object_key: str) -> None:
+    key = link_key(repository, digest)
+    LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save()
+
+
+def set_link_state(link: Link, state: str) -> str:
+    """Write a link's state. Returns the new version, empty when the link changed since it was read."""
+    key, version = link_key(link.repository, link.digest), fresh()
+    written = holds(
+        LinkItem(key.pk, key.sk).update,
+        actions=[LinkItem.state.set(state), LinkItem.version.set(version)],
+        condition=LinkItem.version == link.version,
+    )
+    return version if written else ""
+
+
+def delete_link(link: Link, version: str) -> bool:
+    """Delete a link that still has `version`."""
+    key = link_key(link.repository, link.digest)
+    return holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.version == version)
+
+
+def manifest_target(repository: str, digest: str) -> str:
+    """The partition of the edges onto a manifest: manifests live in a repository, blobs in the registry."""
+    return f"{repository}@{digest}"
+
+
+def write_edges(edges: Iterable[Edge]) -> None:
+    """Write edges, 25 a call."""
+    _batch_write(
+        {
+            "PutRequest": {
+                "Item": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}, "created": {"N": str(e.created)}}
+            }
+        }
+        for e in edges
+    )
+
+
+def delete_edges(edges: Iterable[Edge]) -> None:
+    """Delete edges, 25 a call. One that is gone already is no error."""
+    _batch_write(
+        {"DeleteRequest": {"Key": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}}}} for e in edges
+    )
+
+
+def edges_onto(target: str, repository: str = "") -> list[Edge]:
+    """Every edge onto `target`, of one repository or of all; strongly consistent."""
+    prefix = f"{EDGE_PREFIX}{repository}|" if repository else EDGE_PREFIX
+    return [_to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
+
+
+def has_edges(target: str) -> bool:
+    items, _ = reads.query(settings().blobs_table, target, EDGE_PREFIX, limit=1)
+    return bool(items)
+
+
+def _to_edge(item: Item) -> Edge:
+    _, repository, manifest, generation = item["sk"].split("|")
+    return Edge(item["pk"], repository, manifest, generation, item["created"])
+
+
+def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:
+    """Write in batches; what DynamoDB leaves unprocessed, because it is throttled, goes last and slower."""
+    pending = list(requests)
+    pause, deadline = 0.025, time.monotonic() + reads.RETRY_SECONDS
+    while pending:
+        batch, pending = pending[:_BATCH_WRITE_LIMIT], pending[_BATCH_WRITE_LIMIT:]
+        answer = connection().dispatch("BatchWriteItem", {"RequestItems": {settings().blobs_table: batch}})
+        refused = answer.get("UnprocessedItems", {}).get(settings().blobs_table, [])
+        if not refused:
+            continue
+        if time.monotonic() > deadline:
+            raise Unavailable("the metadata store is throttled")
+        pending += refused
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
+        pause = min(pause * 2, 1.0)

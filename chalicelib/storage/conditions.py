@@ -1,0 +1,71 @@
+"""Conditional writes: whether a write's condition held, and which store faults are worth another try."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.exceptions import PynamoDBException, TransactWriteError
+
+_TRANSIENT = {
+    "InternalServerError",
+    "InternalError",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}
+_LOST_RACE = {"ConditionalCheckFailed", "TransactionConflict"}
+
+
+def fresh() -> str:
+    """A value that was never used before: a version, a generation or an object's name."""
+    return uuid.uuid4().hex
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def holds(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Do a conditional write of one item; False when its condition did not hold. Other faults are raised."""
+    try:
+        write(*args, **kwargs)
+    except PynamoDBException as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def lost_race(error: TransactWriteError) -> bool:
+    """Whether a transaction was cancelled only by another's write, so that reading again and retrying can help."""
+    reasons = [reason.code for reason in error.cancellation_reasons if reason is not None]
+    if error.cause_response_code == "TransactionConflictException":
+        return True
+    return bool(reasons) and all(code in _LOST_RACE for code in reasons)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a store's error says: throttled, or out of reach for now."""
+    while error is not None:
+        if isinstance(error, ClientError):
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status >= 500 or error.response.get("Error", {}).get("Code") in _TRANSIENT
+        if isinstance(error, BotoCoreError):
+            return True
+        if isinstance(error, PynamoDBException) and _cancelled_by_throttle(error):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]  # the loop ends at None
+    return False
+
+
+def _cancelled_by_throttle(error: PynamoDBException) -> bool:
+    codes = [reason.code for reason in getattr(error, "cancellation_reasons", ()) if reason is not None]
+    return any(code in ("ThrottlingError", "ProvisionedThroughputExceeded") for code in codes)

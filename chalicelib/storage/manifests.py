@@ -1,0 +1,362 @@
+"""The Repositories table: manifests, tags, referrers and the catalog of a project's repositories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pynamodb.exceptions import TransactWriteError
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.blobs import LIVE, shard
+from chalicelib.storage.conditions import fresh, holds, lost_race, now
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import (
+    CatalogItem,
+    ManifestItem,
+    ProjectItem,
+    ReferrerItem,
+    TagItem,
+    connection,
+)
+
+MANIFEST_PREFIX = "manifest|"
+TAG_PREFIX = "tag|"
+TAGGED_PREFIX = "tagged|"
+REFERRER_PREFIX = "referrer|"
+CATALOG_PREFIX = "catalog|"
+
+_RECORD = ("generation", "version", "state", "media_type", "size", "candidate_since")
+"""What a decision about a manifest needs; its bytes stay behind."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored manifest without its bytes. `candidate_since` is set when it may be garbage."""
+
+    repository: str
+    digest: str
+    media_type: str
+    size: int
+    generation: str
+    version: str
+    state: str
+    candidate_since: int | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A manifest as it is served. `content` is None when S3 holds it, under object_key(generation)."""
+
+    media_type: str
+    content: bytes | None
+    generation: str
+
+
+@dataclass(frozen=True)
+class Tag:
+    name: str
+    digest: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A manifest to write, with what was read before: the write holds only if that still stands."""
+
+    repository: str
+    digest: str
+    generation: str
+    media_type: str
+    size: int
+    content: bytes | None
+    """The bytes to keep in the item; None when S3 has them, under object_key(generation)."""
+    subject: str | None
+    artifact_type: str | None
+    descriptor: dict[str, Any]
+    replaces: Record | None
+    tag: str | None
+    tag_before: Tag | None
+    first_in_repository: bool
+
+
+def manifest_key(repository: str, digest: str) -> Key:
+    return Key(settings().repositories_table, repository, f"{MANIFEST_PREFIX}{digest}")
+
+
+def tag_key(repository: str, tag: str) -> Key:
+    return Key(settings().repositories_table, repository, f"{TAG_PREFIX}{tag}")
+
+
+def catalog_key(repository: str) -> Key:
+    project = repository.partition("/")[0]
+    return Key(settings().repositories_table, f"{CATALOG_PREFIX}{project}", repository)
+
+
+def object_key(generation: str) -> str:
+    """Where S3 keeps the bytes of a manifest that is too large for its item."""
+    return f"manifests/{generation}"
+
+
+def to_record(item: Item) -> Record:
+    return Record(
+        item["pk"],
+        item["sk"].removeprefix(MANIFEST_PREFIX),
+        item["media_type"],
+        item["size"],
+        item["generation"],
+        item["version"],
+        item["state"],
+        item.get("candidate_since"),
+    )
+
+
+def to_tag(item: Item) -> Tag:
+    return Tag(item["sk"].removeprefix(TAG_PREFIX), item["digest"], item["media_type"])
+
+
+def read_tag(repository: str, tag: str) -> Tag | None:
+    item = reads.get_item(tag_key(repository, tag), ("digest", "media_type"))
+    return to_tag(item) if item else None
+
+
+def read_media_type(repository: str, digest: str) -> str | None:
+    """The media type of a manifest that exists, for one whose bytes are at hand already."""
+    item = reads.get_item(manifest_key(repository, digest), ("media_type",))
+    return item["media_type"] if item else None
+
+
+def read_record(repository: str, digest: str) -> Record | None:
+    item = reads.get_item(manifest_key(repository, digest), _RECORD)
+    return to_record(item) if item else None
+
+
+def read_records(repository: str, digests: Sequence[str]) -> dict[str, Record]:
+    """The records that exist, by digest."""
+    keys = [manifest_key(repository, digest) for digest in digests]
+    records = [to_record(item) for item in reads.get_items(keys, _RECORD).values()]
+    return {record.digest: record for record in records}
+
+
+def read_stored(repository: str, digest: str) -> Stored | None:
+    item = reads.get_item(manifest_key(repository, digest), ("media_type", "content", "generation"))
+    return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
+
+
+def commit(change: Commit) -> bool:
+    """Write a manifest with its tag, its referrer entry and its repository, all or nothing.
+
+    False when something that `change` was based on has changed since: read again and retry.
+    """
+
+    def write(transaction: TransactWrite) -> None:
+        _save_manifest(transaction, change)
+        if change.tag is not None:
+            _move_tag(transaction, change, change.tag)
+        if change.subject is not None:
+            key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
+            transaction.save(
+                ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor)
+            )
+        if change.first_in_repository:
+            _add_to_catalog(transaction, change.repository)
+
+    return _transact(write)
+
+
+def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
+    key, before, time = manifest_key(change.repository, change.digest), change.replaces, now()
+    untagged = change.tag is None and (before is None or before.candidate_since is not None)
+    transaction.save(
+        ManifestItem(
+            key.pk,
+            key.sk,
+            generation=change.generation,
+            version=fresh(),
+            state=LIVE,
+            media_type=change.media_type,
+            size=change.size,
+            content=change.content,
+            subject=change.subject,
+            artifact_type=change.artifact_type,
+            created=time,
+            candidate=shard(change.digest) if untagged else None,
+            candidate_since=time if untagged else None,
+        ),
+        condition=ManifestItem.version == before.version if before else ManifestItem.pk.does_not_exist(),
+    )
+
+
+def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
+    """Point a tag at the committed manifest; the one that it leaves may be garbage."""
+    key, before = tag_key(change.repository, tag), change.tag_before
+    fields = {"digest": change.digest, "media_type": change.media_type, "updated": now()}
+    transaction.save(
+        TagItem(key.pk, key.sk, **fields),
+        condition=TagItem.digest == before.digest if before else TagItem.pk.does_not_exist(),
+    )
+    transaction.save(TagItem(key.pk, _tagged(change.digest, tag), **fields))
+    if before is not None and before.digest != change.digest:
+        transaction.delete(TagItem(key.pk, _tagged(before.digest, tag)))
+        _mark_candidate(transaction, change.repository, before.digest)
+
+
+def _add_to_catalog(transaction: TransactWrite, repository: str) -> None:
+    """Make a repository known, in a project that is still there: a project without repositories may be deleted."""
+    key = catalog_key(repository)
+    project = key.pk.removeprefix(CATALOG_PREFIX)
+    transaction.condition_check(
+        ProjectItem, "project", project, condition=ProjectItem.pk.exists() & (ProjectItem.state == LIVE)
+    )
+    transaction.update(
+        CatalogItem(key.pk, key.sk), actions=[CatalogItem.created.set(CatalogItem.created | now())]
+    )
+
+
+def _mark_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
+    key = manifest_key(repository, digest)
+    transaction.update(
+        ManifestItem(key.pk, key.sk),
+        actions=[ManifestItem.candidate.set(shard(digest)), ManifestItem.candidate_since.set(now())],
+        condition=ManifestItem.pk.exists(),
+    )
+
+
+def mark_candidate(repository: str, digest: str) -> None:
+    """Note that a manifest may be garbage; nothing happens when it is gone."""
+    key = manifest_key(repository, digest)
+    holds(
+        ManifestItem(key.pk, key.sk).update,
+        actions=[ManifestItem.candidate.set(shard(digest)), ManifestItem.candidate_since.set(now())],
+        condition=ManifestItem.pk.exists(),
+    )
+
+
+def set_state(record: Record, state: str) -> str:
+    """Write a manifest's state. Returns the new version, empty when the manifest changed since it was read."""
+    key, version = manifest_key(record.repository, record.digest), fresh()
+    written = holds(
+        ManifestItem(key.pk, key.sk).update,
+        actions=[ManifestItem.state.set(state), ManifestItem.version.set(version)],
+        condition=ManifestItem.version == record.version,
+    )
+    return version if written else ""
+
+
+def tags_of(repository: str, digest: str) -> list[str]:
+    prefix = _tagged(digest, "")
+    items = reads.query_all(settings().repositories_table, repository, prefix, ("digest",))
+    return [item["sk"].removeprefix(prefix) for item in items]
+
+
+def delete_manifest(
+    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
+) -> bool:
+    """Delete a manifest that has `version`, with `tags` and its referrer entry. False when it changed meanwhile."""
+
+    def write(transaction: TransactWrite) -> None:
+        key = manifest_key(record.repository, record.digest)
+        transaction.delete(ManifestItem(key.pk, key.sk), condition=ManifestItem.version == version)
+        for tag in tags:
+            _remove_tag(transaction, record.repository, tag, record.digest)
+        if subject is not None:
+            referrer = _referrer_key(record.repository, subject, artifact_type, record.digest)
+            transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
+
+    return _transact(write)
+
+
+def delete_tag(repository: str, tag: Tag) -> bool:
+    """Delete a tag that still points where it did, and note that its manifest may be garbage."""
+
+    def write(transaction: TransactWrite) -> None:
+        _remove_tag(transaction, repository, tag.name, tag.digest)
+        _mark_candidate(transaction, repository, tag.digest)
+
+    return _transact(write)
+
+
+def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
+    """Delete tags of one manifest, at most 50 (a transaction holds 100 items)."""
+
+    def write(transaction: TransactWrite) -> None:
+        for tag in tags:
+            _remove_tag(transaction, repository, tag, digest)
+
+    return _transact(write)
+
+
+def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: str) -> None:
+    key = tag_key(repository, tag)
+    transaction.delete(TagItem(key.pk, key.sk), condition=TagItem.digest == digest)
+    transaction.delete(TagItem(key.pk, _tagged(digest, tag)))
+
+
+def list_tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
+    """Up to `limit` tags behind `after` in byte order, and whether there are more."""
+    items, more = reads.query(
+        settings().repositories_table,
+        repository,
+        TAG_PREFIX,
+        after=f"{TAG_PREFIX}{after}" if after else "",
+        limit=limit,
+        attributes=("digest",),
+    )
+    return [item["sk"].removeprefix(TAG_PREFIX) for item in items], bool(more)
+
+
+def list_referrers(
+    repository: str, subject: str, artifact_type: str, after: str, limit: int
+) -> tuple[list[dict[str, Any]], str]:
+    """A page of the descriptors that refer to `subject`, and the mark to go on behind (empty at the end)."""
+    prefix = f"{REFERRER_PREFIX}{subject}|"
+    wanted = f"{prefix}{artifact_type}|" if artifact_type else prefix
+    items, last = reads.query(
+        settings().repositories_table,
+        repository,
+        wanted,
+        after=f"{prefix}{after}" if after else "",
+        limit=limit,
+        attributes=("descriptor",),
+    )
+    return [json.loads(item["descriptor"]) for item in items], last.removeprefix(prefix)
+
+
+def repository_exists(repository: str) -> bool:
+    return reads.get_item(catalog_key(repository), ("created",)) is not None
+
+
+def list_repositories(project: str, after: str, limit: int) -> list[str]:
+    """Up to `limit` repositories of a project, behind `after` in byte order."""
+    items, _ = reads.query(
+        settings().repositories_table, f"{CATALOG_PREFIX}{project}", "", after=after, limit=limit
+    )
+    return [item["sk"] for item in items]
+
+
+def _tagged(digest: str, tag: str) -> str:
+    return f"{TAGGED_PREFIX}{digest}|{tag}"
+
+
+def _referrer_key(repository: str, subject: str, artifact_type: str | None, digest: str) -> Key:
+    return Key(
+        settings().repositories_table,
+        repository,
+        f"{REFERRER_PREFIX}{subject}|{artifact_type or ''}|{digest}",
+    )
+
+
+def _transact(write: Callable[[TransactWrite], None]) -> bool:
+    """Do what `write` adds to a transaction, all or nothing. False when another's write came between."""
+    try:
+        with TransactWrite(connection=connection()) as transaction:
+            write(transaction)
+    except TransactWriteError as error:
+        if lost_race(error):
+            return False
+        raise
+    return True
