@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
+from chalicelib.registry import names
 from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
@@ -30,12 +31,12 @@ def find(repository: str, digest: str) -> Blob:
 def keep(blob: Blob) -> bool:
     """Make good that a client is told of `blob`: rescue a condemned one, renew a candidate that has waited long.
 
-    Returns False when the record changed since it was read, so that the caller reads it again.
+    Returns False when the blob was collected since it was read, so that the caller reads again.
     """
     renew_before = now() - settings().candidate_renew_seconds * 1000
     waits = blob.candidate_since is not None and blob.candidate_since < renew_before
     if blob.state == CONDEMNED or waits:
-        return table.renew(blob)
+        return table.touch(blob.digest, blob.object_key)
     return True
 
 
@@ -63,6 +64,8 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
 
     False when there is none: the client then uploads (distribution-spec, "Mounting a blob from another repository").
     """
+    if source and not names.is_repository(source):
+        return False
     for candidate in [source] if source else table.links(digest, _MOUNT_SOURCES):
         if "pull" not in permitted(caller, candidate):
             continue

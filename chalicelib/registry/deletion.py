@@ -53,9 +53,8 @@ def blob(repository: str, digest: str) -> None:
             marked = blob_table.Link(repository, digest, link.object_key, DELETING, version)
             blob_table.set_link_state(marked, LIVE)
             raise Referenced(f"a manifest of {repository} names the blob {digest}: delete that first")
+        blob_table.touch(digest)
         if blob_table.delete_link(link, version):
-            if not blob_table.has_edges(digest):
-                blob_table.mark_candidate(digest)
             return
     raise Unavailable(f"the blob {digest} is being changed by others")
 
@@ -104,18 +103,20 @@ def _holders(repository: str, edges: Iterable[Edge]) -> bool:
 
 
 def _release(record: Record, parsed: Manifest) -> None:
-    """Drop the edges of a deleted manifest, then note what nothing refers to any more."""
+    """Note what a deleted manifest named as candidates, then drop its edges.
+
+    In this order: a crash in between leaves edges, which the sweep of orphans finds; the other way round it would leave
+    blobs that nothing finds.
+    """
     repository = record.repository
-    children = [blob_table.manifest_target(repository, child) for child in parsed.children]
+    for digest in parsed.references:
+        blob_table.touch(digest)
+    for child in parsed.children:
+        manifest_table.mark_candidate(repository, child)
+    targets = [*parsed.references]
+    targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
     blob_table.delete_edges(
-        Edge(target, repository, record.digest, record.generation, 0)
-        for target in [*parsed.references, *children]
+        Edge(target, repository, record.digest, record.generation, 0) for target in targets
     )
     if len(parsed.content) > INLINE_LIMIT:
         blobstore.delete(manifest_table.object_key(record.generation))
-    for digest in parsed.references:
-        if not blob_table.has_edges(digest):
-            blob_table.mark_candidate(digest)
-    for child, target in zip(parsed.children, children, strict=True):
-        if not blob_table.has_edges(target):
-            manifest_table.mark_candidate(repository, child)

@@ -41,16 +41,21 @@ class Target:
     reference: str = ""
 
 
+def is_repository(text: str) -> bool:
+    """Whether `text` is a well-formed repository name with a project."""
+    return len(text) <= NAME_LENGTH and "/" in text and _NAME.match(text) is not None
+
+
 def parse_repository(text: str) -> str:
     """Return `text` if it is a repository name with a project, else raise NameInvalid.
 
     Every repository belongs to a project, its first component, as in Harbor; so a name has at least two.
     """
-    if len(text) > NAME_LENGTH or not _NAME.match(text):
-        raise NameInvalid(f"{text[:NAME_LENGTH]!r} is not a valid repository name")
-    if "/" not in text:
+    if is_repository(text):
+        return text
+    if len(text) <= NAME_LENGTH and _NAME.match(text):
         raise NameInvalid(f"{text!r} names no project: use <project>/{text}")
-    return text
+    raise NameInvalid(f"{text[:NAME_LENGTH]!r} is not a valid repository name")
 
 
 def parse_tag(text: str) -> str:

@@ -27,6 +27,7 @@ _ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH
 
 
 @blueprint.route("/v2", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
+@blueprint.route("/v2/", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
 def base() -> ExactResponse:
     return _answer("/v2/")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import reads
+from chalicelib.storage.aws_json import RETRY_SECONDS
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables import CANDIDATE_SHARDS, BlobItem, LinkItem, connection
@@ -122,30 +123,21 @@ def create(digest: str, object_key: str, size: int) -> bool:
     return holds(item.save, condition=BlobItem.pk.does_not_exist())
 
 
-def renew(blob: Blob) -> bool:
-    """Give a candidate, condemned or not, its full time again. False when it changed since it was read."""
+def touch(digest: str, object_key: str = "") -> bool:
+    """Make a blob live and a candidate from now on: rescues a condemned one, renews a candidate, marks a live one.
+
+    One write for all three, whoever else does it too; only a collector's writes name the version that they read, and
+    so lose to it. False when the record is gone, or is another upload's than the one of `object_key`.
+    """
     return holds(
-        BlobItem(blob.digest, BLOB).update,
-        actions=[
-            BlobItem.state.set(LIVE),
-            BlobItem.version.set(fresh()),
-            BlobItem.candidate.set(shard(blob.digest)),
-            BlobItem.candidate_since.set(now()),
-        ],
-        condition=BlobItem.version == blob.version,
-    )
-
-
-def mark_candidate(digest: str) -> None:
-    """Note that a blob may be garbage. Nothing happens when it has no record, or a collector has it in hand."""
-    holds(
         BlobItem(digest, BLOB).update,
         actions=[
+            BlobItem.state.set(LIVE),
             BlobItem.version.set(fresh()),
             BlobItem.candidate.set(shard(digest)),
             BlobItem.candidate_since.set(now()),
         ],
-        condition=BlobItem.state == LIVE,
+        condition=BlobItem.object_key == object_key if object_key else BlobItem.pk.exists(),
     )
 
 
@@ -201,11 +193,6 @@ def edges_onto(target: str, repository: str = "") -> list[Edge]:
     return [_to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
 
 
-def has_edges(target: str) -> bool:
-    items, _ = reads.query(settings().blobs_table, target, EDGE_PREFIX, limit=1)
-    return bool(items)
-
-
 def _to_edge(item: Item) -> Edge:
     _, repository, manifest, generation = item["sk"].split("|")
     return Edge(item["pk"], repository, manifest, generation, item["created"])
@@ -214,7 +201,7 @@ def _to_edge(item: Item) -> Edge:
 def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:
     """Write in batches; what DynamoDB leaves unprocessed, because it is throttled, goes last and slower."""
     pending = list(requests)
-    pause, deadline = 0.025, time.monotonic() + reads.RETRY_SECONDS
+    pause, deadline = 0.025, time.monotonic() + RETRY_SECONDS
     while pending:
         batch, pending = pending[:_BATCH_WRITE_LIMIT], pending[_BATCH_WRITE_LIMIT:]
         answer = connection().dispatch("BatchWriteItem", {"RequestItems": {settings().blobs_table: batch}})

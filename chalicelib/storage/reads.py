@@ -1,50 +1,23 @@
 """Strongly consistent point reads of DynamoDB, for the requests that a registry serves most.
 
-A botocore client costs 200 ms to make and 2 ms of CPU a call; a pull needs neither. This reader signs with botocore's
-SigV4 and sends with urllib3, and knows three operations (docs/decisions/lean-reads.md). Everything that writes, and
-every read that is not on a pull's path, goes through PynamoDB.
-
-Throttled and failed calls are tried again with jittered, growing pauses until `RETRY_SECONDS` have passed; then
-Unavailable is raised (the client gets 503 with Retry-After).
+A pull needs no botocore client, which costs 200 ms to make and 2 ms of CPU a call (docs/decisions/lean-reads.md).
+Everything that writes goes through PynamoDB. Raises Unavailable when DynamoDB does not answer in time.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import os
-import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.hooks import HierarchicalEmitter
-from botocore.session import get_session
-
 from chalicelib.registry.errors import Unavailable
-
-RETRY_SECONDS = 8.0
-"""How long a read is retried: well inside the gateway's 30 seconds."""
+from chalicelib.storage import aws_json
+from chalicelib.storage.aws_json import RETRY_SECONDS
 
 BATCH_LIMIT = 100
 """Keys a BatchGetItem takes (DynamoDB quota)."""
-
-events = HierarchicalEmitter()
-"""Emits `before-call.dynamodb.<Operation>` as a botocore client does, so that calls can be counted in one way."""
-
-_TRANSIENT = (
-    "ProvisionedThroughputExceededException",
-    "ThrottlingException",
-    "RequestLimitExceeded",
-    "InternalServerError",
-    "TransactionInProgressException",
-)
 
 Value = Any
 Item = dict[str, Value]
@@ -162,74 +135,5 @@ def _decode(value: Mapping[str, Any]) -> Value:
             raise TypeError(f"no item of Berth's holds a DynamoDB {kind}")
 
 
-@cache
-def _pool() -> urllib3.HTTPConnectionPool:
-    """The connections to DynamoDB: kept open, and handed out to as many threads as ask."""
-    pool = urllib3.connection_from_url(
-        _endpoint(), maxsize=32, retries=False, timeout=urllib3.Timeout(connect=2, read=5)
-    )
-    assert isinstance(pool, urllib3.HTTPConnectionPool)  # noqa: S101 -- narrows the type for mypy
-    return pool
-
-
-@cache
-def _endpoint() -> str:
-    given = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or os.environ.get("AWS_ENDPOINT_URL")
-    suffix = "amazonaws.com.cn" if _region().startswith("cn-") else "amazonaws.com"
-    return given or f"https://dynamodb.{_region()}.{suffix}"
-
-
-@cache
-def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
-
-
-@cache
-def _credentials() -> Credentials:
-    credentials = get_session().get_credentials()
-    if credentials is None:
-        raise Unavailable("no AWS credentials are configured")
-    return credentials
-
-
 def _call(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    body = json.dumps(request, separators=(",", ":")).encode()
-    deadline = time.monotonic() + RETRY_SECONDS
-    pause = 0.025
-    while True:
-        events.emit(f"before-call.dynamodb.{operation}", model=operation, params=request)
-        fault = "connection failed"
-        try:
-            answer = _send(operation, body)
-        except urllib3.exceptions.HTTPError:
-            pass
-        else:
-            if answer.status == 200:
-                result: dict[str, Any] = json.loads(answer.data)
-                return result
-            fault = _fault(answer)
-        if time.monotonic() + pause > deadline:
-            raise Unavailable(f"the metadata store does not answer: {fault}")
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 2, 1.0)
-
-
-def _send(operation: str, body: bytes) -> urllib3.BaseHTTPResponse:
-    headers = {
-        "Content-Type": "application/x-amz-json-1.0",
-        "X-Amz-Target": f"DynamoDB_20120810.{operation}",
-    }
-    signed = AWSRequest("POST", f"{_endpoint()}/", headers=headers, data=body)
-    SigV4Auth(_credentials(), "dynamodb", _region()).add_auth(signed)
-    return _pool().request("POST", "/", body=body, headers=dict(signed.headers.items()), preload_content=True)
-
-
-def _fault(answer: urllib3.BaseHTTPResponse) -> str:
-    """The error's name if another try may help, else raises RuntimeError: a fault of ours, such as a missing right."""
-    try:
-        kind = str(json.loads(answer.data).get("__type", "")).rpartition("#")[2]
-    except (ValueError, AttributeError):
-        kind = f"HTTP {answer.status}"
-    if answer.status >= 500 or kind in _TRANSIENT:
-        return kind
-    raise RuntimeError(f"DynamoDB refused a read: {kind}")
+    return aws_json.call(aws_json.DYNAMODB, operation, request)

@@ -1,0 +1,64 @@
+"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second, conditional step.
+
+A secret's versions are immutable and named by a client request token (32 to 64 characters), so writing one twice is
+one write. Which version is read is decided by the stage label AWSCURRENT, which moves only from the version that
+the caller names.
+"""
+
+from __future__ import annotations
+
+from chalicelib.storage.aws_json import SECRETS_MANAGER, Refused, call
+
+_NOT_FOUND = "ResourceNotFoundException"
+_EXISTS = "ResourceExistsException"
+_CONFLICT = {"InvalidParameterException", "InvalidRequestException"}
+
+CURRENT = "AWSCURRENT"
+PENDING = "AWSPENDING"
+
+
+def read(name: str, version: str = "") -> str | None:
+    """The text of the secret's current version, or of `version`; None when there is no such version."""
+    request = {"SecretId": name, **({"VersionId": version} if version else {})}
+    try:
+        return str(call(SECRETS_MANAGER, "GetSecretValue", request)["SecretString"])
+    except Refused as error:
+        if error.kind == _NOT_FOUND:
+            return None
+        raise
+
+
+def current_version(name: str) -> str:
+    """The id of the version that is read by default. Raises Refused when the secret does not exist."""
+    return str(call(SECRETS_MANAGER, "GetSecretValue", {"SecretId": name})["VersionId"])
+
+
+def stage(name: str, version: str, text: str) -> None:
+    """Write `text` as the pending `version`. Nothing happens when that version was written before."""
+    request = {
+        "SecretId": name, "ClientRequestToken": version, "SecretString": text, "VersionStages": [PENDING],
+    }
+    try:
+        call(SECRETS_MANAGER, "PutSecretValue", request)
+    except Refused as error:
+        if error.kind != _EXISTS:
+            raise
+
+
+def promote(name: str, version: str, over: str) -> bool:
+    """Make `version` the current one if `over` still is. False when another version took its place meanwhile."""
+    request = {
+        "SecretId": name, "VersionStage": CURRENT, "MoveToVersionId": version, "RemoveFromVersionId": over,
+    }
+    try:
+        call(SECRETS_MANAGER, "UpdateSecretVersionStage", request)
+    except Refused as error:
+        if error.kind in _CONFLICT:
+            return False
+        raise
+    return True
+
+
+def write(name: str, text: str) -> None:
+    """Replace the secret's current text."""
+    call(SECRETS_MANAGER, "PutSecretValue", {"SecretId": name, "SecretString": text})
