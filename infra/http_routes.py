@@ -1,16 +1,16 @@
-"""The HTTP routes of the deployed API, derived from the Chalice app: the template and the local gateway share them."""
+"""The HTTP routes of the deployed API, derived from the Chalice app; the local gateway shares them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chalice import Chalice
+from chalice.app import Chalice
 
 
 @dataclass(frozen=True, order=True)
 class Route:
-    """One method on one path, as API Gateway names it: `/v2/{proxy+}` is greedy, `/projects/{name}` is not."""
+    """One method on one path, as API Gateway names it: `{proxy+}` is greedy, `{name}` is not."""
 
     method: str
     path: str
