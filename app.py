@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
+
+from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.chalice_http import BerthApp
 from chalicelib.registry.routes import blueprint as registry_routes
 
@@ -16,7 +17,7 @@ app.register_blueprint(api_routes)
 
 
 @app.lambda_function(name="rotate_signing_key")  # type: ignore[untyped-decorator]
-def rotate_signing_key(event: dict[str, Any], context: Any) -> None:
+def rotate_signing_key(event: dict[str, Any], _context: Any) -> None:
     from chalicelib.access.keys import rotate  # noqa: PLC0415 -- the request Lambda does without it
 
     rotate(event)

@@ -16,10 +16,13 @@ _TEXT_LIMIT = 1 << 20
 """Longer bodies travel as base64: JSON escapes could double them past Lambda's 6 MB."""
 
 
+CHALLENGE_COPY = "x-berth-authenticate"
+
+
 class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
     """A Chalice app that several threads may call at once, as the local gateway does.
 
-    Chalice keeps the current request in an attribute of the app, which is right for Lambda's one request at a time.
+    Chalice keeps the current request in an attribute of the app, which suits Lambda's one request at a time.
     """
 
     _local = threading.local()
@@ -44,7 +47,7 @@ class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
 class ExactResponse(ChaliceResponse):  # type: ignore[misc]  # chalice ships no types
     """A response whose bytes reach the client as they are, whatever their media type and the request's Accept."""
 
-    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 -- Chalice's signature
+    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 -- as in Chalice
         content: bytes = self.body
         as_text = len(content) <= _TEXT_LIMIT
         return {
@@ -70,4 +73,8 @@ def to_request(request: ChaliceRequest, path: str) -> Request:
 
 
 def to_chalice(response: Response) -> ExactResponse:
-    return ExactResponse(body=response.body, headers=dict(response.headers), status_code=response.status)
+    headers = dict(response.headers)
+    if "WWW-Authenticate" in headers:
+        # API Gateway may rename this header; infra/template.py maps its copy back onto it.
+        headers[CHALLENGE_COPY] = headers["WWW-Authenticate"]
+    return ExactResponse(body=response.body, headers=headers, status_code=response.status)

@@ -96,8 +96,7 @@ def _holders(repository: str, edges: Iterable[Edge]) -> bool:
     parents = manifest_table.read_records(repository, sorted({edge.manifest for edge in candidates}))
     recent = now() - settings().push_seconds * 1000
     return any(
-        edge.created > recent
-        or (edge.manifest in parents and parents[edge.manifest].generation == edge.generation)
+        edge.created > recent or (edge.manifest in parents and parents[edge.manifest].generation == edge.generation)
         for edge in candidates
     )
 
@@ -115,8 +114,6 @@ def _release(record: Record, parsed: Manifest) -> None:
         manifest_table.mark_candidate(repository, child)
     targets = [*parsed.references]
     targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
-    blob_table.delete_edges(
-        Edge(target, repository, record.digest, record.generation, 0) for target in targets
-    )
+    blob_table.delete_edges(Edge(target, repository, record.digest, record.generation, 0) for target in targets)
     if len(parsed.content) > INLINE_LIMIT:
         blobstore.delete(manifest_table.object_key(record.generation))

@@ -21,9 +21,7 @@ class RegistryError(Exception):
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
 
-    def __init__(
-        self, message: str, *, detail: Any = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, detail: Any = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail

@@ -107,9 +107,7 @@ def parse(content: bytes, content_type: str) -> Manifest:
 
 def _parse_json(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants
-        )
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
     except UnicodeDecodeError:
         _refuse("a manifest is UTF-8")
     except RecursionError:

@@ -143,9 +143,7 @@ def _list_referrers(request: Request, target: Target) -> Response:
     artifact_type = request.query.get("artifactType", "")
     if artifact_type and not manifests.is_media_type(artifact_type):
         artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
-    page = listings.referrers(
-        target.repository, target.reference, artifact_type, request.query.get("last", ""), limit
-    )
+    page = listings.referrers(target.repository, target.reference, artifact_type, request.query.get("last", ""), limit)
     index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": page.entries}
     headers = {"Content-Type": manifests.OCI_INDEX}
     parameters = {"n": str(limit)}

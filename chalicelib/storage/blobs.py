@@ -171,20 +171,14 @@ def manifest_target(repository: str, digest: str) -> str:
 def write_edges(edges: Iterable[Edge]) -> None:
     """Write edges, 25 a call."""
     _batch_write(
-        {
-            "PutRequest": {
-                "Item": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}, "created": {"N": str(e.created)}}
-            }
-        }
+        {"PutRequest": {"Item": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}, "created": {"N": str(e.created)}}}}
         for e in edges
     )
 
 
 def delete_edges(edges: Iterable[Edge]) -> None:
     """Delete edges, 25 a call. One that is gone already is no error."""
-    _batch_write(
-        {"DeleteRequest": {"Key": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}}}} for e in edges
-    )
+    _batch_write({"DeleteRequest": {"Key": {"pk": {"S": e.target}, "sk": {"S": e.sort_key}}}} for e in edges)
 
 
 def edges_onto(target: str, repository: str = "") -> list[Edge]:

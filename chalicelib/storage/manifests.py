@@ -159,9 +159,7 @@ def commit(change: Commit) -> bool:
             _move_tag(transaction, change, change.tag)
         if change.subject is not None:
             key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
-            transaction.save(
-                ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor)
-            )
+            transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         if change.first_in_repository:
             _add_to_catalog(transaction, change.repository)
 
@@ -212,9 +210,7 @@ def _add_to_catalog(transaction: TransactWrite, repository: str) -> None:
     transaction.condition_check(
         ProjectItem, "project", project, condition=ProjectItem.pk.exists() & (ProjectItem.state == LIVE)
     )
-    transaction.update(
-        CatalogItem(key.pk, key.sk), actions=[CatalogItem.created.set(CatalogItem.created | now())]
-    )
+    transaction.update(CatalogItem(key.pk, key.sk), actions=[CatalogItem.created.set(CatalogItem.created | now())])
 
 
 def _mark_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
@@ -298,15 +294,9 @@ def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: s
 
 def list_tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
     """Up to `limit` tags behind `after` in byte order, and whether there are more."""
-    items, more = reads.query(
-        settings().repositories_table,
-        repository,
-        TAG_PREFIX,
-        after=f"{TAG_PREFIX}{after}" if after else "",
-        limit=limit,
-        attributes=("digest",),
-    )
-    return [item["sk"].removeprefix(TAG_PREFIX) for item in items], bool(more)
+    start = f"{TAG_PREFIX}{after}" if after else ""
+    items, more = _page(repository, TAG_PREFIX, start, limit, "digest")
+    return [item["sk"].removeprefix(TAG_PREFIX) for item in items], more
 
 
 def list_referrers(
@@ -315,15 +305,21 @@ def list_referrers(
     """A page of the descriptors that refer to `subject`, and the mark to go on behind (empty at the end)."""
     prefix = f"{REFERRER_PREFIX}{subject}|"
     wanted = f"{prefix}{artifact_type}|" if artifact_type else prefix
-    items, last = reads.query(
+    items, more = _page(repository, wanted, f"{prefix}{after}" if after else "", limit, "descriptor")
+    return [json.loads(item["descriptor"]) for item in items], (items[-1]["sk"].removeprefix(prefix) if more else "")
+
+
+def _page(repository: str, prefix: str, start: str, limit: int, attribute: str) -> tuple[list[Item], bool]:
+    """Ask for one item more than a page holds: DynamoDB reports a next page whenever the limit is reached."""
+    items, more = reads.query(
         settings().repositories_table,
         repository,
-        wanted,
-        after=f"{prefix}{after}" if after else "",
-        limit=limit,
-        attributes=("descriptor",),
+        prefix,
+        after=start,
+        limit=limit + 1,
+        attributes=(attribute,),
     )
-    return [json.loads(item["descriptor"]) for item in items], last.removeprefix(prefix)
+    return items[:limit], bool(more) or len(items) > limit
 
 
 def repository_exists(repository: str) -> bool:
@@ -332,9 +328,7 @@ def repository_exists(repository: str) -> bool:
 
 def list_repositories(project: str, after: str, limit: int) -> list[str]:
     """Up to `limit` repositories of a project, behind `after` in byte order."""
-    items, _ = reads.query(
-        settings().repositories_table, f"{CATALOG_PREFIX}{project}", "", after=after, limit=limit
-    )
+    items, _ = reads.query(settings().repositories_table, f"{CATALOG_PREFIX}{project}", "", after=after, limit=limit)
     return [item["sk"] for item in items]
 
 

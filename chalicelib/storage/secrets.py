@@ -11,7 +11,7 @@ from chalicelib.storage.aws_json import SECRETS_MANAGER, Refused, call
 
 _NOT_FOUND = "ResourceNotFoundException"
 _EXISTS = "ResourceExistsException"
-_CONFLICT = {"InvalidParameterException", "InvalidRequestException"}
+_LABEL_MOVED = "InvalidParameterException"
 
 CURRENT = "AWSCURRENT"
 PENDING = "AWSPENDING"
@@ -28,15 +28,19 @@ def read(name: str, version: str = "") -> str | None:
         raise
 
 
-def current_version(name: str) -> str:
-    """The id of the version that is read by default. Raises Refused when the secret does not exist."""
-    return str(call(SECRETS_MANAGER, "GetSecretValue", {"SecretId": name})["VersionId"])
+def read_current(name: str) -> tuple[str, str]:
+    """The id and the text of the version that is read by default. Raises Refused when the secret does not exist."""
+    answer = call(SECRETS_MANAGER, "GetSecretValue", {"SecretId": name})
+    return str(answer["VersionId"]), str(answer["SecretString"])
 
 
 def stage(name: str, version: str, text: str) -> None:
     """Write `text` as the pending `version`. Nothing happens when that version was written before."""
     request = {
-        "SecretId": name, "ClientRequestToken": version, "SecretString": text, "VersionStages": [PENDING],
+        "SecretId": name,
+        "ClientRequestToken": version,
+        "SecretString": text,
+        "VersionStages": [PENDING],
     }
     try:
         call(SECRETS_MANAGER, "PutSecretValue", request)
@@ -48,12 +52,15 @@ def stage(name: str, version: str, text: str) -> None:
 def promote(name: str, version: str, over: str) -> bool:
     """Make `version` the current one if `over` still is. False when another version took its place meanwhile."""
     request = {
-        "SecretId": name, "VersionStage": CURRENT, "MoveToVersionId": version, "RemoveFromVersionId": over,
+        "SecretId": name,
+        "VersionStage": CURRENT,
+        "MoveToVersionId": version,
+        "RemoveFromVersionId": over,
     }
     try:
         call(SECRETS_MANAGER, "UpdateSecretVersionStage", request)
     except Refused as error:
-        if error.kind in _CONFLICT:
+        if error.kind == _LABEL_MOVED:
             return False
         raise
     return True

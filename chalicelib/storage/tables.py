@@ -24,6 +24,8 @@ Uploads: sessions, dropped by TTL. Projects: who owns what.
 
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
+    project-id             <number>                                 ProjectIdItem: the project's name
+    counter                project                                  ProjectCounterItem: the last number given out
 
 The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is
 `<shard>` (0..15, by digest), its range key `candidate_since` is in milliseconds since 1970.
@@ -38,6 +40,7 @@ import threading
 
 from pynamodb.attributes import (
     BinaryAttribute,
+    BooleanAttribute,
     JSONAttribute,
     NumberAttribute,
     UnicodeAttribute,
@@ -161,9 +164,29 @@ class UploadItem(Item):
 
 
 class ProjectItem(Item):
+    """A project; what its states mean stands in chalicelib/projects/rules.py."""
+
     class Meta:
         table_name = settings().projects_table
 
     project_id = NumberAttribute()
-    public = UnicodeAttribute()
+    public = BooleanAttribute()
+    owner = UnicodeAttribute()
+    state = UnicodeAttribute()
+    version = UnicodeAttribute()
     created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class ProjectIdItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    name = UnicodeAttribute()
+
+
+class ProjectCounterItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    last = NumberAttribute()

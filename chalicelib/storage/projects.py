@@ -1,0 +1,146 @@
+"""The Projects table: projects, and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pynamodb.exceptions import TransactWriteError
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.projects.records import Project
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.manifests import CATALOG_PREFIX
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import (
+    CatalogItem,
+    ProjectCounterItem,
+    ProjectIdItem,
+    ProjectItem,
+    connection,
+)
+
+PROJECT = "project"
+PROJECT_ID = "project-id"
+COUNTER = "counter"
+
+LIVE = "live"
+DELETING = "deleting"
+
+
+def read(name: str) -> Project | None:
+    """The project of this name, be it live or being deleted."""
+    item = reads.get_item(Key(settings().projects_table, PROJECT, name))
+    return _to_project(item) if item else None
+
+
+def read_name(project_id: int) -> str | None:
+    """The name of the project with this number."""
+    item = reads.get_item(Key(settings().projects_table, PROJECT_ID, str(project_id)))
+    return str(item["name"]) if item else None
+
+
+def read_all() -> list[Project]:
+    """Every project, by name in byte order."""
+    return [_to_project(item) for item in reads.query_all(settings().projects_table, PROJECT, "")]
+
+
+def next_id() -> int:
+    """A number that no project had before. Numbers of creations that fail are lost."""
+    counter = ProjectCounterItem(COUNTER, PROJECT)
+    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    return int(counter.last)
+
+
+def create(name: str, project_id: int, owner: str, *, public: bool) -> Project | None:
+    """Write a project and its number, both or neither. None when the name is taken."""
+    time = now()
+    project = Project(name, project_id, public, owner, time, time, fresh())
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(
+            ProjectItem(
+                PROJECT,
+                name,
+                project_id=project_id,
+                public=public,
+                owner=owner,
+                state=LIVE,
+                version=project.version,
+                created=time,
+                updated=time,
+            ),
+            condition=ProjectItem.pk.does_not_exist(),
+        )
+        transaction.save(ProjectIdItem(PROJECT_ID, str(project_id), name=name))
+
+    return project if _transact(write) else None
+
+
+def mark_deleting(project: Project) -> str | None:
+    """Say that `project` is being deleted: from now on no repository is added. Returns the mark, None if it is gone.
+
+    Each mark takes the place of the one before, whoever set it.
+    """
+    mark = fresh()
+    return mark if _set_state(project, DELETING, mark, None) else None
+
+
+def unmark_deleting(project: Project, mark: str) -> bool:
+    """Let `project` live on. False when another took the mark over."""
+    return _set_state(project, LIVE, fresh(), mark)
+
+
+def delete(project: Project, mark: str) -> bool:
+    """Remove a project that is marked with `mark`, with its number. False when another took the mark over."""
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
+        transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
+
+    return _transact(write)
+
+
+def has_repositories(name: str) -> bool:
+    """Whether the catalog lists a repository of the project; strongly consistent."""
+    items, _ = reads.query(settings().repositories_table, f"{CATALOG_PREFIX}{name}", "", limit=1)
+    return bool(items)
+
+
+def count_repositories(name: str) -> int:
+    """How many repositories the project has. Costs a read of its part of the catalog."""
+    return CatalogItem.count(f"{CATALOG_PREFIX}{name}", consistent_read=True)
+
+
+def _transact(write: Callable[[TransactWrite], None]) -> bool:
+    """Do what `write` adds, all or nothing. False when its first write's condition did not hold."""
+    try:
+        with TransactWrite(connection=connection()) as transaction:
+            write(transaction)
+    except TransactWriteError as error:
+        first = error.cancellation_reasons[0] if error.cancellation_reasons else None
+        if first is not None and first.code == "ConditionalCheckFailed":
+            return False
+        raise
+    return True
+
+
+def _set_state(project: Project, state: str, version: str, expected: str | None) -> bool:
+    condition = ProjectItem.project_id == project.project_id
+    if expected is not None:
+        condition &= ProjectItem.version == expected
+    actions = [ProjectItem.state.set(state), ProjectItem.version.set(version)]
+    return holds(ProjectItem(PROJECT, project.name).update, actions=actions, condition=condition)
+
+
+def _to_project(item: Item) -> Project:
+    return Project(
+        item["sk"],
+        item["project_id"],
+        item["public"],
+        item["owner"],
+        item["created"],
+        item["updated"],
+        item["version"],
+    )
