@@ -1,0 +1,109 @@
+"""The stack's parameters, and the environment that its functions get from them (chalicelib/settings.py reads it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "CodeBucket": {"Type": "String", "Description": "Bucket that holds the deployment package."},
+    "CodeKey": {"Type": "String", "Description": "Key of the deployment package; its name carries its digest."},
+    "RelayUrl": {
+        "Type": "String",
+        "Default": "",
+        "AllowedPattern": r"|/[^?#]*|https?://[^?#]+",
+        "Description": "Base of upload Locations: the relay's URL; empty when bodies pass through the API alone.",
+    },
+    "S3PublicEndpoint": {
+        "Type": "String",
+        "Default": "",
+        "Description": "Where clients reach S3 when that differs from where functions do; empty on AWS.",
+    },
+    "TokenSeconds": {
+        "Type": "Number",
+        "Default": 300,
+        "MinValue": 60,
+        "MaxValue": 3600,
+        "Description": "Life of a registry token. Clients renew one at 60 s at the earliest (distribution).",
+    },
+    "UploadSeconds": {
+        "Type": "Number",
+        "Default": 86400,
+        "MinValue": 600,
+        "MaxValue": 86400,
+        "Description": "Life of an upload session; the bucket drops what it left behind a day later.",
+    },
+    "UrlSeconds": {
+        "Type": "Number",
+        "Default": 1200,
+        "MinValue": 60,
+        "MaxValue": 43200,
+        "Description": "Life of a presigned download URL. A role's session ends it sooner.",
+    },
+    "CandidateRenewSeconds": {
+        "Type": "Number",
+        "Default": 600,
+        "MinValue": 60,
+        "Description": "A candidate for collection older than this gets its full time again when it is used.",
+    },
+    "SparseIndexes": {
+        "Type": "String",
+        "Default": "false",
+        "AllowedValues": ["true", "false"],
+        "Description": "Accept an index that names manifests which the repository does not hold.",
+    },
+    "LogLevel": {"Type": "String", "Default": "INFO", "AllowedValues": ["DEBUG", "INFO", "WARNING", "ERROR"]},
+    "LogRetentionDays": {"Type": "Number", "Default": 30, "AllowedValues": [7, 14, 30, 90, 180, 365]},
+    "RotationSchedule": {
+        "Type": "String",
+        "Default": "rate(30 days)",
+        "AllowedPattern": r"(rate|cron)\(.+\)",
+        "Description": "When the token signing key is replaced; the key before it stays valid.",
+    },
+    "ThrottleRate": {
+        "Type": "Number",
+        "Default": 1000,
+        "MinValue": 1,
+        "Description": "Requests a second that the API admits.",
+    },
+    "ThrottleBurst": {"Type": "Number", "Default": 2000, "MinValue": 1},
+    "DomainName": {
+        "Type": "String",
+        "Default": "",
+        "Description": "The registry's own host name, if any.",
+    },
+    "HostedZoneId": {
+        "Type": "String",
+        "Default": "",
+        "Description": "The Route 53 zone that DomainName is in; its certificate and record are made there.",
+    },
+    "AlarmTopicArn": {
+        "Type": "String",
+        "Default": "",
+        "Description": "SNS topic that alarms are told to; empty for none.",
+    },
+}
+
+CONDITIONS = {
+    "HasDomain": {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]},
+    "HasAlarmTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
+}
+
+ENVIRONMENT: dict[str, Any] = {
+    "BERTH_BLOBS_TABLE": {"Ref": "BlobsTable"},
+    "BERTH_REPOSITORIES_TABLE": {"Ref": "RepositoriesTable"},
+    "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
+    "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
+    "BERTH_BUCKET": {"Ref": "Bucket"},
+    "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
+    "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
+    "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},
+    "BERTH_TOKEN_SECONDS": {"Ref": "TokenSeconds"},
+    "BERTH_UPLOAD_SECONDS": {"Ref": "UploadSeconds"},
+    "BERTH_URL_SECONDS": {"Ref": "UrlSeconds"},
+    "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},
+    "BERTH_SPARSE_INDEXES": {"Ref": "SparseIndexes"},
+    "POWERTOOLS_SERVICE_NAME": "berth",
+    "POWERTOOLS_METRICS_NAMESPACE": "Berth",
+    "POWERTOOLS_LOG_LEVEL": {"Ref": "LogLevel"},
+}

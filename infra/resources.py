@@ -1,0 +1,250 @@
+"""The stores of the stack: tables, bucket, queue, secrets, log groups, and the schedule that rotates the signing key.
+
+The tables are what the docstring of chalicelib/storage/tables.py says. Stores are retained when the stack is deleted:
+a registry's images must outlive a mistake with its stack. `infra.deploy` adopts them into a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Resource = dict[str, Any]
+
+DATA_STORES = {
+    "BlobsTable": "AWS::DynamoDB::Table",
+    "RepositoriesTable": "AWS::DynamoDB::Table",
+    "UploadsTable": "AWS::DynamoDB::Table",
+    "ProjectsTable": "AWS::DynamoDB::Table",
+    "Bucket": "AWS::S3::Bucket",
+}
+
+BUCKET_NAME = "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"
+
+STALE_DAYS = 2
+"""After so many days S3 drops what an abandoned upload left. A session lives a day at most (UploadSeconds)."""
+
+
+def resources() -> dict[str, Resource]:
+    """Every store by its logical id."""
+    return {
+        "BlobsTable": _table("blobs", candidates=True),
+        "RepositoriesTable": _table("repositories", candidates=True),
+        "UploadsTable": _table("uploads", ttl="expires"),
+        "ProjectsTable": _table("projects"),
+        "Bucket": _bucket(),
+        "BucketPolicy": _tls_only_bucket_policy(),
+        "SigningSecret": _signing_secret(),
+        "AdminSecret": _admin_secret(),
+        "AdminPassword": _admin_password(),
+        "FailedTasks": _failed_tasks(),
+        "RequestLogs": _log_group("request"),
+        "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
+        "AccessLogs": _log_group("access"),
+        "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
+        "Rotation": _rotation(),
+    }
+
+
+def _table(name: str, *, candidates: bool = False, ttl: str = "") -> Resource:
+    attributes = [_attribute("pk", "S"), _attribute("sk", "S")]
+    properties: dict[str, Any] = {
+        "TableName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"},
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [_key("pk", "HASH"), _key("sk", "RANGE")],
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        "DeletionProtectionEnabled": True,
+        "SSESpecification": {"SSEEnabled": True},
+    }
+    if candidates:
+        attributes += [_attribute("candidate", "S"), _attribute("candidate_since", "N")]
+        properties["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": "candidates",
+                "KeySchema": [_key("candidate", "HASH"), _key("candidate_since", "RANGE")],
+                # A collector re-reads every candidate from the table itself, so keys are all it needs here.
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ]
+    if ttl:
+        properties["TimeToLiveSpecification"] = {"AttributeName": ttl, "Enabled": True}
+    properties["AttributeDefinitions"] = attributes
+    return _retained({"Type": "AWS::DynamoDB::Table", "Properties": properties})
+
+
+def _attribute(name: str, kind: str) -> dict[str, str]:
+    return {"AttributeName": name, "AttributeType": kind}
+
+
+def _key(name: str, kind: str) -> dict[str, str]:
+    return {"AttributeName": name, "KeyType": kind}
+
+
+def _retained(resource: Resource) -> Resource:
+    return {**resource, "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+
+
+def _bucket() -> Resource:
+    return _retained(
+        {
+            "Type": "AWS::S3::Bucket",
+            "Properties": {
+                "BucketName": {"Fn::Sub": BUCKET_NAME},
+                "PublicAccessBlockConfiguration": {
+                    "BlockPublicAcls": True,
+                    "BlockPublicPolicy": True,
+                    "IgnorePublicAcls": True,
+                    "RestrictPublicBuckets": True,
+                },
+                "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+                "BucketEncryption": {
+                    "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+                },
+                "LifecycleConfiguration": {
+                    "Rules": [
+                        {
+                            "Id": "stale-multipart-uploads",
+                            "Status": "Enabled",
+                            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": STALE_DAYS},
+                        },
+                        {
+                            "Id": "stale-upload-tails",
+                            "Status": "Enabled",
+                            "Prefix": "uploads/",
+                            "ExpirationInDays": STALE_DAYS,
+                        },
+                    ]
+                },
+            },
+        }
+    )
+
+
+def _tls_only_bucket_policy() -> Resource:
+    return {
+        "Type": "AWS::S3::BucketPolicy",
+        "Properties": {
+            "Bucket": {"Ref": "Bucket"},
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Sid": "TlsOnly",
+                        "Effect": "Deny",
+                        "Principal": "*",
+                        "Action": "s3:*",
+                        "Resource": [{"Fn::GetAtt": ["Bucket", "Arn"]}, {"Fn::Sub": "${Bucket.Arn}/*"}],
+                        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                    }
+                ],
+            },
+        },
+    }
+
+
+def _signing_secret() -> Resource:
+    return _generated_secret("Keys that sign registry tokens and upload state.", '{"id": "initial"}', "key", length=64)
+
+
+def _admin_secret() -> Resource:
+    return {
+        "Type": "AWS::SecretsManager::Secret",
+        "Properties": {
+            "Description": "The administrator's name and password hash, written by infra.deploy.",
+            "SecretString": "{}",
+        },
+    }
+
+
+def _admin_password() -> Resource:
+    """The password itself, for operators to read: no function's policy names it."""
+    return _generated_secret("The administrator's password.", '{"username": "admin"}', "password", length=32)
+
+
+def _generated_secret(description: str, template: str, key: str, *, length: int) -> Resource:
+    return {
+        "Type": "AWS::SecretsManager::Secret",
+        "Properties": {
+            "Description": description,
+            "GenerateSecretString": {
+                "SecretStringTemplate": template,
+                "GenerateStringKey": key,
+                "PasswordLength": length,
+                "ExcludePunctuation": True,
+            },
+        },
+    }
+
+
+def _failed_tasks() -> Resource:
+    """Where an event ends that a task has failed, retries and all."""
+    return {
+        "Type": "AWS::SQS::Queue",
+        "Properties": {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True},
+    }
+
+
+def _log_group(name: str) -> Resource:
+    return {
+        "Type": "AWS::Logs::LogGroup",
+        "Properties": {
+            "LogGroupName": {"Fn::Sub": f"/berth/${{AWS::StackName}}/{name}"},
+            "RetentionInDays": {"Ref": "LogRetentionDays"},
+        },
+    }
+
+
+def _rotation() -> Resource:
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "Description": "Replaces the token signing key; the key before it stays valid.",
+            "ScheduleExpression": {"Ref": "RotationSchedule"},
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60},
+            "Target": {
+                "Arn": {"Fn::GetAtt": ["RotateSigningKey", "Arn"]},
+                "RoleArn": {"Fn::GetAtt": ["RotationSchedulerRole", "Arn"]},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
+                # The scheduler gives every attempt of one firing the same id, so that a retry is no second rotation.
+                "Input": '{"id": "<aws.scheduler.execution-id>", "time": "<aws.scheduler.scheduled-time>"}',
+            },
+        },
+    }
+
+
+def _scheduler_role(function: str) -> Resource:
+    return {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "AssumeRolePolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "scheduler.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+                    }
+                ],
+            },
+            "Policies": [
+                {
+                    "PolicyName": "invoke",
+                    "PolicyDocument": {
+                        "Version": "2012-10-17",
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Action": "lambda:InvokeFunction",
+                                "Resource": {"Fn::GetAtt": [function, "Arn"]},
+                            },
+                            {
+                                "Effect": "Allow",
+                                "Action": "sqs:SendMessage",
+                                "Resource": {"Fn::GetAtt": ["FailedTasks", "Arn"]},
+                            },
+                        ],
+                    },
+                }
+            ],
+        },
+    }
