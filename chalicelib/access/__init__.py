@@ -1,0 +1,1 @@
+"""Who may do what: credentials, tokens, signing keys and the one authorisation decision."""

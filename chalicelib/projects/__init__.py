@@ -1,0 +1,1 @@
+"""Projects: who owns the repositories, and who may see them."""

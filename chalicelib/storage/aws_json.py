@@ -42,7 +42,7 @@ _TRANSIENT = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """AWS answered a call with an error that another try cannot mend. `kind` is AWS's name for it."""
 
     def __init__(self, kind: str, operation: str) -> None:
@@ -65,7 +65,7 @@ SECRETS_MANAGER = Service("secretsmanager", "1.1", "secretsmanager", "AWS_ENDPOI
 
 
 def call(service: Service, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The service's answer. Raises Refused, or Unavailable when the service did not answer in time."""
+    """The service's answer. Raises RefusedError, or Unavailable when the service did not answer in time."""
     body = json.dumps(request, separators=(",", ":")).encode()
     deadline = time.monotonic() + RETRY_SECONDS
     pause = 0.025
@@ -98,14 +98,14 @@ def _send(service: Service, operation: str, body: bytes) -> urllib3.BaseHTTPResp
 
 
 def _fault(answer: urllib3.BaseHTTPResponse, operation: str) -> str:
-    """The error's name if another try may help, else raises Refused."""
+    """The error's name if another try may help, else raises RefusedError."""
     try:
         kind = str(json.loads(answer.data).get("__type", "")).rpartition("#")[2]
     except (ValueError, AttributeError):
         kind = f"HTTP {answer.status}"
     if answer.status >= 500 or kind in _TRANSIENT:
         return kind
-    raise Refused(kind, operation)
+    raise RefusedError(kind, operation)
 
 
 @cache

@@ -1,13 +1,14 @@
-"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second, conditional step.
+"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second,
+conditional step.
 
-A secret's versions are immutable and named by a client request token (32 to 64 characters), so writing one twice is
-one write. Which version is read is decided by the stage label AWSCURRENT, which moves only from the version that
-the caller names.
+A secret's versions are immutable and named by a client request token (32 to 64 characters), so writing one
+twice is one write. Which version is read is decided by the stage label AWSCURRENT, which moves only from the
+version that the caller names.
 """
 
 from __future__ import annotations
 
-from chalicelib.storage.aws_json import SECRETS_MANAGER, Refused, call
+from chalicelib.storage.aws_json import SECRETS_MANAGER, RefusedError, call
 
 _NOT_FOUND = "ResourceNotFoundException"
 _EXISTS = "ResourceExistsException"
@@ -22,14 +23,16 @@ def read(name: str, version: str = "") -> str | None:
     request = {"SecretId": name, **({"VersionId": version} if version else {})}
     try:
         return str(call(SECRETS_MANAGER, "GetSecretValue", request)["SecretString"])
-    except Refused as error:
+    except RefusedError as error:
         if error.kind == _NOT_FOUND:
             return None
         raise
 
 
 def read_current(name: str) -> tuple[str, str]:
-    """The id and the text of the version that is read by default. Raises Refused when the secret does not exist."""
+    """The id and the text of the version that is read by default. Raises RefusedError when the secret does
+    not exist.
+    """
     answer = call(SECRETS_MANAGER, "GetSecretValue", {"SecretId": name})
     return str(answer["VersionId"]), str(answer["SecretString"])
 
@@ -44,13 +47,15 @@ def stage(name: str, version: str, text: str) -> None:
     }
     try:
         call(SECRETS_MANAGER, "PutSecretValue", request)
-    except Refused as error:
+    except RefusedError as error:
         if error.kind != _EXISTS:
             raise
 
 
 def promote(name: str, version: str, over: str) -> bool:
-    """Make `version` the current one if `over` still is. False when another version took its place meanwhile."""
+    """Make `version` the current one if `over` still is. False when another version took its place
+    meanwhile.
+    """
     request = {
         "SecretId": name,
         "VersionStage": CURRENT,
@@ -59,7 +64,7 @@ def promote(name: str, version: str, over: str) -> bool:
     }
     try:
         call(SECRETS_MANAGER, "UpdateSecretVersionStage", request)
-    except Refused as error:
+    except RefusedError as error:
         if error.kind == _LABEL_MOVED:
             return False
         raise

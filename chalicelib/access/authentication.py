@@ -1,0 +1,97 @@
+"""Who sends a request: nobody, an account by Basic credentials, or the bearer of a token of ours."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.access import accounts, keys
+from chalicelib.access.challenges import challenge, needed_scope
+from chalicelib.registry.errors import Unauthorized
+from chalicelib.registry.http import Request
+from chalicelib.timed_cache import TimedCache
+
+REGISTRY_AUDIENCE = "registry"
+
+_HEADER_LIMIT = 8192
+"""Characters of an Authorization header (API Gateway allows 10,240 bytes for all headers)."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or
+    nobody.
+
+    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`.
+    """
+
+    name: str = ""
+    is_admin: bool = False
+    grants: Mapping[str, frozenset[str]] | None = None
+    sees_catalog: bool = False
+
+    @property
+    def is_anonymous(self) -> bool:
+        return not self.name
+
+
+ANONYMOUS = Caller()
+
+_VERIFIED_SECONDS = 60
+
+_bearers: TimedCache[str, Caller] = TimedCache(1024)
+"""Who bears a token, for tokens that were verified lately: a pull of many layers sends the same one each time."""
+
+
+def authenticate(request: Request) -> Caller:
+    """The caller named by the Authorization header. Raises Unauthorized, with a challenge, for a bad one."""
+    header = request.headers.get("authorization", "").strip()
+    if not header:
+        return ANONYMOUS
+    if len(header) > _HEADER_LIMIT:
+        raise _unauthorized(request, "the Authorization header is too long")
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return _bearer(request, value.strip())
+    if scheme.lower() == "basic":
+        return Caller(verify_basic(request, value.strip()).username, is_admin=True)
+    raise _unauthorized(request, "the Authorization header is neither Basic nor Bearer")
+
+
+def verify_basic(request: Request, encoded: str) -> accounts.Account:
+    """The account whose Basic credentials these are (RFC 7617, UTF-8). Raises Unauthorized."""
+    try:
+        username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise _unauthorized(request, "the Basic credentials are malformed")
+    account = accounts.verify(username, password)
+    if account is None:
+        raise _unauthorized(request, "the user name or the password is wrong")
+    return account
+
+
+def _bearer(request: Request, token: str) -> Caller:
+    cached = _bearers.get(token)
+    if cached is not None:
+        return cached[0]
+    try:
+        claims = keys.verify(token, REGISTRY_AUDIENCE)
+    except keys.TokenInvalidError as error:
+        raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
+    grants: dict[str, frozenset[str]] = {}
+    sees_catalog = False
+    for entry in claims["access"]:
+        if entry["type"] == "repository":
+            grants[entry["name"]] = frozenset(entry["actions"])
+        else:
+            sees_catalog = True
+    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
+    return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
+
+
+def _unauthorized(request: Request, message: str, error: str = "") -> Unauthorized:
+    return Unauthorized(message, headers=challenge(request, needed_scope(request), error))

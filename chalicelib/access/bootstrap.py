@@ -1,0 +1,37 @@
+"""What a fresh deployment needs before its first client: the administrator's account and the project
+`library`.
+"""
+
+from __future__ import annotations
+
+from chalicelib.access import accounts, passwords
+from chalicelib.projects import rules
+from chalicelib.projects.errors import AlreadyExistsError
+
+LIBRARY = "library"
+"""The public project that Harbor starts with."""
+
+
+def bootstrap(admin_name: str, password_or_hash: str) -> None:
+    """Make the account and the project be there. Called after every deploy: what is right already is left
+    alone.
+
+    `password_or_hash` is a password, or an Argon2id hash made by passwords.hash_password.
+    """
+    account = accounts.administrator()
+    if account is None or account.username != admin_name or not _matches(password_or_hash, account):
+        is_hash = passwords.is_hash(password_or_hash)
+        accounts.set_administrator(
+            admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
+        )
+    if rules.find(LIBRARY) is None:
+        try:
+            rules.create(LIBRARY, admin_name, public=True)
+        except AlreadyExistsError:
+            return  # another bootstrap made it meanwhile
+
+
+def _matches(password_or_hash: str, account: accounts.Account) -> bool:
+    if passwords.is_hash(password_or_hash):
+        return password_or_hash == account.password_hash
+    return passwords.verify_password(password_or_hash, account.password_hash)

@@ -1,0 +1,62 @@
+"""The Harbor API's errors, and the one mapper that writes them: {"errors": [{"code", "message"}]}.
+
+Codes and statuses are Harbor's (src/lib/errors/const.go, src/lib/http/error.go).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from chalicelib.projects import errors as projects
+from chalicelib.registry.errors import RegistryError
+from chalicelib.registry.http import Response
+
+
+class ApiError(Exception):
+    """A failure that the client is told of. Subclasses fix Harbor's code and the HTTP status."""
+
+    code: ClassVar[str] = "UNKNOWN"
+    status: ClassVar[int] = 500
+
+
+class BadRequestError(ApiError):
+    code, status = "BAD_REQUEST", 400
+
+
+class UnauthorizedError(ApiError):
+    code, status = "UNAUTHORIZED", 401
+
+
+class ForbiddenError(ApiError):
+    code, status = "FORBIDDEN", 403
+
+
+class NotFoundError(ApiError):
+    code, status = "NOT_FOUND", 404
+
+
+class MethodNotAllowedError(ApiError):
+    code, status = "METHOD_NOT_ALLOWED", 405
+
+
+_DOMAIN: dict[type[Exception], tuple[str, int]] = {
+    projects.NameInvalidError: ("BAD_REQUEST", 400),
+    projects.AlreadyExistsError: ("CONFLICT", 409),
+    projects.NotFoundError: ("NOT_FOUND", 404),
+    projects.NotEmptyError: ("PRECONDITION", 412),
+}
+
+
+def to_response(error: ApiError | RegistryError | projects.ProjectError) -> Response:
+    """The Harbor error body for an error of the API, of a domain, or of authentication and the stores."""
+    headers: dict[str, str] = {}
+    if isinstance(error, projects.ProjectError):
+        code, status = _DOMAIN[type(error)]
+    else:
+        code, status = error.code, error.status
+    if isinstance(error, RegistryError):
+        # A 401 carries no challenge here, as in Harbor: a browser would open its own login over the console's.
+        headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
+    body = {"errors": [{"code": code, "message": str(error)}]}
+    return Response(status, {**headers, "Content-Type": "application/json"}, json.dumps(body).encode())

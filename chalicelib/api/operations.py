@@ -1,0 +1,118 @@
+"""The table of the API's operations: a handler is registered by method and path, as Harbor's swagger names
+them.
+
+All of them sit behind one greedy route, so that every path under /api/v2.0, known or not, is answered in
+Harbor's form, and authentication and the mapping of errors are in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.api import errors
+from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
+from chalicelib.projects.errors import ProjectError
+from chalicelib.registry.errors import RegistryError, Unavailable
+from chalicelib.registry.http import Request, Response
+from chalicelib.storage.conditions import is_transient
+
+PREFIX = "/api/v2.0"
+
+_BODY_LIMIT = 256 * 1024
+_SEGMENT = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation: the request, who sent it, and the path's parameters by name."""
+
+    request: Request
+    caller: Caller
+    parameters: Mapping[str, str]
+
+
+Handler = Callable[[Call], Response]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the swagger calls an operation; `path` is relative to the prefix."""
+
+    method: str
+    path: str
+    pattern: re.Pattern[str]
+    handler: Handler
+
+
+_operations: list[Operation] = []
+
+
+def operation(method: str, path: str) -> Callable[[Handler], Handler]:
+    """Register the decorated function as the handler of `method` on `path`, such as
+    `/projects/{project_name}`.
+    """
+    pattern = re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path) + r"\Z")
+
+    def register(handler: Handler) -> Handler:
+        _operations.append(Operation(method, path, pattern, handler))
+        return handler
+
+    return register
+
+
+def registered() -> tuple[Operation, ...]:
+    """Every operation that is built."""
+    return tuple(_operations)
+
+
+def handle(request: Request) -> Response:
+    """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error
+    body.
+    """
+    try:
+        handler, parameters = _find(request)
+        return handler(Call(request, authenticate(request), parameters))
+    except (ApiError, RegistryError, ProjectError) as error:
+        return errors.to_response(error)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return errors.to_response(Unavailable("a store is busy"))
+
+
+def _find(request: Request) -> tuple[Handler, Mapping[str, str]]:
+    path = request.path.removeprefix(PREFIX)
+    matches = [(each, match) for each in _operations if (match := each.pattern.match(path))]
+    for each, match in matches:
+        if each.method == request.method:
+            return each.handler, match.groupdict()
+    if matches:
+        raise MethodNotAllowedError(f"{request.method} is not defined for this path")
+    raise NotFoundError("no such operation")
+
+
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
+
+
+def json_body(request: Request) -> dict[str, Any]:
+    """The request's JSON object. Raises BadRequestError: the swagger knows no 413, 415 or 422 for most
+    operations.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise BadRequestError("the body must be application/json")
+    if len(request.body) > _BODY_LIMIT:
+        raise BadRequestError(f"the body is longer than {_BODY_LIMIT} bytes")
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError("the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise BadRequestError("the body must be a JSON object")
+    return body

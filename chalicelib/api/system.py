@@ -1,0 +1,65 @@
+"""Harbor's tags `health`, `ping` and `systeminfo`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.api.operations import Call, json_response, operation
+from chalicelib.registry.errors import Unavailable
+from chalicelib.registry.http import Response
+from chalicelib.storage import probes
+from chalicelib.storage.aws_json import RefusedError
+
+HARBOR_VERSION = "v2.16.0"
+"""The Harbor whose API this is: clients read it to learn what they may call."""
+
+_COMPONENTS: dict[str, Callable[[], None]] = {
+    "database": probes.database,
+    "storage": probes.storage,
+    "secrets": probes.signing_key,
+}
+
+
+@operation("GET", "/health")
+def get_health(_call: Call) -> Response:
+    """Harbor answers 200 whatever the health; `status` is healthy only when every component is."""
+    components = [_component(name, probe) for name, probe in _COMPONENTS.items()]
+    healthy = all(component["status"] == "healthy" for component in components)
+    return json_response({"status": "healthy" if healthy else "unhealthy", "components": components})
+
+
+@operation("GET", "/ping")
+def get_ping(_call: Call) -> Response:
+    return Response(200, {"Content-Type": "text/plain"}, b"Pong")
+
+
+@operation("GET", "/systeminfo")
+def get_system_info(call: Call) -> Response:
+    """As Harbor does, nobody learns only how to log in; who is logged in learns the rest."""
+    info: dict[str, Any] = {"auth_mode": "db_auth", "primary_auth_mode": False, "self_registration": False}
+    if not call.caller.is_anonymous:
+        origin = call.request.origin
+        info |= {
+            "harbor_version": HARBOR_VERSION,
+            "current_time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "external_url": origin,
+            "registry_url": origin.partition("://")[2],
+            "project_creation_restriction": "adminonly",
+            "has_ca_root": False,
+            "read_only": False,
+            "notification_enable": False,
+        }
+    return json_response(info)
+
+
+def _component(name: str, probe: Callable[[], None]) -> dict[str, str]:
+    try:
+        probe()
+    except (Unavailable, RefusedError, ClientError, BotoCoreError) as error:
+        # The kind of error only: its text may name hosts and accounts, and anyone may ask.
+        return {"name": name, "status": "unhealthy", "error": type(error).__name__}
+    return {"name": name, "status": "healthy"}

@@ -1,0 +1,23 @@
+"""What can go wrong with a project. The API's mapper writes these in Harbor's form."""
+
+from __future__ import annotations
+
+
+class ProjectError(Exception):
+    """Base; the text is for the client."""
+
+
+class NameInvalidError(ProjectError):
+    """Not a project name in Harbor's grammar."""
+
+
+class AlreadyExistsError(ProjectError):
+    """The name is taken."""
+
+
+class NotFoundError(ProjectError):
+    """No such project."""
+
+
+class NotEmptyError(ProjectError):
+    """The project still has repositories."""

@@ -1,0 +1,93 @@
+"""Creating, finding and deleting projects.
+
+A repository is added to the catalog in a transaction that requires its project to be live
+(storage/manifests.py). Deleting a project marks it first, and only then asks the catalog, strongly
+consistent, for a repository. So of a push that makes the first repository and a delete, one sees the other:
+either the delete finds the repository and takes its mark back, or the push finds the mark and is refused. The
+mark is fresh each time and the removal names it, so a second delete, or one that was killed half-way and is
+tried again, takes over instead of acting on what the first one saw. What a killed delete leaves is a project
+that can be pulled from and that takes no new repositories until it is deleted again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
+from chalicelib.projects.records import Project
+from chalicelib.storage import projects as table
+from chalicelib.timed_cache import TimedCache
+
+NAME_LENGTH = 255
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
+"""Harbor's rule (src/server/v2.0/handler/project.go, validateProjectReq)."""
+
+_KNOWN_SECONDS = 30
+_UNKNOWN_SECONDS = 2
+
+_found: TimedCache[str, Project | None] = TimedCache(4096)
+
+
+def find(name: str) -> Project | None:
+    """The project `name`, as it was at most 30 seconds ago; that there is none, at most 2 seconds ago."""
+    cached = _found.get(name)
+    if cached is not None:
+        return cached[0]
+    project = table.read(name)
+    return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
+
+
+def get(name: str) -> Project:
+    """The project `name` as it is now. Raises NotFoundError."""
+    project = table.read(name)
+    if project is None:
+        raise NotFoundError(f"project {name} not found")
+    return project
+
+
+def get_by_id(project_id: int) -> Project:
+    """The project with this number. Raises NotFoundError."""
+    name = table.read_name(project_id)
+    project = table.read(name) if name else None
+    if project is None or project.project_id != project_id:
+        raise NotFoundError(f"project {project_id} not found")
+    return project
+
+
+def list_all() -> list[Project]:
+    """Every project, by name."""
+    return table.read_all()
+
+
+def count_repositories(project: Project) -> int:
+    return table.count_repositories(project.name)
+
+
+def create(name: str, owner: str, *, public: bool) -> Project:
+    """Make a project. Raises NameInvalidError or AlreadyExistsError."""
+    if len(name) > NAME_LENGTH or not _NAME.match(name):
+        raise NameInvalidError(
+            f"project name {name[:NAME_LENGTH]!r} is invalid: use at most {NAME_LENGTH} lower-case letters, "
+            "digits and separators '.', '_' or '-' between them"
+        )
+    if table.read(name) is None:
+        project = table.create(name, table.next_id(), owner, public=public)
+        if project is not None:
+            _found.drop(name)
+            return project
+    raise AlreadyExistsError(f"The project named {name} already exists")
+
+
+def delete(project: Project) -> None:
+    """Delete an empty project (the module's docstring says how). Raises NotEmptyError or NotFoundError."""
+    mark = table.mark_deleting(project)
+    if mark is None:
+        raise NotFoundError(f"project {project.name} not found")
+    if table.has_repositories(project.name):
+        table.unmark_deleting(project, mark)
+        raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
+    removed = table.delete(project, mark)
+    _found.drop(project.name)
+    if not removed:
+        raise NotFoundError(f"project {project.name} is being deleted by another request")
