@@ -16,7 +16,7 @@ app.register_blueprint(access_routes)
 app.register_blueprint(api_routes)
 
 
-@app.lambda_function(name="rotate_signing_key")  # type: ignore[untyped-decorator]
+@app.lambda_function(name="rotate_signing_key")
 def rotate_signing_key(event: dict[str, Any], _context: Any) -> None:
     from chalicelib.access.keys import rotate  # noqa: PLC0415 -- the request Lambda does without it
 

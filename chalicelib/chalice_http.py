@@ -6,9 +6,9 @@ import base64
 import threading
 from typing import Any
 
-from chalice import Chalice
-from chalice import Response as ChaliceResponse
+from chalice.app import Chalice, MultiDict
 from chalice.app import Request as ChaliceRequest
+from chalice.app import Response as ChaliceResponse
 
 from chalicelib.registry.http import Request, Response
 
@@ -19,7 +19,7 @@ _TEXT_LIMIT = 1 << 20
 CHALLENGE_COPY = "x-berth-authenticate"
 
 
-class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
+class BerthApp(Chalice):
     """A Chalice app that several threads may call at once, as the local gateway does.
 
     Chalice keeps the current request in an attribute of the app, which suits Lambda's one request at a time.
@@ -29,7 +29,8 @@ class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
 
     @property
     def current_request(self) -> ChaliceRequest:
-        return self._local.request
+        request: ChaliceRequest = self._local.request
+        return request
 
     @current_request.setter
     def current_request(self, request: ChaliceRequest) -> None:
@@ -44,7 +45,7 @@ class BerthApp(Chalice):  # type: ignore[misc]  # chalice ships no types
         self._local.context = context
 
 
-class ExactResponse(ChaliceResponse):  # type: ignore[misc]  # chalice ships no types
+class ExactResponse(ChaliceResponse):
     """A response whose bytes reach the client as they are, whatever their media type and the request's Accept."""
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 -- as in Chalice
@@ -62,18 +63,23 @@ class ExactResponse(ChaliceResponse):  # type: ignore[misc]  # chalice ships no 
 def to_request(request: ChaliceRequest, path: str) -> Request:
     """The request that Chalice holds, with `path` percent-decoded."""
     headers = {name.lower(): value for name, value in request.to_original_event()["headers"].items()}
+    raw = request.raw_body
     return Request(
         method=request.method,
         path=path,
-        query={name: request.query_params[name] for name in request.query_params or {}},
+        query=_first_values(request.query_params),
         headers=headers,
-        body=request.raw_body,
+        body=raw if isinstance(raw, bytes) else raw.encode(),
         origin=f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}",
     )
 
 
+def _first_values(query: MultiDict | None) -> dict[str, str]:
+    return {} if query is None else {name: query[name] for name in query}
+
+
 def to_chalice(response: Response) -> ExactResponse:
-    headers = dict(response.headers)
+    headers: dict[str, str | list[str]] = dict(response.headers)
     if "WWW-Authenticate" in headers:
         # API Gateway may rename this header; infra/template.py maps its copy back onto it.
         headers[CHALLENGE_COPY] = headers["WWW-Authenticate"]

@@ -149,7 +149,8 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
 
 def _blobs(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The digests of config, layers and blobs: those that must exist, and those that may be held elsewhere."""
-    required, optional = [], []
+    required: list[str] = []
+    optional: list[str] = []
     entries = [("config", document["config"])] if document.get("config") is not None else []
     entries += [(name, entry) for name in ("layers", "blobs") for entry in _list(document, name)]
     for name, entry in entries:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import quote, unquote, urlencode
 
-from chalice import Blueprint
+from chalice.app import Blueprint
 
 from chalicelib.access.authentication import Caller, authenticate
 from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
@@ -26,15 +26,16 @@ _METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH": "push", "DELETE": "delete"}
 
 
-@blueprint.route("/v2", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
-@blueprint.route("/v2/", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
+@blueprint.route("/v2", methods=_METHODS, content_types=[])
+@blueprint.route("/v2/", methods=_METHODS, content_types=[])
 def base() -> ExactResponse:
     return _answer("/v2/")
 
 
-@blueprint.route("/v2/{proxy+}", methods=_METHODS, content_types=[])  # type: ignore[untyped-decorator]
+@blueprint.route("/v2/{proxy+}", methods=_METHODS, content_types=[])
 def registry() -> ExactResponse:
-    return _answer(f"/v2/{unquote(blueprint.current_request.uri_params['proxy'])}")
+    parameters = blueprint.current_request.uri_params or {}
+    return _answer(f"/v2/{unquote(parameters['proxy'])}")
 
 
 def _answer(path: str) -> ExactResponse:
@@ -82,7 +83,7 @@ def _base(request: Request, caller: Caller) -> Response:
     return _json({})
 
 
-def _get_manifest(request: Request, target: Target) -> Response:
+def _get_manifest(_request: Request, target: Target) -> Response:
     pulled = pull.manifest(target.repository, target.reference)
     return Response(
         200,
@@ -108,7 +109,7 @@ def _put_manifest(request: Request, target: Target) -> Response:
     return Response(201, headers)
 
 
-def _delete_manifest(request: Request, target: Target) -> Response:
+def _delete_manifest(_request: Request, target: Target) -> Response:
     deletion.manifest(target.repository, target.reference)
     return Response(202)
 
@@ -126,7 +127,7 @@ def _get_blob(request: Request, target: Target) -> Response:
     )
 
 
-def _delete_blob(request: Request, target: Target) -> Response:
+def _delete_blob(_request: Request, target: Target) -> Response:
     deletion.blob(target.repository, target.reference)
     return Response(202)
 

@@ -192,7 +192,7 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
 def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
     """Point a tag at the committed manifest; the one that it leaves may be garbage."""
     key, before = tag_key(change.repository, tag), change.tag_before
-    fields = {"digest": change.digest, "media_type": change.media_type, "updated": now()}
+    fields: dict[str, Any] = {"digest": change.digest, "media_type": change.media_type, "updated": now()}
     transaction.save(
         TagItem(key.pk, key.sk, **fields),
         condition=TagItem.digest == before.digest if before else TagItem.pk.does_not_exist(),

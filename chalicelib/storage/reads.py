@@ -63,7 +63,8 @@ def query(
 ) -> tuple[list[Item], str]:
     """One page of the items of partition `pk` whose sort key starts with `prefix`, in its order.
 
-    `after` is the sort key to start behind; DynamoDB wants it to start with `prefix` too. Returns the items and the sort key to go on behind, empty at the end.
+    `after` is the sort key to start behind; DynamoDB wants it to start with `prefix` too. Returns the items and the
+    sort key to go on behind, empty at the end.
     """
     request: dict[str, Any] = {
         "TableName": table,
