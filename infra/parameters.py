@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -107,3 +108,13 @@ ENVIRONMENT: dict[str, Any] = {
     "POWERTOOLS_METRICS_NAMESPACE": "Berth",
     "POWERTOOLS_LOG_LEVEL": {"Ref": "LogLevel"},
 }
+
+
+def environment(outputs: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
+    """The functions' environment in a deployed stack, for what runs beside it: the local gateway, the relay.
+
+    Raises KeyError when `outputs` is of a stack of another version.
+    """
+    defaults = {name: str(body["Default"]) for name, body in PARAMETERS.items() if "Default" in body}
+    values = {**defaults, **parameters, **outputs}
+    return {name: values[value["Ref"]] if isinstance(value, dict) else value for name, value in ENVIRONMENT.items()}

@@ -10,15 +10,14 @@ from typing import Any
 
 Resource = dict[str, Any]
 
-DATA_STORES = {
-    "BlobsTable": "AWS::DynamoDB::Table",
-    "RepositoriesTable": "AWS::DynamoDB::Table",
-    "UploadsTable": "AWS::DynamoDB::Table",
-    "ProjectsTable": "AWS::DynamoDB::Table",
-    "Bucket": "AWS::S3::Bucket",
+STORE_NAMES = {
+    "BlobsTable": "${AWS::StackName}-blobs",
+    "RepositoriesTable": "${AWS::StackName}-repositories",
+    "UploadsTable": "${AWS::StackName}-uploads",
+    "ProjectsTable": "${AWS::StackName}-projects",
+    "Bucket": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}",
 }
-
-BUCKET_NAME = "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"
+"""What holds the registry's data, by logical id. Names are fixed so that a new stack can find what an old one left."""
 
 STALE_DAYS = 2
 """After so many days S3 drops what an abandoned upload left. A session lives a day at most (UploadSeconds)."""
@@ -27,10 +26,10 @@ STALE_DAYS = 2
 def resources() -> dict[str, Resource]:
     """Every store by its logical id."""
     return {
-        "BlobsTable": _table("blobs", candidates=True),
-        "RepositoriesTable": _table("repositories", candidates=True),
-        "UploadsTable": _table("uploads", ttl="expires"),
-        "ProjectsTable": _table("projects"),
+        "BlobsTable": _table("BlobsTable", candidates=True),
+        "RepositoriesTable": _table("RepositoriesTable", candidates=True),
+        "UploadsTable": _table("UploadsTable", ttl="expires"),
+        "ProjectsTable": _table("ProjectsTable"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),
@@ -45,10 +44,10 @@ def resources() -> dict[str, Resource]:
     }
 
 
-def _table(name: str, *, candidates: bool = False, ttl: str = "") -> Resource:
+def _table(logical_id: str, *, candidates: bool = False, ttl: str = "") -> Resource:
     attributes = [_attribute("pk", "S"), _attribute("sk", "S")]
     properties: dict[str, Any] = {
-        "TableName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"},
+        "TableName": {"Fn::Sub": STORE_NAMES[logical_id]},
         "BillingMode": "PAY_PER_REQUEST",
         "KeySchema": [_key("pk", "HASH"), _key("sk", "RANGE")],
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
@@ -88,7 +87,7 @@ def _bucket() -> Resource:
         {
             "Type": "AWS::S3::Bucket",
             "Properties": {
-                "BucketName": {"Fn::Sub": BUCKET_NAME},
+                "BucketName": {"Fn::Sub": STORE_NAMES["Bucket"]},
                 "PublicAccessBlockConfiguration": {
                     "BlockPublicAcls": True,
                     "BlockPublicPolicy": True,

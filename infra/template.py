@@ -15,11 +15,11 @@ from infra.chalice_package import ChalicePackage, chalice_package
 from infra.http_api import replace_rest_api
 from infra.parameters import CONDITIONS, ENVIRONMENT, PARAMETERS
 from infra.policies import FUNCTIONS, function_role
-from infra.resources import DATA_STORES, resources
+from infra.resources import STORE_NAMES, resources
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_OUTPUTS = [*DATA_STORES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
+_OUTPUTS = [*STORE_NAMES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
 """Resources whose `Ref` is an output of the same name."""
 
 

@@ -1,0 +1,57 @@
+"""The libraries that the Lambdas run, as Linux wheels for their runtime, built once for each requirements.txt.
+
+Chalice resolves them: it takes wheels that run on Lambda's glibc and refuses what has none. botocore describes some
+400 services in 25 MB of compressed JSON; only those that Berth calls are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from chalice.deploy.packager import DependencyBuilder
+from chalice.utils import OSUtils
+
+ARCHITECTURE = "x86_64"
+"""As .chalice/config.json says; docs/decisions/packaging.md says why."""
+
+SERVICES = ("dynamodb", "s3", "secretsmanager", "sts")
+"""Services that the Lambdas make botocore clients for; sts is what a client with an assumed role may load."""
+
+_RECIPE = "1"
+"""Changes when this module makes something else of the same requirements."""
+
+
+def site_packages(project: Path, runtime: str) -> Path:
+    """The folder of the installed libraries, from the cache in build/ when requirements.txt is the one it was made of.
+
+    `runtime` is Lambda's name of it, such as `python3.12`. Raises RuntimeError when a library has no wheel for it.
+    """
+    requirements = project / "requirements.txt"
+    recipe = f"{_RECIPE} {runtime} {ARCHITECTURE} {SERVICES} ".encode() + requirements.read_bytes()
+    target = project / "build" / "dependencies" / hashlib.sha256(recipe).hexdigest()[:16]
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            made = Path(scratch) / "site-packages"
+            made.mkdir()
+            _install(requirements, runtime, made)
+            _prune(made)
+            made.rename(target)
+    return target
+
+
+def _install(requirements: Path, runtime: str, target: Path) -> None:
+    abi = "cp" + runtime.removeprefix("python").replace(".", "")
+    DependencyBuilder(OSUtils(), architecture=ARCHITECTURE).build_site_packages(abi, str(requirements), str(target))
+
+
+def _prune(target: Path) -> None:
+    """Drop the descriptions of services that are never called; botocore's own files beside them stay."""
+    for package in ("botocore", "boto3"):
+        for folder in sorted((target / package / "data").iterdir()):
+            if folder.is_dir() and folder.name not in SERVICES:
+                shutil.rmtree(folder)
+    shutil.rmtree(target / "botocore" / "docs", ignore_errors=True)
