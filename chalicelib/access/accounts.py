@@ -77,6 +77,6 @@ def verify(username: str, password: str) -> Account | None:
 
 
 def _read(name: str) -> Account | None:
-    """Raises ValueError or TypeError when the secret holds something else."""
+    """Raises ValueError when the secret is not JSON. Without a hash in it, as deployed at first, nobody can log in."""
     content = json.loads(secrets.read(name) or "{}")
-    return Account(**content) if content else None
+    return Account(content["username"], content["password_hash"]) if "password_hash" in content else None

@@ -2,8 +2,10 @@
 
 The secret named by `BERTH_SIGNING_SECRET` holds, as JSON, one of
 
-    {"key": "<generated>"}                                           as CloudFormation's GenerateSecretString makes it
+    {"key": "<generated>", …}                                        as CloudFormation's GenerateSecretString makes it
     {"current": {"id", "key"}, "previous": {"id", "key"} | null}     from the first rotation on
+
+The first form's key is known by a digest of itself.
 
 Everything is signed with the current key and verified with either, chosen by the `kid` header. A process
 keeps what it read for five minutes, so after a rotation some still sign with the key that has become the

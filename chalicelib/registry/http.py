@@ -21,6 +21,8 @@ class Request:
     body: bytes = b""
     origin: str = ""
     """Scheme and host that the client used, such as `https://registry.example.com`."""
+    request_id: str = ""
+    """The gateway's id of the request, to find it in the logs by."""
 
 
 @dataclass(frozen=True)
