@@ -22,7 +22,7 @@ from chalice.deploy.swagger import CFNSwaggerGenerator
 from chalice.package import PackageOptions, ResourceBuilder, SAMTemplateGenerator
 
 from infra.http_routes import Route, routes
-from infra.parameters import ENVIRONMENT
+from infra.parameters import environment, store_references
 
 STAGE = "berth"
 """The stage of .chalice/config.json."""
@@ -52,9 +52,8 @@ def chalice_package(project: Path) -> ChalicePackage:
     The app reads its settings when it is imported, so it must not have been imported before in this process with
     real ones: call this in a process of its own.
     """
-    for name in ENVIRONMENT:
-        os.environ.setdefault(name, "0")
-    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    placeholders = dict.fromkeys(store_references(), "unset")
+    os.environ.update({**environment(placeholders, {}), "AWS_DEFAULT_REGION": REGION})
     config = CLIFactory(str(project)).create_config_obj(STAGE)
     steps = [InjectDefaults(), _PackedElsewhere(), SwaggerBuilder(CFNSwaggerGenerator())]
     builder = ResourceBuilder(ApplicationGraphBuilder(), DependencyBuilder(), BuildStage(steps))

@@ -110,6 +110,12 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
+def store_references() -> list[str]:
+    """The stack's resources that the environment names."""
+    references = (value["Ref"] for value in ENVIRONMENT.values() if isinstance(value, dict))
+    return [name for name in references if name not in PARAMETERS]
+
+
 def environment(outputs: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
     """The functions' environment in a deployed stack, for what runs beside it: the local gateway, the relay.
 

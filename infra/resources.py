@@ -141,7 +141,8 @@ def _tls_only_bucket_policy() -> Resource:
 
 
 def _signing_secret() -> Resource:
-    return _generated_secret("Keys that sign registry tokens and upload state.", '{"id": "initial"}', "key", length=64)
+    """The first key; its form, and what a rotation makes of it, are in chalicelib/access/keys.py."""
+    return _generated_secret("Keys that sign registry tokens and upload state.", "{}", "key", length=64)
 
 
 def _admin_secret() -> Resource:
