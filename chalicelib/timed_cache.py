@@ -11,9 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 Clock = Callable[[], float]
-"""Seconds. The wall clock by default: Lambda freezes a function between requests, and a monotonic clock with
-it.
-"""
+"""Seconds. The wall clock by default: Lambda freezes a function between requests, and a monotonic clock with it."""
 
 
 class TimedCache(Generic[K, V]):

@@ -21,8 +21,7 @@ _HEADER_LIMIT = 8192
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or
-    nobody.
+    """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
     `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`.
     """

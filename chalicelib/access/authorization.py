@@ -54,17 +54,13 @@ def authorize_catalog(caller: Caller, request: Request) -> None:
 
 
 def require_authentication(caller: Caller, request: Request) -> None:
-    """Return unless `caller` is nobody: `GET /v2/` is how a client finds where to log in. Raises
-    Unauthorized.
-    """
+    """Return unless `caller` is nobody: `GET /v2/` is how a client finds where to log in. Raises Unauthorized."""
     if caller.is_anonymous and caller.grants is None:
         raise Unauthorized("authentication is required", headers=challenge(request))
 
 
 def may_see(caller: Caller, project: Project) -> bool:
-    """Whether `caller` may know of `project`. A token is for repositories and shows no more than anyone may
-    see.
-    """
+    """Whether `caller` may know of `project`. A token is for repositories and shows no more than anyone may see."""
     return caller.is_admin or project.public
 
 

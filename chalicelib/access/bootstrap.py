@@ -1,8 +1,11 @@
-"""What a fresh deployment needs before its first client: the administrator's account and the project
-`library`.
+"""What a fresh deployment needs before its first client: the administrator's account and the project `library`.
+
+python -m chalicelib.access.bootstrap <name>      reads the password, or its hash, from standard input
 """
 
 from __future__ import annotations
+
+import sys
 
 from chalicelib.access import accounts, passwords
 from chalicelib.projects import rules
@@ -13,8 +16,7 @@ LIBRARY = "library"
 
 
 def bootstrap(admin_name: str, password_or_hash: str) -> None:
-    """Make the account and the project be there. Called after every deploy: what is right already is left
-    alone.
+    """Make the account and the project be there. Called after every deploy: what is right already is left alone.
 
     `password_or_hash` is a password, or an Argon2id hash made by passwords.hash_password.
     """
@@ -35,3 +37,7 @@ def _matches(password_or_hash: str, account: accounts.Account) -> bool:
     if passwords.is_hash(password_or_hash):
         return password_or_hash == account.password_hash
     return passwords.verify_password(password_or_hash, account.password_hash)
+
+
+if __name__ == "__main__":
+    bootstrap(sys.argv[1], sys.stdin.readline().rstrip("\n"))

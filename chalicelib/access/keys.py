@@ -39,9 +39,7 @@ ROTATION_DAYS = 30
 _ALGORITHM = "HS256"
 _CACHE_SECONDS = 300
 _REFETCH_SECONDS = 3
-"""An unknown key id makes a process read the secret again, but not sooner than this: key ids can be
-forged.
-"""
+"""An unknown key id makes a process read the secret again, but not sooner than this: key ids can be forged."""
 
 _CLOCK_SKEW_SECONDS = 5
 _REQUIRED = ["aud", "exp", "iat", "jti", "nbf"]
@@ -50,9 +48,7 @@ _MALFORMED = (jwt.PyJWTError, ValueError, RecursionError)
 
 
 class TokenInvalidError(Exception):
-    """Not signed by a key of ours for this audience, or malformed. Says nothing of why: the bearer need not
-    know.
-    """
+    """Not signed by a key of ours for this audience, or malformed. Says nothing of why: the bearer need not know."""
 
 
 class TokenExpiredError(TokenInvalidError):

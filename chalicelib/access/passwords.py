@@ -1,5 +1,4 @@
-"""Password hashes: Argon2id, with the parameters that OWASP's password storage cheat sheet gives as its
-minimum.
+"""Password hashes: Argon2id, with the parameters that OWASP's password storage cheat sheet gives as its minimum.
 
 19 MiB and two passes keep a login near 50 ms in a small Lambda. argon2 is imported on the first password: a
 pull with a token never needs it.

@@ -1,5 +1,4 @@
-"""Tokens: reading the scopes that a client asks for, and issuing tokens that carry exactly what it may have
-of them.
+"""Tokens: reading the scopes that a client asks for, and issuing tokens that carry exactly what it may have of them.
 
 A scope is `type:name:action,action`, where a type may carry a class in parentheses (distribution-spec's token
 documents; `distribution`'s ResolveScopeSpecifiers). As there, a scope that is malformed or of an unknown type

@@ -1,5 +1,4 @@
-"""The table of the API's operations: a handler is registered by method and path, as Harbor's swagger names
-them.
+"""The table of the API's operations: a handler is registered by method and path, as Harbor's swagger names them.
 
 All of them sit behind one greedy route, so that every path under /api/v2.0, known or not, is answered in
 Harbor's form, and authentication and the mapping of errors are in one place.
@@ -53,9 +52,7 @@ _operations: list[Operation] = []
 
 
 def operation(method: str, path: str) -> Callable[[Handler], Handler]:
-    """Register the decorated function as the handler of `method` on `path`, such as
-    `/projects/{project_name}`.
-    """
+    """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
     pattern = re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path) + r"\Z")
 
     def register(handler: Handler) -> Handler:
@@ -71,9 +68,7 @@ def registered() -> tuple[Operation, ...]:
 
 
 def handle(request: Request) -> Response:
-    """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error
-    body.
-    """
+    """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error body."""
     try:
         handler, parameters = _find(request)
         return handler(Call(request, authenticate(request), parameters))
@@ -101,9 +96,7 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
 
 
 def json_body(request: Request) -> dict[str, Any]:
-    """The request's JSON object. Raises BadRequestError: the swagger knows no 413, 415 or 422 for most
-    operations.
-    """
+    """The request's JSON object. Raises BadRequestError: the swagger knows no 413, 415 or 422 for most operations."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise BadRequestError("the body must be application/json")

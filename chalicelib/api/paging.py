@@ -26,9 +26,7 @@ class Page(Generic[T]):
 
 
 def page(request: Request, entries: Sequence[T]) -> Page[T]:
-    """The page of `entries` that `request` asks for. Raises BadRequestError for a page or size out of
-    range.
-    """
+    """The page of `entries` that `request` asks for. Raises BadRequestError for a page or size out of range."""
     number = _number(request, "page", 1, _PAGE_LIMIT)
     size = _number(request, "page_size", _DEFAULT_SIZE, _SIZE_LIMIT)
     start = (number - 1) * size

@@ -1,6 +1,4 @@
-"""The one route of the Harbor-compatible API. Importing the operation modules fills the table that it
-dispatches on.
-"""
+"""The one route of the Harbor-compatible API. Importing the operation modules fills the table that it dispatches on."""
 
 from __future__ import annotations
 

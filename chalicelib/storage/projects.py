@@ -79,8 +79,7 @@ def create(name: str, project_id: int, owner: str, *, public: bool) -> Project |
 
 
 def mark_deleting(project: Project) -> str | None:
-    """Say that `project` is being deleted: from now on no repository is added. Returns the mark, None if it
-    is gone.
+    """Say that `project` is being deleted: from now on no repository is added. Returns the mark, None if it is gone.
 
     Each mark takes the place of the one before, whoever set it.
     """

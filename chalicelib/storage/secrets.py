@@ -1,5 +1,4 @@
-"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second,
-conditional step.
+"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second, conditional step.
 
 A secret's versions are immutable and named by a client request token (32 to 64 characters), so writing one
 twice is one write. Which version is read is decided by the stage label AWSCURRENT, which moves only from the
@@ -53,9 +52,7 @@ def stage(name: str, version: str, text: str) -> None:
 
 
 def promote(name: str, version: str, over: str) -> bool:
-    """Make `version` the current one if `over` still is. False when another version took its place
-    meanwhile.
-    """
+    """Make `version` the current one if `over` still is. False when another version took its place meanwhile."""
     request = {
         "SecretId": name,
         "VersionStage": CURRENT,
