@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from chalicelib.access.authentication import ANONYMOUS, Caller, authenticate
+from chalicelib.access.authorization import (
+    authorize,
+    authorize_catalog,
+    permitted,
+    require_authentication,
+    visible_projects,
+)
+from chalicelib.projects import rules
+from chalicelib.registry.errors import Denied, NameUnknown, RegistryError, Unauthorized, to_response
+from chalicelib.registry.http import Request
+from tests.access.support import BASIC, bearer, request, token_for
+
+pytestmark = pytest.mark.usefixtures("administrator")
+
+ADMIN = Caller("admin", is_admin=True)
+USER = Caller("someone")
+
+
+def outcome(caller: Caller, action: str, repository: str) -> type[RegistryError] | None:
+    try:
+        authorize(caller, action, repository, request("GET", f"/v2/{repository}/tags/list"))
+    except RegistryError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("caller", "pull_public", "push_public", "pull_private"),
+    [
+        (ANONYMOUS, None, Unauthorized, Unauthorized),
+        (USER, None, Denied, Denied),
+        (ADMIN, None, None, None),
+    ],
+)
+def test_what_each_role_may_do(
+    caller: Caller,
+    pull_public: type[RegistryError] | None,
+    push_public: type[RegistryError] | None,
+    pull_private: type[RegistryError] | None,
+    public_project: str,
+    private_project: str,
+) -> None:
+    assert outcome(caller, "pull", f"{public_project}/a") is pull_public
+    assert outcome(caller, "push", f"{public_project}/a") is push_public
+    assert outcome(caller, "delete", f"{public_project}/a") is push_public
+    assert outcome(caller, "pull", f"{private_project}/a") is pull_private
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, USER, Caller("someone", grants={})])
+@pytest.mark.parametrize("action", ["pull", "push", "delete"])
+def test_a_private_project_answers_as_a_missing_one(caller: Caller, action: str, private_project: str) -> None:
+    missing = f"private-{uuid.uuid4().hex[:8]}"
+    answers = []
+    for project in (private_project, missing):
+        with pytest.raises((Unauthorized, Denied)) as caught:
+            authorize(caller, action, f"{project}/a", request("GET", f"/v2/{project}/a/tags/list"))
+        response = to_response(caught.value)
+        challenge = response.headers.get("WWW-Authenticate", "").replace(project, "<project>")
+        answers.append((response.status, challenge, response.body.replace(project.encode(), b"<project>")))
+    assert answers[0] == answers[1]
+
+
+def test_the_administrator_is_told_that_a_project_is_missing() -> None:
+    with pytest.raises(NameUnknown, match="create it first"):
+        authorize(ADMIN, "push", "no-such-project/a", request("POST", "/v2/no-such-project/a/blobs/uploads/"))
+
+
+def test_a_token_gives_what_it_says_and_no_more(private_project: str) -> None:
+    token = token_for(BASIC, f"repository:{private_project}/a:pull")
+    caller = authenticate(request("GET", "/v2/", bearer(token)))
+    assert outcome(caller, "pull", f"{private_project}/a") is None
+    assert outcome(caller, "push", f"{private_project}/a") is Unauthorized
+    assert outcome(caller, "pull", f"{private_project}/b") is Unauthorized
+    assert outcome(caller, "pull", f"{private_project}/a/b") is Unauthorized
+
+
+def test_the_challenge_of_a_token_without_the_scope_says_so(private_project: str) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        authorize(Caller("admin", grants={}), "push", f"{private_project}/a", request("PUT", "/v2/x"))
+    challenge = caught.value.headers["WWW-Authenticate"]
+    assert f'scope="repository:{private_project}/a:pull,push"' in challenge
+    assert 'error="insufficient_scope"' in challenge
+
+
+def test_a_push_token_outlives_its_project_in_vain() -> None:
+    project = rules.create(f"gone-{uuid.uuid4().hex[:8]}", "admin", public=False)
+    caller = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{project.name}/a:push"))))
+    rules.delete(project)
+    assert outcome(caller, "push", f"{project.name}/a") is NameUnknown
+
+
+def test_permitted_for_a_mount_is_what_authorize_grants(public_project: str, private_project: str) -> None:
+    assert permitted(ANONYMOUS, f"{public_project}/a") == {"pull"}
+    assert permitted(ANONYMOUS, f"{private_project}/a") == frozenset()
+    assert permitted(Caller("admin", grants={}), f"{public_project}/a") == frozenset()
+
+
+def test_the_catalog_is_the_administrators() -> None:
+    sent: Request = request("GET", "/v2/_catalog")
+    authorize_catalog(ADMIN, sent)
+    authorize_catalog(Caller("admin", grants={}, sees_catalog=True), sent)
+    with pytest.raises(Denied):
+        authorize_catalog(USER, sent)
+    for caller in (ANONYMOUS, Caller("admin", grants={})):
+        with pytest.raises(Unauthorized) as caught:
+            authorize_catalog(caller, sent)
+        assert 'scope="registry:catalog:*"' in caught.value.headers["WWW-Authenticate"]
+
+
+def test_the_catalog_shows_private_projects_to_who_sees_all(public_project: str, private_project: str) -> None:
+    assert {public_project, private_project} <= set(visible_projects(ADMIN))
+    assert public_project in visible_projects(ANONYMOUS)
+    assert private_project not in visible_projects(ANONYMOUS)
+
+
+def test_the_base_asks_nobody_to_log_in_and_lets_any_token_pass() -> None:
+    with pytest.raises(Unauthorized):
+        require_authentication(ANONYMOUS, request("GET", "/v2/"))
+    require_authentication(authenticate(request("GET", "/v2/", bearer(token_for(None)))), request("GET", "/v2/"))
+    require_authentication(ADMIN, request("GET", "/v2/"))
