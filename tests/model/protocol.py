@@ -1,0 +1,251 @@
+"""The protocol of docs/gc.md, step by step: each `yield` is one call to a table or the bucket.
+
+Every process takes the rules, so that one can be switched off. A rule that is off shows as the wrong path here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from . import store
+from .checker import Body, Call
+from .rules import Rules
+from .store import ANY, BLOB, REFERENCES
+
+Steps = Generator[Call, Any, Any]
+APP, BASE = "app", "base"
+CREATED, UNKNOWN, DELETED, REFUSED, ABSENT = "created", "MANIFEST_BLOB_UNKNOWN", "deleted", "refused", "absent"
+
+
+# --- a client's blob
+
+
+def complete_upload(rules: Rules, name: str, lost: bool = False) -> Steps:
+    """Publishes an object; the first writer wins. `lost` lets the answer to the first write be lost."""
+    yield store.put_object(name)
+    while True:
+        create = store.create_blob(name, rules.born_candidates)
+        if (yield store.lost_answer(create) if lost else create):
+            key = name
+            break
+        found = yield store.read_blob(not rules.shared_touch)
+        if found is None:
+            continue
+        key, state = found
+        if state == "live" or (state == "candidate" and not rules.renewal):
+            break
+        if (yield store.touch_blob(key, not rules.shared_touch)):
+            break
+    yield store.put_link(APP, key)
+    if key != name or (lost and not rules.own_object_kept):
+        yield store.delete_object(name)
+
+
+def find_blob(rules: Rules, repository: str) -> Steps:
+    """What HEAD and mount do: the key if the repository has the blob, and then it is promised; else None."""
+    found = yield store.read_blob(not rules.shared_touch)
+    link = yield store.read_link(repository)
+    if found is None or link is None or (rules.incarnations and link[0] != found[0]):
+        return None
+    key, state = found
+    if state == "condemned" or (state == "candidate" and rules.renewal):
+        return key if (yield store.touch_blob(key, not rules.shared_touch)) else None
+    return key
+
+
+def head(rules: Rules, name: str) -> Steps:
+    """A client asks for the blob and uploads it if it is not there."""
+    if (yield from find_blob(rules, APP)) is None:
+        yield from complete_upload(rules, name)
+
+
+def mount(rules: Rules, name: str) -> Steps:
+    key = yield from find_blob(rules, BASE)
+    if key is None:
+        yield from complete_upload(rules, name)
+    else:
+        yield store.put_link(APP, key)
+
+
+def pull_blob(rules: Rules) -> Body:
+    """GET: a presigned URL is handed out; the client follows it within its life."""
+    key = yield from _serve(rules)
+    if key is None:
+        return ABSENT
+    return "pulled" if (yield store.fetch_object(key)) else "a URL that leads nowhere"
+
+
+def _serve(rules: Rules) -> Steps:
+    found = yield store.read_blob(not rules.shared_touch)
+    link = yield store.read_link(APP)
+    if found is None or link is None or link[0] != found[0]:
+        return None
+    key, state = found
+    if state == "condemned" and rules.rescue and not (yield store.touch_blob(key, not rules.shared_touch)):
+        return None
+    return key
+
+
+# --- a client's manifest
+
+
+def push(rules: Rules, name: str, digest: str, tag: str | None, lost: bool = False) -> Body:
+    generation = name if rules.generations else "-"
+    if rules.edges_before_read:
+        yield store.write_edges(digest, generation)
+    if not (yield from _references_hold(rules, REFERENCES[digest])):
+        return UNKNOWN
+    if not rules.edges_before_read:
+        yield store.write_edges(digest, generation)
+    replaced = yield from _commit(rules, name, digest, tag, lost)
+    if replaced is not None and rules.generations:
+        yield store.delete_edges(digest, replaced)
+    return CREATED
+
+
+def _commit(rules: Rules, name: str, digest: str, tag: str | None, lost: bool) -> Steps:
+    """Commits; returns the generation that was replaced."""
+    while True:
+        current = yield store.read_manifest(digest)
+        replaced = current and current[0]
+        if replaced == name:
+            return None  # committed: the answer was lost
+        expected = replaced if rules.conditional_commit else ANY
+        write = store.commit(digest, name, expected, tag if rules.tag_in_transaction else None)
+        if (yield store.lost_answer(write) if lost else write):
+            break
+    if tag and not rules.tag_in_transaction:
+        yield store.put_tag(tag, digest)
+    return replaced
+
+
+def _references_hold(rules: Rules, target: str) -> Steps:
+    """Reads what the manifest names, after its edges are written, and takes back what is about to go."""
+    if target != BLOB:
+        child = yield store.read_manifest(target)
+        if child is None:
+            return False
+        return not child[1] or not rules.rescue or (yield store.rescue_manifest(target))
+    found = yield store.read_blob(not rules.shared_touch)
+    if found is None:
+        return False
+    key, state = found
+    if state == "condemned" and rules.rescue and not (yield store.touch_blob(key, not rules.shared_touch)):
+        return False
+    link = yield store.read_link(APP)
+    if link is None or (rules.incarnations and link[0] != key):
+        return False
+    return not link[1] or not rules.rescue or (yield store.rescue_link(APP, link[0]))
+
+
+def upload_and_push(rules: Rules, name: str, digest: str, tag: str, lost: bool = False) -> Body:
+    yield from complete_upload(rules, name, lost)
+    return (yield from push(rules, name, digest, tag, lost))
+
+
+def head_and_push(rules: Rules, name: str, digest: str, tag: str) -> Body:
+    yield from head(rules, name)
+    return (yield from push(rules, name, digest, tag))
+
+
+def mount_and_push(rules: Rules, name: str, digest: str, tag: str) -> Body:
+    yield from mount(rules, name)
+    return (yield from push(rules, name, digest, tag))
+
+
+# --- deletes
+
+
+def delete_manifest(rules: Rules, digest: str) -> Body:
+    while True:
+        found = yield store.read_manifest(digest)
+        if found is None:
+            return ABSENT
+        generation = found[0]
+        if rules.mark_before_look and not (yield store.mark_manifest(digest, generation)):
+            continue
+        if (yield from _parents(rules, digest)):
+            yield store.unmark_manifest(digest)
+            return REFUSED
+        tags = yield store.read_tags(digest)
+        if (yield store.delete_manifest(digest, generation, tags, rules.mark, rules.conditional_untag)):
+            break
+    edges = generation if rules.generations else "-"
+    if REFERENCES[digest] != BLOB:
+        yield store.delete_edges(digest, edges)
+    elif rules.touch_before_unlink:
+        yield store.touch_blob(None)
+        yield store.delete_edges(digest, edges)
+    else:
+        yield store.delete_edges(digest, edges)
+        if not (yield store.look(BLOB, True)):
+            yield store.touch_blob(None)
+    return DELETED
+
+
+def _parents(rules: Rules, digest: str) -> Steps:
+    """Whether an index that is committed, or may be about to be, names the manifest. (Only `index` ever does.)"""
+    edges = yield store.look(digest, rules.consistent_reads)
+    if not edges:
+        return False
+    if any(young for _, _, young in edges):
+        return True
+    index = yield store.read_manifest("index")
+    return index is not None and any(generation == index[0] for _, generation, _ in edges)
+
+
+def delete_blob(rules: Rules) -> Body:
+    """DELETE of a blob in one repository: the same handshake, on the link."""
+    if rules.mark_before_look and not (yield store.mark_link(APP)):
+        return ABSENT
+    if (yield store.look(BLOB, rules.consistent_reads)):
+        yield store.unmark_link(APP)
+        return REFUSED
+    return DELETED if (yield store.delete_link(APP, rules.mark)) else REFUSED
+
+
+# --- the collector: services, started again for ever
+
+
+def collect(rules: Rules) -> Body:
+    while True:
+        yield from _collect_one(rules)
+
+
+def _collect_one(rules: Rules) -> Steps:
+    """Condemning and deleting are tasks of their own: nothing is remembered through the grace but the record."""
+    key, condemned = yield store.due_blob()
+    if rules.condemn_before_look and not condemned:
+        yield store.condemn_blob(False, rules.versions)
+        return
+    if (yield store.look(BLOB, rules.consistent_reads)):
+        yield store.clear_blob(condemned, rules.versions)
+        return
+    if not rules.record_before_object:
+        yield store.delete_object(key)
+    if (yield store.delete_blob(condemned, rules.versions)):
+        yield store.delete_links(key, rules.incarnations)
+        yield store.delete_object(key)
+
+
+def sweep(rules: Rules) -> Body:
+    while True:
+        yield from _sweep_one(rules)
+
+
+def _sweep_one(rules: Rules) -> Steps:
+    target, digest, generation = yield store.orphan_edge()
+    if target == BLOB and rules.touch_before_unlink:
+        yield store.touch_blob(None)
+    yield store.delete_edges(digest, generation)
+
+
+def reconcile(rules: Rules) -> Body:
+    while True:
+        yield from _reconcile_one(rules)
+
+
+def _reconcile_one(rules: Rules) -> Steps:
+    key = yield store.stray_object()
+    yield store.delete_object(key)

@@ -1,0 +1,396 @@
+"""The tables and the bucket as one immutable World, and the calls that processes make on them.
+
+One blob, named `blob`, and a few manifests, in the repository `app`; `base` is a repository to mount from. More blobs
+would add nothing: every condition is on one item, and no rule ties two blobs together.
+
+A conditional write "if nobody wrote since I read" is modelled without numbers: an item keeps the processes whose last
+read of it still holds (`watchers`); any write empties that set, and the write succeeds only for a process in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, NamedTuple
+
+from .checker import Call
+from .rules import LONG, Clock
+
+BLOB = "blob"
+NOBODY: frozenset[str] = frozenset()
+REFERENCES = {"m1": BLOB, "m2": BLOB, "index": "m1"}
+
+
+class Blob(NamedTuple):
+    key: str
+    condemned: bool = False
+    age: int | None = None  # ticks since it became a candidate, was touched or condemned; None: not a candidate
+    watchers: frozenset[str] = NOBODY
+
+
+class Link(NamedTuple):
+    key: str
+    deleting: bool = False
+    watchers: frozenset[str] = NOBODY
+
+
+class Manifest(NamedTuple):
+    generation: str
+    deleting: bool = False
+    watchers: frozenset[str] = NOBODY
+
+
+class Edge(NamedTuple):
+    target: str
+    manifest: str
+    generation: str
+    age: int = LONG.window
+
+
+class World(NamedTuple):
+    blob: Blob | None = None
+    links: tuple[tuple[str, Link], ...] = ()
+    manifests: tuple[tuple[str, Manifest], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    edges: frozenset[Edge] = frozenset()
+    objects: frozenset[tuple[str, int]] = frozenset()  # (key, age); the age stands still while a record has the key
+    clock: Clock = LONG
+
+    def tick(self) -> World:
+        older, blob = self.clock.older, self.blob
+        if blob is not None and blob.age is not None:
+            blob = blob._replace(age=older(blob.age))
+        edges = self.edges
+        if self.clock.edges_age:
+            edges = frozenset(edge._replace(age=older(edge.age)) for edge in edges)
+        used = blob and blob.key
+        objects = frozenset((key, age if key == used else older(age)) for key, age in self.objects)
+        return self._replace(blob=blob, edges=edges, objects=objects)
+
+    def forget(self, process: str) -> World:
+        blob = self.blob and self.blob._replace(watchers=self.blob.watchers - {process})
+        links = tuple((at, link._replace(watchers=link.watchers - {process})) for at, link in self.links)
+        manifests = tuple((at, m._replace(watchers=m.watchers - {process})) for at, m in self.manifests)
+        return self._replace(blob=blob, links=links, manifests=manifests)
+
+    def link(self, repository: str) -> Link | None:
+        return dict(self.links).get(repository)
+
+    def manifest(self, digest: str) -> Manifest | None:
+        return dict(self.manifests).get(digest)
+
+    def with_link(self, repository: str, link: Link | None) -> World:
+        return self._replace(links=_put(self.links, repository, link))
+
+    def with_manifest(self, digest: str, manifest: Manifest | None) -> World:
+        return self._replace(manifests=_put(self.manifests, digest, manifest))
+
+    def with_tag(self, tag: str, digest: str | None) -> World:
+        return self._replace(tags=_put(self.tags, tag, digest))
+
+    def __str__(self) -> str:
+        """One line, for the eye: what is there, with ages in brackets."""
+        parts = []
+        if self.blob:
+            age = "" if self.blob.age is None else f"[{self.blob.age}]"
+            parts.append(f"blob={self.blob.key}:{_state(self.blob)}{age}")
+        parts += [f"link({at})={link.key}{':deleting' * link.deleting}" for at, link in self.links]
+        parts += [f"{name}={m.generation}{':deleting' * m.deleting}" for name, m in self.manifests]
+        parts += [f"tag({tag})={digest}" for tag, digest in self.tags]
+        parts += [f"edge({e.manifest}@{e.generation}->{e.target})[{e.age}]" for e in sorted(self.edges)]
+        parts += [f"object({key})" for key, _ in sorted(self.objects)]
+        return "  ".join(parts)
+
+
+def _state(blob: Blob) -> str:
+    return "condemned" if blob.condemned else "live" if blob.age is None else "candidate"
+
+
+def _put(items: tuple[tuple[str, Any], ...], name: str, value: Any) -> tuple[tuple[str, Any], ...]:
+    changed = {**dict(items), name: value}
+    return tuple(sorted((at, item) for at, item in changed.items() if item is not None))
+
+
+Moves = list[tuple[Hashable, World]]
+
+
+def operation(apply: Callable[..., Moves]) -> Callable[..., Call]:
+    """Makes of `apply(world, caller, *arguments)` a function `(*arguments) -> Call` for processes to yield."""
+
+    @wraps(apply)
+    def call(*arguments: Hashable) -> Call:
+        return Call(apply, arguments)
+
+    return call
+
+
+def lost_answer(call: Call) -> Call:
+    """The conditional write, or: it took effect, its answer was lost, and the SDK's retry finds its condition false."""
+    return Call(_with_lost_answer, tuple(call))
+
+
+def _with_lost_answer(world: World, caller: str, apply: Callable[..., Moves], arguments: tuple[Hashable, ...]) -> Moves:
+    moves = apply(world, caller, *arguments)
+    return [*moves, *((False, after.forget(caller)) for done, after in moves if done is True)]
+
+
+# --- objects
+
+
+@operation
+def put_object(world: World, caller: str, key: str) -> Moves:
+    return [(None, world._replace(objects=world.objects | {(key, 0)}))]
+
+
+@operation
+def delete_object(world: World, caller: str, key: str) -> Moves:
+    return [(None, world._replace(objects=frozenset(o for o in world.objects if o[0] != key)))]
+
+
+@operation
+def fetch_object(world: World, caller: str, key: str) -> Moves:
+    return [(any(at == key for at, _ in world.objects), world)]
+
+
+@operation
+def stray_object(world: World, caller: str) -> Moves:
+    """An object older than the window whose key no record has. Waits for one."""
+    used = world.blob and world.blob.key
+    return [(key, world) for key, age in world.objects if age >= world.clock.window and key != used]
+
+
+# --- the blob's record
+
+
+@operation
+def create_blob(world: World, caller: str, key: str, candidate: bool) -> Moves:
+    if world.blob is not None:
+        return [(False, world)]
+    return [(True, world._replace(blob=Blob(key, age=0 if candidate else None)))]
+
+
+@operation
+def read_blob(world: World, caller: str, watch: bool = False) -> Moves:
+    """(key, "live" | "candidate" | "condemned") or None."""
+    blob = world.blob
+    if blob is None:
+        return [(None, world)]
+    after = world._replace(blob=blob._replace(watchers=blob.watchers | {caller})) if watch else world
+    return [((blob.key, _state(blob)), after)]
+
+
+@operation
+def touch_blob(world: World, caller: str, key: str | None, exclusive: bool = False) -> Moves:
+    """SET state = live, candidate_since = now ADD version 1, if the record is there, of that incarnation (None: of
+    any). `exclusive`: only if nobody wrote it since the caller read it."""
+    blob = world.blob
+    if blob is None or key not in (None, blob.key) or (exclusive and caller not in blob.watchers):
+        return [(False, world)]
+    return [(True, world._replace(blob=Blob(world.blob.key, age=0)))]
+
+
+@operation
+def due_blob(world: World, caller: str) -> Moves:
+    """(key, whether condemned) of a candidate older than the window or condemned longer than the grace. Waits."""
+    blob = world.blob
+    clock = world.clock
+    if blob is None or blob.age is None or blob.age < (clock.grace if blob.condemned else clock.window):
+        return []
+    watched = blob._replace(watchers=blob.watchers | {caller})
+    return [((blob.key, blob.condemned), world._replace(blob=watched))]
+
+
+def _collectors(write: Callable[[World, Blob], World]) -> Callable[..., Call]:
+    """A collector's write: if the record is at the version that was read (or, the rule off, in the same state)."""
+
+    def apply(world: World, caller: str, condemned: bool, versions: bool) -> Moves:
+        blob = world.blob
+        current = blob is not None and (caller in blob.watchers if versions else blob.condemned == condemned)
+        return [(True, write(world, blob))] if blob is not None and current else [(False, world)]
+
+    apply.__name__ = write.__name__
+    return operation(apply)
+
+
+@_collectors
+def condemn_blob(world: World, blob: Blob) -> World:
+    return world._replace(blob=Blob(blob.key, condemned=True, age=0))
+
+
+@_collectors
+def clear_blob(world: World, blob: Blob) -> World:
+    return world._replace(blob=Blob(blob.key))
+
+
+@_collectors
+def delete_blob(world: World, blob: Blob) -> World:
+    return world._replace(blob=None)
+
+
+# --- edges
+
+
+@operation
+def write_edges(world: World, caller: str, digest: str, generation: str) -> Moves:
+    edge = Edge(REFERENCES[digest], digest, generation, 0)
+    kept = frozenset(e for e in world.edges if e[:3] != edge[:3])
+    return [(None, world._replace(edges=kept | {edge}))]
+
+
+@operation
+def delete_edges(world: World, caller: str, digest: str, generation: str) -> Moves:
+    kept = frozenset(e for e in world.edges if (e.manifest, e.generation) != (digest, generation))
+    return [(None, world._replace(edges=kept))]
+
+
+@operation
+def look(world: World, caller: str, target: str, consistent: bool) -> Moves:
+    """The edges onto the target as (manifest, generation, whether young); a stale read may know of none."""
+    found = frozenset((e.manifest, e.generation, e.age < world.clock.window) for e in world.edges if e.target == target)
+    return [(found, world)] if consistent else [(frozenset(), world), (found, world)]
+
+
+@operation
+def orphan_edge(world: World, caller: str) -> Moves:
+    """(target, manifest, generation) of an edge older than the window whose generation is not its manifest's. Waits."""
+    current = {(digest, manifest.generation) for digest, manifest in world.manifests}
+    orphans = (
+        e for e in sorted(world.edges) if e.age >= world.clock.window and (e.manifest, e.generation) not in current
+    )
+    return [((e.target, e.manifest, e.generation), world) for e in orphans]
+
+
+# --- links
+
+
+@operation
+def read_link(world: World, caller: str, repository: str) -> Moves:
+    """(key, whether deleting) or None."""
+    link = world.link(repository)
+    return [(link and (link.key, link.deleting), world)]
+
+
+@operation
+def put_link(world: World, caller: str, repository: str, key: str) -> Moves:
+    return [(None, world.with_link(repository, Link(key)))]
+
+
+@operation
+def rescue_link(world: World, caller: str, repository: str, key: str) -> Moves:
+    link = world.link(repository)
+    if link is None or link.key != key:
+        return [(False, world)]
+    return [(True, world.with_link(repository, Link(key)))]
+
+
+@operation
+def mark_link(world: World, caller: str, repository: str) -> Moves:
+    """Marks it `deleting` on behalf of the caller, whoever else did."""
+    link = world.link(repository)
+    if link is None:
+        return [(False, world)]
+    return [(True, world.with_link(repository, Link(link.key, deleting=True, watchers=frozenset({caller}))))]
+
+
+@operation
+def unmark_link(world: World, caller: str, repository: str) -> Moves:
+    link = world.link(repository)
+    if link is None or caller not in link.watchers:
+        return [(False, world)]
+    return [(True, world.with_link(repository, Link(link.key)))]
+
+
+@operation
+def delete_link(world: World, caller: str, repository: str, mark: str) -> Moves:
+    """If the link bears the mark, see `_bears`."""
+    link = world.link(repository)
+    if link is None or not _bears(link, caller, mark):
+        return [(False, world)]
+    return [(True, world.with_link(repository, None))]
+
+
+@operation
+def delete_links(world: World, caller: str, key: str, incarnations: bool) -> Moves:
+    """The links of a collected incarnation, or, the rule off, of the digest."""
+    return [(None, world._replace(links=tuple(at for at in world.links if incarnations and at[1].key != key)))]
+
+
+def _bears(item: Link | Manifest, caller: str, mark: str) -> bool:
+    """Whether it is marked by the caller ("own"), by anybody ("any"), or need not be ("none": the rule is off)."""
+    return {"own": caller in item.watchers, "any": item.deleting, "none": True}[mark]
+
+
+# --- manifests and tags
+
+
+@operation
+def read_manifest(world: World, caller: str, digest: str) -> Moves:
+    """(generation, whether deleting) or None."""
+    manifest = world.manifest(digest)
+    return [(manifest and (manifest.generation, manifest.deleting), world)]
+
+
+@operation
+def commit(world: World, caller: str, digest: str, generation: str, replaced: Any, tag: str | None) -> Moves:
+    """Puts the manifest and its tag, if the manifest's generation is `replaced` (None: not there; ANY: whatever)."""
+    manifest = world.manifest(digest)
+    if replaced not in (ANY, manifest and manifest.generation):
+        return [(False, world)]
+    after = world.with_manifest(digest, Manifest(generation))
+    return [(True, after.with_tag(tag, digest) if tag else after)]
+
+
+ANY = "any"
+
+
+@operation
+def put_tag(world: World, caller: str, tag: str, digest: str) -> Moves:
+    return [(None, world.with_tag(tag, digest))]
+
+
+@operation
+def rescue_manifest(world: World, caller: str, digest: str) -> Moves:
+    manifest = world.manifest(digest)
+    if manifest is None:
+        return [(False, world)]
+    return [(True, world.with_manifest(digest, Manifest(manifest.generation)))]
+
+
+@operation
+def mark_manifest(world: World, caller: str, digest: str, generation: str) -> Moves:
+    """Marks it `deleting` on behalf of the caller, whoever else did, if it is of that generation."""
+    manifest = world.manifest(digest)
+    if manifest is None or manifest.generation != generation:
+        return [(False, world)]
+    marked = Manifest(generation, deleting=True, watchers=frozenset({caller}))
+    return [(True, world.with_manifest(digest, marked))]
+
+
+@operation
+def unmark_manifest(world: World, caller: str, digest: str) -> Moves:
+    manifest = world.manifest(digest)
+    if manifest is None or caller not in manifest.watchers:
+        return [(False, world)]
+    return [(True, world.with_manifest(digest, Manifest(manifest.generation)))]
+
+
+@operation
+def read_tags(world: World, caller: str, digest: str) -> Moves:
+    return [(tuple(tag for tag, at in world.tags if at == digest), world)]
+
+
+@operation
+def delete_manifest(
+    world: World, caller: str, digest: str, generation: str, tags: tuple[str, ...], mark: str, conditional: bool
+) -> Moves:
+    """In one transaction: the manifest, if it bears the mark, and the tags, `conditional` on pointing at it still."""
+    manifest = world.manifest(digest)
+    if manifest is None or manifest.generation != generation or not _bears(manifest, caller, mark):
+        return [(False, world)]
+    pointing = dict(world.tags)
+    if conditional and any(pointing.get(tag) != digest for tag in tags):
+        return [(False, world)]
+    after = world.with_manifest(digest, None)
+    for tag in tags:
+        after = after.with_tag(tag, None)
+    return [(True, after)]

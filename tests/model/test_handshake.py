@@ -1,0 +1,161 @@
+"""Every interleaving of pushes, deletes and the collector, with a crash after any step: nothing live is lost.
+
+Each test prints how many states it walked through. docs/gc.md says what the protocol is and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pytest
+
+from .checker import Explored, Process
+from .rules import LONG, Clock, Rules
+from .scenarios import (
+    TIMELESS_EDGES,
+    Cast,
+    explore,
+    indexed,
+    nothing,
+    referenced,
+    twice_referenced,
+    unreferenced,
+)
+from .store import World
+
+Walk = Callable[..., Explored]
+WORLDS: list[Callable[[Clock], list[World]]] = [nothing, unreferenced, referenced]
+
+
+@pytest.fixture
+def walk(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Walk]:
+    def explore_and_tell(processes: Sequence[Process], initial: Iterable[World], *, crashes: bool = True) -> Explored:
+        explored = explore(processes, initial, crashes=crashes)
+        with capsys.disabled():
+            print(f"\n{request.node.name}: {explored}", end=" ")
+        return explored
+
+    return explore_and_tell
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+@pytest.mark.parametrize("how", ["head", "mount", "upload"])
+def test_two_pushes_a_delete_and_the_collector(walk: Walk, how: str, crashes: bool) -> None:
+    """One push repeats the manifest that is deleted; the other moves its tag and was promised the shared blob."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    push, other = cast.push("again", "m1", "v1"), cast.promised_push(how, "push", "m2", "latest")
+    processes = [push, other, cast.delete("delete", "m1"), cast.collector()]
+    walk(processes, referenced(cast.clock), crashes=crashes)
+
+
+def test_a_push_a_delete_the_collector_and_the_sweep(walk: Walk) -> None:
+    cast = Cast()
+    push = cast.push("again", "m1", "v1")
+    walk([push, cast.delete("delete", "m1"), cast.collector(), cast.sweep()], referenced(cast.clock))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_two_pushes_the_collector_and_the_sweep(walk: Walk, world: Callable[[Clock], list[World]]) -> None:
+    cast = Cast()
+    push, other = cast.push("push", "m1", "v1"), cast.promised_push("head", "other", "m2", "v2")
+    walk([push, other, cast.collector(), cast.sweep()], world(cast.clock))
+
+
+def test_two_pushes_of_what_is_there(walk: Walk) -> None:
+    """Neither client asked for the blob, but a manifest that stays names it: both must succeed."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    pushes = [cast.promised_push("bare", "again", "m1", "v1"), cast.promised_push("bare", "push", "m2", "v2")]
+    walk([*pushes, cast.collector()], referenced(cast.clock))
+
+
+@pytest.mark.parametrize(("how", "other"), [("head", "mount"), ("upload", "upload")])
+def test_two_promises_for_one_blob(walk: Walk, how: str, other: str) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    pushes = [cast.promised_push(how, "push", "m1", "v1"), cast.promised_push(other, "other", "m2", "v2")]
+    walk([*pushes, cast.collector()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+
+
+def test_two_pushes_of_one_manifest_to_one_tag(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    pushes = [cast.promised_push("head", name, "m2", "latest") for name in ("push", "other")]
+    walk([*pushes, cast.collector()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+def test_the_last_two_references_go_at_once(walk: Walk, crashes: bool) -> None:
+    cast = Cast()
+    deletes = [cast.delete("delete-1", "m1"), cast.delete("delete-2", "m2")]
+    walk([*deletes, cast.collector(), cast.sweep()], twice_referenced(cast.clock), crashes=crashes)
+
+
+def test_two_deletes_of_one_manifest_and_a_push_of_it(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    deletes = [cast.delete("delete-1", "m1"), cast.delete("delete-2", "m1")]
+    walk([*deletes, cast.push("again", "m1", "v1"), cast.collector()], referenced(cast.clock)[:1])
+
+
+def test_a_promise_outlives_the_grace(walk: Walk) -> None:
+    """The client pushes later than the grace, but within the window, after it was told that the blob is there."""
+    cast = Cast(clock=LONG)
+    push = cast.promised_push("head", "push", "m2", "latest")
+    walk([push, cast.delete("delete", "m1"), cast.collector()], referenced(cast.clock))
+
+
+def test_two_collectors(walk: Walk) -> None:
+    """Events are delivered twice, and a task that was thought dead goes on."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    push = cast.promised_push("head", "push", "m2", "latest")
+    collectors = [cast.collector("collector-1"), cast.collector("collector-2")]
+    walk([push, cast.delete("delete", "m1"), *collectors], referenced(cast.clock))
+
+
+def test_a_url_works_for_its_life(walk: Walk) -> None:
+    cast = Cast(clock=LONG)
+    processes = [cast.pull("pull"), cast.push("push", "m2", "v2"), cast.delete("delete", "m1"), cast.collector()]
+    walk(processes, referenced(cast.clock))
+
+
+@pytest.mark.parametrize("world", [referenced, indexed])
+def test_an_index_is_pushed_while_its_child_is_deleted_twice(walk: Walk, world: Callable[[Clock], list[World]]) -> None:
+    cast = Cast()
+    deletes = [cast.delete("delete-1", "m1"), cast.delete("delete-2", "m1")]
+    walk([cast.push("push", "index", "v1"), *deletes, cast.sweep()], world(cast.clock))
+
+
+def test_an_index_and_its_child_are_deleted_while_it_is_pushed(walk: Walk) -> None:
+    cast = Cast()
+    deletes = [cast.delete("delete-index", "index"), cast.delete("delete-child", "m1")]
+    walk([cast.push("push", "index", None), *deletes, cast.collector()], indexed(cast.clock))
+
+
+def test_a_blob_is_deleted_twice_in_its_repository_while_it_is_pushed(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    deletes = [cast.delete_blob("delete-1"), cast.delete_blob("delete-2")]
+    clients = [cast.push("push", "m2", "v2"), cast.upload("upload")]
+    walk([*clients, *deletes], unreferenced(cast.clock))
+
+
+def test_a_blob_is_deleted_in_its_repository_while_it_is_pushed_and_collected(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    clients = [cast.push("push", "m2", "v2"), cast.upload("upload")]
+    walk([*clients, cast.delete_blob("delete"), cast.collector()], unreferenced(cast.clock))
+
+
+def test_answers_are_lost_and_requests_are_sent_again(walk: Walk) -> None:
+    """The SDK repeats a write whose answer did not come, and is then told that its condition is false."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    pushes = [cast.promised_push("upload", name, digest, name, True) for name, digest in (("v1", "m1"), ("v2", "m2"))]
+    walk([*pushes, cast.collector()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+
+
+def test_reconciliation_leaves_uploads_alone(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    pushes = [cast.promised_push("upload", name, digest, name) for name, digest in (("v1", "m1"), ("v2", "m2"))]
+    walk([*pushes, cast.collector(), cast.reconciliation()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+
+
+def test_the_condition_of_a_commit_is_tidiness(walk: Walk) -> None:
+    """Without it two pushes of one manifest may leave an orphan edge to the sweep; nothing else depends on it."""
+    cast = Cast(Rules(conditional_commit=False), TIMELESS_EDGES)
+    pushes = [cast.push("again", "m1", "v1"), cast.push("other", "m1", "v2")]
+    walk([*pushes, cast.delete("delete", "m1"), cast.collector()], referenced(cast.clock)[:1])

@@ -1,0 +1,169 @@
+"""Each rule of docs/gc.md, switched off: the model must find the damage, so that a proof of it means something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from .checker import Process, Violation
+from .protocol import UNKNOWN
+from .rules import LONG, SHORT, Rules
+from .scenarios import Cast, explore, nothing, referenced, unreferenced
+from .store import World
+
+NO_RECORD, NO_OBJECT = "a blob that has no record", "a blob whose object is gone"
+NO_CHILD, NO_LINK = "which does not exist", "a blob that its repository has no link to"
+LEAK, DEAD_URL = "a blob that nothing refers to stays", "a URL that leads nowhere"
+
+
+def damage(processes: Sequence[Process], initial: list[World], *, crashes: bool = True) -> str:
+    """What the model finds, told with the run that leads there."""
+    with pytest.raises(Violation) as found:
+        explore(processes, initial, crashes=crashes)
+    print(found.value)
+    return found.value.problem
+
+
+def without(rule: str) -> Rules:
+    return replace(Rules(), **{rule: False})
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("edges_before_read", NO_RECORD),
+        ("rescue", NO_RECORD),
+        ("condemn_before_look", NO_RECORD),
+        ("consistent_reads", NO_RECORD),
+        ("record_before_object", NO_OBJECT),
+    ],
+)
+def test_a_push_and_the_collector(rule: str, expected: str) -> None:
+    cast = Cast(without(rule))
+    processes = [cast.push("push", "m2", "latest"), cast.collector()]
+    assert expected in damage(processes, unreferenced(cast.clock))
+
+
+def test_versions() -> None:
+    """A collector that sleeps must not delete what was rescued, and condemned again by another, since it looked."""
+    cast = Cast(without("versions"))
+    collectors = [cast.collector("collector-1"), cast.collector("collector-2")]
+    assert NO_RECORD in damage([cast.push("push", "m2", "v2"), *collectors], unreferenced(cast.clock))
+
+
+def test_shared_touch() -> None:
+    """Of two that rescue one blob at once, neither may be told that it is gone."""
+    cast = Cast(without("shared_touch"))
+    pushes = [cast.promised_push("bare", "push", "m1", "v1"), cast.promised_push("bare", "other", "m2", "v2")]
+    assert UNKNOWN in damage(pushes, referenced(cast.clock))
+
+
+def test_generations() -> None:
+    """A delete beside a push of the same manifest must not take away the edges that the push relies on."""
+    cast = Cast(without("generations"))
+    processes = [cast.push("again", "m1", "v1"), cast.delete("delete", "m1"), cast.collector()]
+    assert NO_RECORD in damage(processes, referenced(cast.clock))
+
+
+def test_incarnations() -> None:
+    """A collector that goes on with the links of what it collected must spare those of what came after."""
+    cast = Cast(without("incarnations"))
+    processes = [cast.upload("upload"), cast.push("push", "m2", "v2"), cast.collector()]
+    assert NO_LINK in damage(processes, unreferenced(cast.clock))
+
+
+def test_touch_before_unlink() -> None:
+    """A delete that crashes between taking edges away and looking for others leaves a blob that nobody looks at."""
+    cast = Cast(without("touch_before_unlink"))
+    assert LEAK in damage([cast.delete("delete", "m1")], referenced(cast.clock)[:1])
+
+
+def test_born_candidates() -> None:
+    cast = Cast(without("born_candidates"))
+    assert LEAK in damage([cast.upload("upload")], nothing(cast.clock))
+
+
+def test_renewal() -> None:
+    cast = Cast(without("renewal"), LONG)
+    assert UNKNOWN in damage([cast.promised_push("head", "push", "m2", "v2"), cast.collector()], unreferenced(LONG))
+
+
+def test_own_object_kept() -> None:
+    cast = Cast(without("own_object_kept"))
+    assert NO_OBJECT in damage([cast.promised_push("upload", "push", "m2", "v2", True)], nothing(cast.clock))
+
+
+# --- deletes
+
+
+def test_tag_in_transaction() -> None:
+    cast = Cast(without("tag_in_transaction"))
+    processes = [cast.push("again", "m1", "v1"), cast.delete("delete", "m1")]
+    assert "the tag v1 points at m1, which does not exist" in damage(processes, referenced(cast.clock))
+
+
+def test_conditional_untag() -> None:
+    """A push moves the tag to another manifest while the delete is about to take it away."""
+    cast = Cast(without("conditional_untag"))
+    processes = [cast.push("push", "m2", "latest"), cast.delete("delete", "m1")]
+    assert "the acknowledged m2 is not there" in damage(processes, referenced(cast.clock))
+
+
+@pytest.mark.parametrize("rule", ["mark_before_look", "unique_marks", "consistent_reads", "rescue"])
+def test_an_index_and_deletes_of_its_child(rule: str) -> None:
+    """Of two deletes, the first must not go by a mark that was rescued from it and set again by the second."""
+    cast = Cast(without(rule))
+    deletes = [cast.delete("delete-1", "m1"), cast.delete("delete-2", "m1")]
+    assert NO_CHILD in damage([cast.push("push", "index", "v1"), *deletes], referenced(cast.clock))
+
+
+@pytest.mark.parametrize("rule", ["mark_before_look", "unique_marks", "consistent_reads", "rescue"])
+def test_a_push_and_deletes_of_its_blob_in_the_repository(rule: str) -> None:
+    cast = Cast(without(rule))
+    deletes = [cast.delete_blob("delete-1"), cast.delete_blob("delete-2")]
+    assert NO_LINK in damage([cast.push("push", "m2", "v2"), *deletes], unreferenced(cast.clock))
+
+
+# --- times
+
+
+def test_the_window_spares_the_edges_of_a_push_in_progress() -> None:
+    cast = Cast(clock=SHORT._replace(window=0))
+    processes = [cast.push("push", "m2", "v2"), cast.collector(), cast.sweep()]
+    assert NO_RECORD in damage(processes, unreferenced(cast.clock))
+
+
+def test_the_window_spares_the_parents_that_are_about_to_be() -> None:
+    cast = Cast(clock=SHORT._replace(window=0))
+    assert NO_CHILD in damage([cast.push("push", "index", "v1"), cast.delete("delete", "m1")], referenced(cast.clock))
+
+
+def test_the_window_spares_the_object_of_an_upload_in_progress() -> None:
+    cast = Cast(clock=SHORT._replace(window=0))
+    processes = [cast.promised_push("upload", "push", "m2", "v2"), cast.reconciliation()]
+    assert NO_OBJECT in damage(processes, nothing(cast.clock))
+
+
+def test_a_push_is_shorter_than_the_window() -> None:
+    cast = Cast(clock=SHORT._replace(session=SHORT.window))
+    processes = [cast.push("push", "m2", "v2"), cast.collector(), cast.sweep()]
+    assert NO_RECORD in damage(processes, unreferenced(cast.clock))
+
+
+def test_a_sweep_is_shorter_than_the_window() -> None:
+    """Else the collector finds the edge that the sweep is about to take away, and clears the candidate for ever."""
+    cast = Cast()
+    sweep = replace(cast.sweep(), lifetime=None)
+    assert LEAK in damage([cast.delete("delete", "m1"), sweep, cast.collector()], referenced(cast.clock))
+
+
+def test_the_grace_outlives_a_url() -> None:
+    cast = Cast(clock=LONG._replace(grace=0))
+    assert DEAD_URL in damage([cast.pull("pull"), cast.collector()], unreferenced(cast.clock))
+
+
+def test_a_pull_rescues() -> None:
+    cast = Cast(without("rescue"), LONG)
+    assert DEAD_URL in damage([cast.pull("pull"), cast.collector()], unreferenced(cast.clock))
