@@ -15,7 +15,7 @@ class Request:
 
     method: str
     path: str
-    """The percent-decoded path, starting with `/v2/`."""
+    """The path as the client sent it, percent-encoded."""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""

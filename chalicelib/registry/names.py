@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from chalicelib.registry import digests
 from chalicelib.registry.errors import NameInvalid, NotFound, TagInvalid
@@ -74,7 +75,12 @@ def project_of(repository: str) -> str:
 
 
 def parse_path(path: str) -> Target:
-    """Read a percent-decoded path into a Target, its parts checked. Raises NotFound or the parts' errors."""
+    """Read a path into a Target, its parts checked. Raises NotFound or the parts' errors.
+
+    Percent-encoding is undone, but for a slash: that never is part of a name, and a proxy may read it either way.
+    """
+    if "%" in path:
+        path = _decode(path)
     if path in ("/v2", "/v2/"):
         return Target("base")
     if not path.startswith("/v2/"):
@@ -97,6 +103,15 @@ def parse_path(path: str) -> Target:
     if rest.endswith("/tags/list"):
         return Target("tags", parse_repository(rest.removesuffix("/tags/list")))
     raise NotFound("no such endpoint in the registry protocol")
+
+
+def _decode(path: str) -> str:
+    if "%2f" in path.lower():
+        raise NameInvalid("a slash in a path may not be percent-encoded")
+    try:
+        return unquote(path, errors="strict")
+    except UnicodeDecodeError as error:
+        raise NameInvalid("the path is not UTF-8") from error
 
 
 def _upload(name: str, upload_id: str) -> Target:

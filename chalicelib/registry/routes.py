@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 from chalice.app import Blueprint
 
@@ -35,7 +35,7 @@ def base() -> ExactResponse:
 @blueprint.route("/v2/{proxy+}", methods=_METHODS, content_types=[])
 def registry() -> ExactResponse:
     parameters = blueprint.current_request.uri_params or {}
-    return _answer(f"/v2/{unquote(parameters['proxy'])}")
+    return _answer(f"/v2/{parameters['proxy']}")
 
 
 def _answer(path: str) -> ExactResponse:

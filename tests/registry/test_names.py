@@ -23,6 +23,7 @@ DIGEST = "sha256:" + "a" * 64
         ("/v2/p/r/manifests/latest", names.Target("manifest", "p/r", "latest")),
         (f"/v2/p/r/manifests/{DIGEST}", names.Target("manifest", "p/r", DIGEST)),
         (f"/v2/p/manifests/blobs/{DIGEST}", names.Target("blob", "p/manifests", DIGEST)),
+        (f"/v2/p/r/manifests/{DIGEST.replace(':', '%3A')}", names.Target("manifest", "p/r", DIGEST)),
         (f"/v2/p/r/referrers/{DIGEST}", names.Target("referrers", "p/r", DIGEST)),
         ("/v2/p/r/blobs/uploads/", names.Target("uploads", "p/r")),
         ("/v2/p/r/blobs/uploads", names.Target("uploads", "p/r")),
@@ -53,6 +54,9 @@ def test_a_path_names_its_endpoint(path: str, target: names.Target) -> None:
         ("/v2/p/r/manifests/", TagInvalid),
         ("/v2/p/r\n/manifests/x", NameInvalid),
         ("/v2/p/r/manifests/x\n", TagInvalid),
+        ("/v2/p%2Fr/manifests/x", NameInvalid),
+        ("/v2/p/r/manifests/%ff", NameInvalid),
+        ("/v2/p/%2e%2e/r/manifests/x", NameInvalid),
     ],
 )
 def test_a_malformed_path_is_refused(path: str, error: type[RegistryError]) -> None:
