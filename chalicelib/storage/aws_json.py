@@ -93,7 +93,7 @@ def _send(service: Service, operation: str, body: bytes) -> urllib3.BaseHTTPResp
         "X-Amz-Target": f"{service.target}.{operation}",
     }
     signed = AWSRequest("POST", f"{_endpoint(service)}/", headers=headers, data=body)
-    SigV4Auth(_credentials(), service.name, _region()).add_auth(signed)
+    SigV4Auth(credentials(), service.name, region()).add_auth(signed)
     return _pool(service).request("POST", "/", body=body, headers=dict(signed.headers.items()))
 
 
@@ -120,18 +120,18 @@ def _pool(service: Service) -> urllib3.HTTPConnectionPool:
 @cache
 def _endpoint(service: Service) -> str:
     given = os.environ.get(service.endpoint_variable) or os.environ.get("AWS_ENDPOINT_URL")
-    suffix = "amazonaws.com.cn" if _region().startswith("cn-") else "amazonaws.com"
-    return (given or f"https://{service.name}.{_region()}.{suffix}").rstrip("/")
+    suffix = "amazonaws.com.cn" if region().startswith("cn-") else "amazonaws.com"
+    return (given or f"https://{service.name}.{region()}.{suffix}").rstrip("/")
 
 
 @cache
-def _region() -> str:
+def region() -> str:
     return os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
 
 
 @cache
-def _credentials() -> Credentials:
-    credentials = get_session().get_credentials()
-    if credentials is None:
+def credentials() -> Credentials:
+    found = get_session().get_credentials()
+    if found is None:
         raise Unavailable("no AWS credentials are configured")
-    return credentials
+    return found

@@ -153,13 +153,23 @@ class CatalogItem(Item):
 
 
 class UploadItem(Item):
-    """An upload session; docs in chalicelib/registry/uploads.py. `expires` is the table's TTL attribute, in seconds."""
+    """An upload session (chalicelib/storage/uploads.py). `expires` is the table's TTL attribute, in seconds."""
 
     class Meta:
         table_name = settings().uploads_table
 
     repository = UnicodeAttribute()
-    object_key = UnicodeAttribute()
+    version = UnicodeAttribute()
+    offset = NumberAttribute()
+    prefix_digest = UnicodeAttribute(null=True)
+    object_key = UnicodeAttribute(null=True)
+    multipart = UnicodeAttribute(null=True)
+    parts = BinaryAttribute(null=True, legacy_encoding=False)
+    next_part = NumberAttribute()
+    tail_key = UnicodeAttribute(null=True)
+    tail_size = NumberAttribute()
+    digest = UnicodeAttribute(null=True)
+    completed = NumberAttribute(null=True)
     expires = NumberAttribute()
 
 
