@@ -25,6 +25,10 @@ class Cloud:
         return self._session.client(service, endpoint_url=self._endpoint_url, **options)
 
     @cached_property
+    def cloudformation(self) -> Any:
+        return self.client("cloudformation")
+
+    @cached_property
     def s3(self) -> Any:
         return self.client("s3", config=Config(s3={"addressing_style": "path"}))
 
@@ -33,7 +37,7 @@ class Cloud:
         """The twelve digits. Raises BotoCoreError or ClientError without valid credentials."""
         return str(self.client("sts").get_caller_identity()["Account"])
 
-    @property
+    @cached_property
     def artifacts(self) -> Artifacts:
         return Artifacts(self.s3, f"berth-artifacts-{self.account}-{self._session.region_name}")
 

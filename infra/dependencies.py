@@ -17,8 +17,8 @@ from chalice.utils import OSUtils
 ARCHITECTURE = "x86_64"
 """As .chalice/config.json says; docs/decisions/packaging.md says why."""
 
-SERVICES = ("dynamodb", "s3", "secretsmanager", "sts")
-"""Services that the Lambdas make botocore clients for; sts is what a client with an assumed role may load."""
+SERVICES = ("dynamodb", "xray")
+"""Services that the Lambdas make botocore clients for: PynamoDB's, and the one that the X-Ray SDK makes on import."""
 
 _RECIPE = "1"
 """Changes when this module makes something else of the same requirements."""
@@ -27,7 +27,8 @@ _RECIPE = "1"
 def site_packages(project: Path, runtime: str) -> Path:
     """The folder of the installed libraries, from the cache in build/ when requirements.txt is the one it was made of.
 
-    `runtime` is Lambda's name of it, such as `python3.12`. Raises RuntimeError when a library has no wheel for it.
+    `runtime` is Lambda's name of it, such as `python3.12`. Raises chalice's MissingDependencyError when a library has
+    no wheel for it.
     """
     requirements = project / "requirements.txt"
     recipe = f"{_RECIPE} {runtime} {ARCHITECTURE} {SERVICES} ".encode() + requirements.read_bytes()
@@ -50,8 +51,6 @@ def _install(requirements: Path, runtime: str, target: Path) -> None:
 
 def _prune(target: Path) -> None:
     """Drop the descriptions of services that are never called; botocore's own files beside them stay."""
-    for package in ("botocore", "boto3"):
-        for folder in sorted((target / package / "data").iterdir()):
-            if folder.is_dir() and folder.name not in SERVICES:
-                shutil.rmtree(folder)
-    shutil.rmtree(target / "botocore" / "docs", ignore_errors=True)
+    for folder in sorted((target / "botocore" / "data").iterdir()):
+        if folder.is_dir() and folder.name not in SERVICES:
+            shutil.rmtree(folder)

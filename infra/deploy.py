@@ -9,16 +9,18 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
 
+from infra import relay
 from infra.cloud import Cloud
-from infra.package import build_template_only, build_zip, source_zip
+from infra.package import PROJECT, build_template_only, build_zip, source_zip
 from infra.parameters import environment
 from infra.stack import StackError, Template, deploy
 
@@ -35,31 +37,45 @@ def deploy_local(
     """
     meta = cloudformation.meta
     cloud = Cloud(boto3.Session(region_name=meta.region_name), meta.endpoint_url)
-    return _deploy(cloud, cloudformation, STACK, template_body, source_zip(), parameters or {})
+    cloud.cloudformation = cloudformation
+    return _deploy_registry(cloud, STACK, template_body, source_zip(), parameters or {})
 
 
-def deploy_aws(cloud: Cloud, stack: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Package, deploy, and set the administrator's password. Returns the stack's outputs."""
+def deploy_aws(
+    session: Any, stack: str, parameters: Mapping[str, str], relay_parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Package, deploy, and bootstrap; then the relay, when parameters of its own are given. Returns the outputs."""
+    cloud = Cloud(session)
+    print(f"account {cloud.account}, region {session.region_name}, stack {stack}", flush=True)
     template = build_template_only().read_text()
     code = build_zip().read_bytes()
-    outputs = _deploy(cloud, cloud.client("cloudformation"), stack, template, code, parameters)
-    _set_administrator(cloud.client("secretsmanager"), outputs)
-    return outputs
+    outputs = _deploy_registry(cloud, stack, template, code, parameters)
+    _bootstrap(session, outputs)
+    if not relay_parameters:
+        return outputs
+    handed_over = {name: outputs[name] for name in relay.handed_over()}
+    body = json.dumps(relay.build())
+    relayed = _deploy(cloud, f"{stack}-relay", body, {}, {**handed_over, **relay_parameters})
+    return _deploy_registry(cloud, stack, template, code, {**parameters, "RelayUrl": relayed["RelayUrl"]})
+
+
+def _deploy_registry(cloud: Cloud, stack: str, body: str, code: bytes, parameters: Mapping[str, str]) -> dict[str, str]:
+    code_key = _key(code, "zip")
+    place = {"CodeBucket": cloud.artifacts.bucket, "CodeKey": code_key}
+    return _deploy(cloud, stack, body, {code_key: code}, {**parameters, **place})
 
 
 def _deploy(
-    cloud: Cloud, cloudformation: Any, stack: str, body: str, code: bytes, parameters: Mapping[str, str]
+    cloud: Cloud, stack: str, body: str, files: Mapping[str, bytes], parameters: Mapping[str, str]
 ) -> dict[str, str]:
-    artifacts = cloud.artifacts
     body = json.dumps(json.loads(body), separators=(",", ":"))
-    files = {_key(body.encode(), "json"): body.encode(), _key(code, "zip"): code}
-    template_key, code_key = files
+    key = _key(body.encode(), "json")
     return deploy(
-        cloudformation,
+        cloud.cloudformation,
         stack,
-        Template(body, artifacts.url(template_key)),
-        {**parameters, "CodeBucket": artifacts.bucket, "CodeKey": code_key},
-        upload=partial(artifacts.upload, files),
+        Template(body, cloud.artifacts.url(key)),
+        parameters,
+        upload=partial(cloud.artifacts.upload, {**files, key: body.encode()}),
         find_stores=partial(cloud.stores, stack),
     )
 
@@ -68,18 +84,29 @@ def _key(content: bytes, extension: str) -> str:
     return f"{hashlib.sha256(content).hexdigest()}.{extension}"
 
 
-def _set_administrator(secrets: Any, outputs: Mapping[str, str]) -> None:
-    """Write the hash of the password that CloudFormation generated, unless it is written already.
+def _bootstrap(session: Any, outputs: Mapping[str, str]) -> None:
+    """Make the account and the project that a registry starts with, by the app's own rules.
 
-    An operator who changes the AdminPassword secret deploys again to make it count.
+    The password is the one that CloudFormation generated, or that an operator put in its place since. In a process of
+    its own, since the app reads its settings and credentials from the environment when it is imported.
     """
-    os.environ.update(environment(outputs, {}))
-    from chalicelib.access import accounts, passwords  # noqa: PLC0415 -- read the settings that were just set
-
-    text = secrets.get_secret_value(SecretId=outputs["AdminPassword"])["SecretString"]
-    wanted = json.loads(text)
-    if accounts.verify(wanted["username"], wanted["password"]) is None:
-        accounts.set_administrator(wanted["username"], passwords.hash_password(wanted["password"]))
+    secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["AdminPassword"])
+    administrator = json.loads(secret["SecretString"])
+    credentials = session.get_credentials().get_frozen_credentials()
+    variables = {
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+        "AWS_SESSION_TOKEN": credentials.token or "",
+        "AWS_REGION": session.region_name,
+    }
+    subprocess.run(
+        [sys.executable, "-m", "chalicelib.access.bootstrap", administrator["username"]],
+        input=administrator["password"],
+        env={**os.environ, **environment(outputs, {}), **variables},
+        cwd=PROJECT,
+        text=True,
+        check=True,
+    )
 
 
 def _report(outputs: Mapping[str, str], region: str) -> str:
@@ -99,23 +126,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stack", default=STACK, help="name of the stack, in lower case")
     parser.add_argument("--region")
     parser.add_argument("--profile")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="Parameter=value", help="a parameter of the template"
-    )
+    add = partial(parser.add_argument, action="append", default=[], metavar="Parameter=value")
+    add("--set", help="a parameter of infra/parameters.py")
+    add("--relay", help="a parameter of infra/relay.py; deploys the relay too")
     return parser.parse_args()
+
+
+def _assignments(entries: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
 
 
 def main() -> int:
     """Deploy to AWS. Returns the exit status."""
     arguments = _arguments()
-    parameters = dict(entry.split("=", 1) for entry in arguments.set)
     try:
         session = boto3.Session(profile_name=arguments.profile, region_name=arguments.region)
         if session.region_name is None:
             raise NoRegionError
-        cloud = Cloud(session)
-        print(f"account {cloud.account}, region {session.region_name}, stack {arguments.stack}")
-        outputs = deploy_aws(cloud, arguments.stack, parameters)
+        outputs = deploy_aws(session, arguments.stack, _assignments(arguments.set), _assignments(arguments.relay))
     except (NoCredentialsError, PartialCredentialsError):
         return _failed("no AWS credentials: run `aws configure` or `aws sso login`, or set AWS_PROFILE")
     except NoRegionError:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 Statement = dict[str, Any]
+
+
+def attribute_arn(logical_id: str) -> Any:
+    """The ARN of a resource of the same template. A secret has no attribute for it: its `Ref` is one."""
+    return {"Ref": logical_id} if logical_id.endswith("Secret") else {"Fn::GetAtt": [logical_id, "Arn"]}
+
+
+def allow(sid: str, actions: list[str], resources: list[Any]) -> Statement:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def assumed_by(service: str) -> dict[str, Any]:
+    """The trust policy that lets `service` take a role."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
 
 _EVERY_TABLE = ("BlobsTable", "RepositoriesTable", "UploadsTable", "ProjectsTable")
 
@@ -31,15 +48,20 @@ _OBJECT_ACTIONS = [
 _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 
-def registry_statements() -> list[Statement]:
-    """What the registry's rules need, whether the function or the relay carries them out."""
+def registry_statements(arn: Callable[[str], Any] = attribute_arn) -> list[Statement]:
+    """What the registry's rules need, whether the function or the relay carries them out.
+
+    `arn` gives a store's ARN by its logical id.
+    """
+    bucket = arn("Bucket")
+    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in _OBJECT_PREFIXES]
     return [
-        _allow("Items", _ITEM_ACTIONS, [_arn(table) for table in _EVERY_TABLE]),
+        allow("Items", _ITEM_ACTIONS, [arn(table) for table in _EVERY_TABLE]),
         # Presigned URLs are signed by this role, and can do no more than it.
-        _allow("Objects", _OBJECT_ACTIONS, [{"Fn::Sub": f"${{Bucket.Arn}}/{p}/*"} for p in _OBJECT_PREFIXES]),
+        allow("Objects", _OBJECT_ACTIONS, objects),
         # Without it S3 answers 403 for an object that is gone, which could not be told from a fault of ours.
-        _allow("MissingObjects", ["s3:ListBucket"], [_arn("Bucket")]),
-        _allow("Secrets", ["secretsmanager:GetSecretValue"], [{"Ref": "SigningSecret"}, {"Ref": "AdminSecret"}]),
+        allow("MissingObjects", ["s3:ListBucket"], [bucket]),
+        allow("Secrets", ["secretsmanager:GetSecretValue"], [arn("SigningSecret"), arn("AdminSecret")]),
     ]
 
 
@@ -50,7 +72,7 @@ def rotation_statements() -> list[Statement]:
         "secretsmanager:PutSecretValue",
         "secretsmanager:UpdateSecretVersionStage",
     ]
-    return [_allow("SigningKey", actions, [{"Ref": "SigningSecret"}])]
+    return [allow("SigningKey", actions, [attribute_arn("SigningSecret")])]
 
 
 FUNCTIONS = {
@@ -66,7 +88,7 @@ def function_role(function: str) -> dict[str, Any]:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
-            "AssumeRolePolicyDocument": _assumed_by("lambda.amazonaws.com"),
+            "AssumeRolePolicyDocument": assumed_by("lambda.amazonaws.com"),
             "Policies": [
                 {
                     "PolicyName": "own",
@@ -80,28 +102,13 @@ def function_role(function: str) -> dict[str, Any]:
     }
 
 
-def _assumed_by(service: str) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
-    }
-
-
 def _observability(logs: str) -> list[Statement]:
     return [
-        _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [_arn(logs)]),
+        allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [attribute_arn(logs)]),
         # X-Ray names no resources: these two actions take "*" only (service authorization reference).
-        _allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"]),
+        allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"]),
     ]
 
 
 def _dead_letters() -> list[Statement]:
-    return [_allow("FailedTasks", ["sqs:SendMessage"], [_arn("FailedTasks")])]
-
-
-def _allow(sid: str, actions: list[str], resources: list[Any]) -> Statement:
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-
-
-def _arn(logical_id: str) -> dict[str, Any]:
-    return {"Fn::GetAtt": [logical_id, "Arn"]}
+    return [allow("FailedTasks", ["sqs:SendMessage"], [attribute_arn("FailedTasks")])]

@@ -1,0 +1,21 @@
+# The upload relay, for Fargate (infra/relay.py). Build with the repository as context:
+#   docker build -t berth-relay .
+# The base is named by minor version, so that a rebuild takes its security fixes; pin a digest where that must not be.
+FROM python:3.13-slim-bookworm
+
+RUN useradd --system --uid 10001 --no-create-home relay
+WORKDIR /srv/berth
+
+COPY requirements.txt requirements-relay.txt ./
+RUN pip install --no-cache-dir --no-compile -r requirements-relay.txt
+
+COPY chalicelib ./chalicelib
+RUN python -m compileall -q chalicelib
+
+USER relay
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# The balancer ends TLS and tells the scheme; uploads that are under way get their time when a task is replaced.
+CMD ["python", "-m", "uvicorn", "chalicelib.relay:app", "--host", "0.0.0.0", "--port", "8080", \
+     "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
+     "--timeout-graceful-shutdown", "110"]
