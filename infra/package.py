@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from infra.dependencies import site_packages
+from infra.dependencies import compile_modules, site_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILD = PROJECT / "build"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip can tell."""
-
-_LEFT_OUT = ("__pycache__", ".mypy_cache", ".ruff_cache", ".DS_Store")
 
 _CHALICE_RUNTIME = ("__init__.py", "app.py")
 """All of chalice that a deployed app imports: Chalice keeps this file free of its other parts for that."""
@@ -54,7 +54,14 @@ def build_zip() -> Path:
     """build/deployment.zip: the app, Chalice's runtime and the libraries. Needs the network when those changed."""
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
     target = BUILD / "deployment.zip"
-    target.write_bytes(_zip([*_files(site_packages(PROJECT, runtime)), *_source_entries()]))
+    libraries = site_packages(PROJECT, runtime)
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        app = Path(scratch)
+        for name, path in _source_entries():
+            (app / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, app / name)
+        compile_modules(app)
+        target.write_bytes(_zip([*_files(libraries), *_files(app)]))
     return target
 
 
@@ -65,7 +72,8 @@ def source_zip() -> bytes:
 
 def _source_entries() -> list[Entry]:
     chalicelib = ((f"chalicelib/{name}", path) for name, path in _files(PROJECT / "chalicelib"))
-    return [("app.py", PROJECT / "app.py"), *chalicelib, *_chalice_runtime()]
+    kept = (entry for entry in chalicelib if "__pycache__" not in entry[1].parts)
+    return [("app.py", PROJECT / "app.py"), *kept, *_chalice_runtime()]
 
 
 def _chalice_runtime() -> Iterator[Entry]:
@@ -86,9 +94,8 @@ def _template_inputs() -> Iterator[Entry]:
 
 def _files(folder: Path) -> Iterator[Entry]:
     for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_file() and not any(part in _LEFT_OUT for part in relative.parts):
-            yield relative.as_posix(), path
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path
 
 
 def _digest(entries: Iterable[Entry]) -> str:

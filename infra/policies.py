@@ -41,7 +41,6 @@ _OBJECT_ACTIONS = [
     "s3:AbortMultipartUpload",
     "s3:DeleteObject",
     "s3:GetObject",
-    "s3:ListMultipartUploadParts",
     "s3:PutObject",
 ]
 

@@ -1,0 +1,89 @@
+"""Least privilege: every statement is exact, and what is granted is what the code calls, no more and no less."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra import relay
+from infra.package import PROJECT
+from infra.policies import FUNCTIONS, function_role, registry_statements, rotation_statements
+
+# Actions that name no resource: the service authorization reference gives them "*" alone.
+WITHOUT_RESOURCES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments", "ecr:GetAuthorizationToken"}
+
+# What IAM calls the S3 operations that have no action of their own name.
+S3_ACTIONS = {
+    "CompleteMultipartUpload": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListParts": "ListMultipartUploadParts",
+    "UploadPart": "PutObject",
+}
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    return found
+
+
+def roles() -> dict[str, dict[str, Any]]:
+    own = {name: function_role(name) for name in FUNCTIONS}
+    resources = relay.build()["Resources"]
+    return {**own, **{name: resources[name] for name in ("TaskRole", "ExecutionRole")}}
+
+
+def string_arguments(function: str) -> Iterator[tuple[str, list[str]]]:
+    """The module and the literal strings of each call of `function` in the code that the Lambdas run."""
+    for path in sorted((PROJECT / "chalicelib").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
+                literals = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                yield path.name, literals
+
+
+@pytest.mark.parametrize("name", roles())
+def test_no_statement_has_a_wildcard_where_a_name_can_stand(name: str) -> None:
+    for statement in statements(roles()[name]):
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in statement["Action"])
+        if "*" in statement["Resource"]:
+            assert set(statement["Action"]) <= WITHOUT_RESOURCES
+
+
+def test_objects_are_reached_under_their_prefixes_only() -> None:
+    (objects,) = (s for s in registry_statements() if s["Sid"] == "Objects")
+    patterns = {resource["Fn::Sub"][0] for resource in objects["Resource"]}
+    assert patterns == {"${Bucket}/blobs/*", "${Bucket}/manifests/*", "${Bucket}/uploads/*"}
+
+
+def test_no_function_may_read_the_administrators_password() -> None:
+    for role in roles().values():
+        assert "AdminPassword" not in repr(role)
+
+
+def test_only_the_rotation_may_write_a_secret() -> None:
+    for name, role in roles().items():
+        writes = [a for s in statements(role) for a in s["Action"] if a.startswith("secretsmanager:Put")]
+        assert bool(writes) == (name == "RotateSigningKey")
+
+
+def test_the_s3_actions_are_those_that_the_code_calls() -> None:
+    called = {literals[0] for _, literals in string_arguments("s3.call")}
+    needed = {f"s3:{S3_ACTIONS.get(operation, operation)}" for operation in called}
+    granted = {a for s in registry_statements() for a in s["Action"] if a.startswith("s3:")}
+    assert granted == needed
+
+
+def test_the_secret_actions_are_those_that_the_code_calls() -> None:
+    called = {
+        f"secretsmanager:{literals[0]}"
+        for module, literals in string_arguments("call")
+        if module == "secrets.py" and literals
+    }
+    granted = {a for s in rotation_statements() for a in s["Action"]}
+    assert granted == called
