@@ -7,6 +7,10 @@ upload that expires with it: clients send no credentials to another host than th
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 from chalicelib.access import keys
 from chalicelib.access.authentication import Caller
@@ -22,7 +26,7 @@ from chalicelib.registry.errors import (
 )
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
-from chalicelib.registry.uploads import OutOfOrderError, Writer
+from chalicelib.registry.uploads import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage.uploads import Session
 
@@ -34,17 +38,51 @@ _VERIFIABLE = 256 << 20
 """What a function can surely read back and hash within the gateway's 30 seconds, in bytes."""
 
 
+class Body(Protocol):
+    """The bytes of a PATCH or PUT on their way into a Writer."""
+
+    @property
+    def verifiable(self) -> int | None:
+        """The largest upload that there is time to read back and verify, in bytes; None when there always is."""
+        ...
+
+    def poured(self, writer: Writer, length: int | None) -> AbstractContextManager[tuple[int, Buffer | None]]:
+        """Send all full buffers, then give the index of the last buffer and that buffer, valid in the context.
+
+        It is None when no byte came. Raises SizeInvalid unless `length` bytes came, if that is not None.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WholeBody:
+    """A body that has arrived as one piece, as functions get it."""
+
+    content: bytes
+    verifiable: int | None = _VERIFIABLE
+
+    @contextmanager
+    def poured(self, writer: Writer, length: int | None) -> Iterator[tuple[int, Buffer | None]]:
+        _check_length(self.content, length)
+        yield 0, writer.head() + self.content if self.content else None
+
+
 def handle(request: Request, target: Target, caller: Caller | None) -> Response:
-    """Answer a request for an upload that has arrived whole. `caller` is None when its address authorised it."""
+    """Answer a request that has arrived whole. `caller` is None when the upload's address authorised it."""
+    if target.kind == "uploads" and request.method == "POST" and caller is not None:
+        return _start(request, target, caller)
+    return handle_upload(request, target, WholeBody(request.body))
+
+
+def handle_upload(request: Request, target: Target, body: Body) -> Response:
+    """Answer a request for an upload that was started before."""
+    answer = _METHODS.get(request.method) if target.kind == "upload" else None
+    if answer is None:
+        raise Unsupported(f"{request.method} is not defined for uploads")
     try:
-        if target.kind == "uploads" and request.method == "POST" and caller is not None:
-            return _start(request, target, caller)
-        answer = _METHODS.get(request.method) if target.kind == "upload" else None
-        if answer is None:
-            raise Unsupported(f"{request.method} is not defined for uploads")
-        return answer(request, target)
+        return answer(request, target, body)
     except OutOfOrderError as error:
-        raise out_of_order(error) from None
+        raise RangeInvalid(str(error), headers=_where(error.session)) from None
 
 
 def is_capability(request: Request, target: Target) -> bool:
@@ -63,7 +101,7 @@ def is_capability(request: Request, target: Target) -> bool:
     return True
 
 
-def chunk_length(request: Request, session: Session) -> int | None:
+def _chunk_length(request: Request, session: Session) -> int | None:
     """How many bytes the body must have, None when only its end tells.
 
     Raises OutOfOrderError when the chunk is not the next one, SizeInvalid when the headers contradict each other.
@@ -84,88 +122,93 @@ def chunk_length(request: Request, session: Session) -> int | None:
     return length
 
 
-def wanted_digest(request: Request) -> str:
+def _wanted_digest(request: Request) -> str:
     """The digest that an upload is to end with. Raises DigestInvalid."""
     if "digest" not in request.query:
         raise DigestInvalid("an upload ends with ?digest=<digest of the blob>")
     return digests.parse(request.query["digest"])
 
 
-def finish_again(session: Session, digest: str) -> Response:
-    """The answer to a repeated request to end an upload that is completed."""
-    if session.digest != digest:
-        raise BlobUploadInvalid(f"this upload has become {session.digest}")
-    uploads.settle(session)
-    return created(session.repository, digest)
-
-
-def created(repository: str, digest: str) -> Response:
-    return Response(
-        201, {"Location": f"/v2/{repository}/blobs/{digest}", "Docker-Content-Digest": digest, "Content-Length": "0"}
-    )
-
-
-def progress(status: int, session: Session) -> Response:
-    return Response(status, {**_where(session), "Content-Length": "0"} if status != 204 else _where(session))
-
-
-def out_of_order(error: OutOfOrderError) -> RangeInvalid:
-    return RangeInvalid(str(error), headers=_where(error.session))
-
-
 def _start(request: Request, target: Target, caller: Caller) -> Response:
     query, repository = request.query, target.repository
     mounted = query.get("mount")
     if mounted and blobs.mount(caller, repository, digests.parse(mounted), query.get("from", "")):
-        return created(repository, mounted)
+        return _created(repository, mounted)
     if "digest" in query:
-        digest = wanted_digest(request)
-        uploads.store(repository, digest, _whole_body(request, _content_length(request)))
-        return created(repository, digest)
-    return progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")))
+        digest = _wanted_digest(request)
+        _check_length(request.body, _content_length(request))
+        uploads.store(repository, digest, request.body)
+        return _created(repository, digest)
+    return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")))
 
 
-def _append(request: Request, target: Target) -> Response:
+def _append(request: Request, target: Target, body: Body) -> Response:
     session = uploads.find(target.repository, target.reference)
-    body = _whole_body(request, chunk_length(request, session))
-    if body:
-        _check_verifiable(session.offset + len(body))
-        writer = Writer(session)
-        session = writer.append(0, writer.head() + body)
-    return progress(202, session)
+    length = _chunk_length(request, session)
+    _check_verifiable(session.offset + (length or 0), body)
+    writer = Writer(session)
+    with body.poured(writer, length) as (index, rest):
+        return _progress(202, session if rest is None else writer.append(index, rest))
 
 
-def _finish(request: Request, target: Target) -> Response:
-    digest = wanted_digest(request)
+def _finish(request: Request, target: Target, body: Body) -> Response:
+    """End an upload. Once it is completed, the same request again, with or without its body, is answered alike."""
+    digest = _wanted_digest(request)
+    algorithm = digests.algorithm(digest)
     session = uploads.find_any(target.repository, target.reference)
+    if session.digest and session.digest != digest:
+        raise BlobUploadInvalid(f"this upload has become {session.digest}")
     if session.digest:
-        return finish_again(session, digest)
-    body = _whole_body(request, chunk_length(request, session))
-    if body or digests.algorithm(digest) != digests.algorithm(session.prefix_digest):
-        _check_verifiable(session.offset + len(body))
-    writer = Writer(session, digests.algorithm(digest))
-    writer.complete(0, writer.head() + body if body else None, digest)
-    return created(target.repository, digest)
+        uploads.settle(session)
+        return _created(target.repository, digest)
+    length = _chunk_length(request, session)
+    if length or algorithm != digests.algorithm(session.prefix_digest):
+        _check_verifiable(session.offset + (length or 0), body)
+    writer = Writer(session, algorithm)
+    with body.poured(writer, length) as (index, rest):
+        writer.complete(index, rest, digest)
+    return _created(target.repository, digest)
 
 
-def _status(_request: Request, target: Target) -> Response:
-    return progress(204, uploads.find(target.repository, target.reference))
+def _status(_request: Request, target: Target, _body: Body) -> Response:
+    return _progress(204, uploads.find(target.repository, target.reference))
 
 
-def _cancel(_request: Request, target: Target) -> Response:
+def _cancel(_request: Request, target: Target, _body: Body) -> Response:
     uploads.cancel(uploads.find(target.repository, target.reference))
     return Response(204)
 
 
-_METHODS = {"PATCH": _append, "PUT": _finish, "GET": _status, "HEAD": _status, "DELETE": _cancel}
+_METHODS: dict[str, Callable[[Request, Target, Body], Response]] = {
+    "PATCH": _append,
+    "PUT": _finish,
+    "GET": _status,
+    "HEAD": _status,
+    "DELETE": _cancel,
+}
 
 
-def _check_verifiable(size: int) -> None:
-    if size > _VERIFIABLE:
+def _created(repository: str, digest: str) -> Response:
+    location = f"/v2/{repository}/blobs/{digest}"
+    return Response(201, {"Location": location, "Docker-Content-Digest": digest, "Content-Length": "0"})
+
+
+def _progress(status: int, session: Session) -> Response:
+    length = {} if status == 204 else {"Content-Length": "0"}
+    return Response(status, {**_where(session), **length})
+
+
+def _check_verifiable(size: int, body: Body) -> None:
+    if body.verifiable is not None and size > body.verifiable:
         raise TooLarge(
             f"{size} bytes cannot be verified within a request: upload them in one request through the upload relay, "
             "which the operator has to configure (BERTH_RELAY_URL)"
         )
+
+
+def _check_length(content: bytes, length: int | None) -> None:
+    if length not in (None, len(content)):
+        raise SizeInvalid(f"{len(content)} bytes arrived of {length}")
 
 
 def _content_length(request: Request) -> int | None:
@@ -173,12 +216,6 @@ def _content_length(request: Request) -> int | None:
     if text is not None and not _LENGTH.match(text):
         raise SizeInvalid("Content-Length is not a number of bytes")
     return None if text is None else int(text)
-
-
-def _whole_body(request: Request, length: int | None) -> bytes:
-    if length not in (None, len(request.body)):
-        raise SizeInvalid(f"{len(request.body)} bytes arrived of {length}")
-    return request.body
 
 
 def _where(session: Session) -> dict[str, str]:

@@ -209,6 +209,11 @@ class Writer:
         self._turn = threading.Condition()
         self._writing = threading.Lock()
 
+    @property
+    def head_size(self) -> int:
+        """How many bytes `head` gives."""
+        return self._session.tail_size
+
     def buffer_size(self, index: int) -> int:
         return part_size(self._first + index)
 
@@ -261,8 +266,9 @@ class Writer:
 
     def keep(self) -> None:
         """Record the leading buffers that are stored, when a later one failed."""
-        if ready := self._ready():
-            self._write(self._advanced(ready))
+        with self._writing:
+            if ready := self._ready():
+                self._write(self._advanced(ready))
 
     def complete(self, index: int, rest: Buffer | None, digest: str) -> None:
         """Store the last buffer, None when nothing came at all, and make the upload the blob `digest`.
