@@ -22,8 +22,8 @@ from chalicelib.registry.names import parse_repository
 from chalicelib.settings import settings
 
 REFRESH_AUDIENCE = "refresh"
-REFRESH_SECONDS = 7 * 86400
-"""Life of a refresh token; keys.ROTATION_DAYS bounds it."""
+REFRESH_SECONDS = 28 * 86400
+"""Life of a refresh token, which `docker login` keeps in place of the password; keys.ROTATION_DAYS bounds it."""
 
 
 @dataclass(frozen=True)
