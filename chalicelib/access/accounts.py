@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import secrets as randomness
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 
 from chalicelib.access import passwords
@@ -23,7 +23,7 @@ class Account:
     """The secret's JSON: {"username", "password_hash"}."""
 
     username: str
-    password_hash: str
+    password_hash: str = field(repr=False)
 
     @property
     def stamp(self) -> str:

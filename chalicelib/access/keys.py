@@ -22,7 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
@@ -58,7 +58,7 @@ class TokenExpiredError(TokenInvalidError):
 @dataclass(frozen=True)
 class Key:
     id: str
-    key: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
