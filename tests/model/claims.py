@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .checker import Process, run_alone
+from .processes import Process, run_alone
 from .protocol import APP, collect, sweep
 from .rules import LONG, Rules
-from .store import BLOB, REFERENCES, World
+from .world import BLOB, REFERENCES, World
 
 
 def safe(world: World) -> str | None:

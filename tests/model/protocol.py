@@ -9,9 +9,10 @@ from collections.abc import Generator
 from typing import Any
 
 from . import store
-from .checker import Body, Call
+from .processes import Body, Call
 from .rules import Rules
-from .store import ANY, BLOB, REFERENCES
+from .store import ANY
+from .world import BLOB, REFERENCES
 
 Steps = Generator[Call, Any, Any]
 APP, BASE = "app", "base"
@@ -32,10 +33,8 @@ def complete_upload(rules: Rules, name: str, lost: bool = False) -> Steps:
         found = yield store.read_blob(not rules.shared_touch)
         if found is None:
             continue
-        key, state = found
-        if state == "live" or (state == "candidate" and not rules.renewal):
-            break
-        if (yield store.touch_blob(key, not rules.shared_touch)):
+        key = found[0]
+        if (yield from keep(rules, *found)):
             break
     yield store.put_link(APP, key)
     if key != name or (lost and not rules.own_object_kept):
@@ -48,10 +47,14 @@ def find_blob(rules: Rules, repository: str) -> Steps:
     link = yield store.read_link(repository)
     if found is None or link is None or (rules.incarnations and link[0] != found[0]):
         return None
-    key, state = found
-    if state == "condemned" or (state == "candidate" and rules.renewal):
-        return key if (yield store.touch_blob(key, not rules.shared_touch)) else None
-    return key
+    return found[0] if (yield from keep(rules, *found)) else None
+
+
+def keep(rules: Rules, key: str, state: str) -> Steps:
+    """Makes good that the blob is relied on: rescues a condemned one, renews a candidate. False: it is gone."""
+    if (state == "condemned" and rules.rescue) or (state == "candidate" and rules.renewal):
+        return (yield store.touch_blob(key, not rules.shared_touch))
+    return True
 
 
 def head(rules: Rules, name: str) -> Steps:
@@ -70,21 +73,10 @@ def mount(rules: Rules, name: str) -> Steps:
 
 def pull_blob(rules: Rules) -> Body:
     """GET: a presigned URL is handed out; the client follows it within its life."""
-    key = yield from _serve(rules)
+    key = yield from find_blob(rules, APP)
     if key is None:
         return ABSENT
     return "pulled" if (yield store.fetch_object(key)) else "a URL that leads nowhere"
-
-
-def _serve(rules: Rules) -> Steps:
-    found = yield store.read_blob(not rules.shared_touch)
-    link = yield store.read_link(APP)
-    if found is None or link is None or link[0] != found[0]:
-        return None
-    key, state = found
-    if state == "condemned" and rules.rescue and not (yield store.touch_blob(key, not rules.shared_touch)):
-        return None
-    return key
 
 
 # --- a client's manifest
@@ -95,6 +87,7 @@ def push(rules: Rules, name: str, digest: str, tag: str | None, lost: bool = Fal
     if rules.edges_before_read:
         yield store.write_edges(digest, generation)
     if not (yield from _references_hold(rules, REFERENCES[digest])):
+        yield from _unlink(rules, digest, generation)
         return UNKNOWN
     if not rules.edges_before_read:
         yield store.write_edges(digest, generation)
@@ -130,11 +123,10 @@ def _references_hold(rules: Rules, target: str) -> Steps:
     found = yield store.read_blob(not rules.shared_touch)
     if found is None:
         return False
-    key, state = found
-    if state == "condemned" and rules.rescue and not (yield store.touch_blob(key, not rules.shared_touch)):
+    if not (yield from keep(rules, *found)):
         return False
     link = yield store.read_link(APP)
-    if link is None or (rules.incarnations and link[0] != key):
+    if link is None or (rules.incarnations and link[0] != found[0]):
         return False
     return not link[1] or not rules.rescue or (yield store.rescue_link(APP, link[0]))
 
@@ -165,43 +157,44 @@ def delete_manifest(rules: Rules, digest: str) -> Body:
         generation = found[0]
         if rules.mark_before_look and not (yield store.mark_manifest(digest, generation)):
             continue
-        if (yield from _parents(rules, digest)):
+        if (yield from _held(rules, digest)):
             yield store.unmark_manifest(digest)
             return REFUSED
         tags = yield store.read_tags(digest)
         if (yield store.delete_manifest(digest, generation, tags, rules.mark, rules.conditional_untag)):
             break
-    edges = generation if rules.generations else "-"
-    if REFERENCES[digest] != BLOB:
-        yield store.delete_edges(digest, edges)
-    elif rules.touch_before_unlink:
-        yield store.touch_blob(None)
-        yield store.delete_edges(digest, edges)
-    else:
-        yield store.delete_edges(digest, edges)
-        if not (yield store.look(BLOB, True)):
-            yield store.touch_blob(None)
+    yield from _unlink(rules, digest, generation if rules.generations else "-")
     return DELETED
 
 
-def _parents(rules: Rules, digest: str) -> Steps:
-    """Whether an index that is committed, or may be about to be, names the manifest. (Only `index` ever does.)"""
-    edges = yield store.look(digest, rules.consistent_reads)
-    if not edges:
-        return False
+def _held(rules: Rules, target: str) -> Steps:
+    """Whether a manifest that is committed, or may be about to be, names the target."""
+    edges = yield store.look(target, rules.consistent_reads)
     if any(young for _, _, young in edges):
         return True
-    index = yield store.read_manifest("index")
-    return index is not None and any(generation == index[0] for _, generation, _ in edges)
+    if edges:
+        current = yield store.read_generations()
+        return any((digest, generation) in current for digest, generation, _ in edges)
+    return False
+
+
+def _unlink(rules: Rules, digest: str, generation: str) -> Steps:
+    """Takes away the edges of a generation that is no manifest's (any more); what they hold may be garbage then."""
+    if REFERENCES[digest] == BLOB and rules.touch_before_unlink:
+        yield store.touch_blob(None)
+    yield store.delete_edges(digest, generation)
+    if REFERENCES[digest] == BLOB and not rules.touch_before_unlink and not (yield store.look(BLOB, True)):
+        yield store.touch_blob(None)
 
 
 def delete_blob(rules: Rules) -> Body:
     """DELETE of a blob in one repository: the same handshake, on the link."""
     if rules.mark_before_look and not (yield store.mark_link(APP)):
         return ABSENT
-    if (yield store.look(BLOB, rules.consistent_reads)):
+    if (yield from _held(rules, BLOB)):
         yield store.unmark_link(APP)
         return REFUSED
+    yield store.touch_blob(None)
     return DELETED if (yield store.delete_link(APP, rules.mark)) else REFUSED
 
 
@@ -235,10 +228,8 @@ def sweep(rules: Rules) -> Body:
 
 
 def _sweep_one(rules: Rules) -> Steps:
-    target, digest, generation = yield store.orphan_edge()
-    if target == BLOB and rules.touch_before_unlink:
-        yield store.touch_blob(None)
-    yield store.delete_edges(digest, generation)
+    digest, generation = yield store.orphan_edge()
+    yield from _unlink(rules, digest, generation)
 
 
 def reconcile(rules: Rules) -> Body:

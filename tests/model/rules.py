@@ -11,7 +11,8 @@ from typing import NamedTuple
 class Clock(NamedTuple):
     """Times in ticks. A real deployment has some length of tick for which
 
-    life of a URL <= url, a request or a client's session <= session, the grace >= grace, the window >= window.
+    life of a URL <= url, a request or a client's session <= session, the grace >= grace, the window >= window,
+    and a candidate is renewed after no more than renew.
 
     Whatever it does then happens in the model too, as an interval no longer than n ticks crosses at most n of them and
     one no shorter crosses at least n. Ages stop at the longest time, so time goes on for ever and the states stay few.
@@ -21,6 +22,7 @@ class Clock(NamedTuple):
     session: int = 2
     grace: int = 2
     window: int = 3
+    renew: int = 1
     edges_age: bool = True  # False spares states where nobody asks for the age of an edge
 
     @property
@@ -33,6 +35,7 @@ class Clock(NamedTuple):
 
 LONG = Clock()
 SHORT = Clock(session=1, grace=1, window=2)  # enough where no URL is followed and no promise outlives the grace
+NO_WINDOW = LONG._replace(window=0, edges_age=False)  # whatever may be garbage is condemned at once
 
 
 @dataclass(frozen=True)

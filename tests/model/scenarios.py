@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from . import claims, protocol
-from .checker import Body, Claims, Exploration, Explored, Process
+from .checker import Claims, Exploration, Explored
+from .processes import Body, Process
 from .protocol import APP, BASE, CREATED
 from .rules import SHORT, Clock, Rules
-from .store import BLOB, Blob, Edge, Link, Manifest, World
+from .world import BLOB, Blob, Edge, Link, Manifest, World
 
 TIMELESS_EDGES = SHORT._replace(edges_age=False)
 
@@ -71,6 +72,11 @@ def nothing(clock: Clock) -> list[World]:
     return [World(clock=clock)]
 
 
+def uploaded(clock: Clock) -> list[World]:
+    """A blob that was uploaded just now."""
+    return [_blob(clock, Blob("k0", age=0))]
+
+
 def unreferenced(clock: Clock) -> list[World]:
     """A blob that nothing refers to, in both repositories: due, just condemned, condemned long enough."""
     return [_blob(clock, blob) for blob in (_due(clock), Blob("k0", True, 0), Blob("k0", True, clock.grace))]
@@ -107,7 +113,15 @@ def _blob(clock: Clock, blob: Blob) -> World:
     return World(blob=blob, links=links, objects=frozenset({("k0", 0)}), clock=clock)
 
 
-def explore(processes: Sequence[Process], initial: Iterable[World], *, crashes: bool = True) -> Explored:
+def explore(
+    processes: Sequence[Process],
+    initial: Iterable[World],
+    *,
+    crashes: bool = True,
+    finally_: Callable[[World], str | None] | None = None,
+) -> Explored:
     """Walks everything; raises checker.Violation. Without crashes nothing at all may be left over in the end."""
-    finally_ = claims.nothing_lost_to_the_collector if crashes else claims.nothing_left_over
-    return Exploration(processes, Claims(claims.safe, finally_, claims.settle), crashes=crashes).run(initial)
+    left_over = claims.nothing_lost_to_the_collector if crashes else claims.nothing_left_over
+    return Exploration(processes, Claims(claims.safe, finally_ or left_over, claims.settle), crashes=crashes).run(
+        initial
+    )

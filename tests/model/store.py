@@ -1,7 +1,4 @@
-"""The tables and the bucket as one immutable World, and the calls that processes make on them.
-
-One blob, named `blob`, and a few manifests, in the repository `app`; `base` is a repository to mount from. More blobs
-would add nothing: every condition is on one item, and no rule ties two blobs together.
+"""The calls that processes make on the tables and the bucket.
 
 A conditional write "if nobody wrote since I read" is modelled without numbers: an item keeps the processes whose last
 read of it still holds (`watchers`); any write empties that set, and the write succeeds only for a process in it.
@@ -11,105 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
-from .checker import Call
-from .rules import LONG, Clock
-
-BLOB = "blob"
-NOBODY: frozenset[str] = frozenset()
-REFERENCES = {"m1": BLOB, "m2": BLOB, "index": "m1"}
-
-
-class Blob(NamedTuple):
-    key: str
-    condemned: bool = False
-    age: int | None = None  # ticks since it became a candidate, was touched or condemned; None: not a candidate
-    watchers: frozenset[str] = NOBODY
-
-
-class Link(NamedTuple):
-    key: str
-    deleting: bool = False
-    watchers: frozenset[str] = NOBODY
-
-
-class Manifest(NamedTuple):
-    generation: str
-    deleting: bool = False
-    watchers: frozenset[str] = NOBODY
-
-
-class Edge(NamedTuple):
-    target: str
-    manifest: str
-    generation: str
-    age: int = LONG.window
-
-
-class World(NamedTuple):
-    blob: Blob | None = None
-    links: tuple[tuple[str, Link], ...] = ()
-    manifests: tuple[tuple[str, Manifest], ...] = ()
-    tags: tuple[tuple[str, str], ...] = ()
-    edges: frozenset[Edge] = frozenset()
-    objects: frozenset[tuple[str, int]] = frozenset()  # (key, age); the age stands still while a record has the key
-    clock: Clock = LONG
-
-    def tick(self) -> World:
-        older, blob = self.clock.older, self.blob
-        if blob is not None and blob.age is not None:
-            blob = blob._replace(age=older(blob.age))
-        edges = self.edges
-        if self.clock.edges_age:
-            edges = frozenset(edge._replace(age=older(edge.age)) for edge in edges)
-        used = blob and blob.key
-        objects = frozenset((key, age if key == used else older(age)) for key, age in self.objects)
-        return self._replace(blob=blob, edges=edges, objects=objects)
-
-    def forget(self, process: str) -> World:
-        blob = self.blob and self.blob._replace(watchers=self.blob.watchers - {process})
-        links = tuple((at, link._replace(watchers=link.watchers - {process})) for at, link in self.links)
-        manifests = tuple((at, m._replace(watchers=m.watchers - {process})) for at, m in self.manifests)
-        return self._replace(blob=blob, links=links, manifests=manifests)
-
-    def link(self, repository: str) -> Link | None:
-        return dict(self.links).get(repository)
-
-    def manifest(self, digest: str) -> Manifest | None:
-        return dict(self.manifests).get(digest)
-
-    def with_link(self, repository: str, link: Link | None) -> World:
-        return self._replace(links=_put(self.links, repository, link))
-
-    def with_manifest(self, digest: str, manifest: Manifest | None) -> World:
-        return self._replace(manifests=_put(self.manifests, digest, manifest))
-
-    def with_tag(self, tag: str, digest: str | None) -> World:
-        return self._replace(tags=_put(self.tags, tag, digest))
-
-    def __str__(self) -> str:
-        """One line, for the eye: what is there, with ages in brackets."""
-        parts = []
-        if self.blob:
-            age = "" if self.blob.age is None else f"[{self.blob.age}]"
-            parts.append(f"blob={self.blob.key}:{_state(self.blob)}{age}")
-        parts += [f"link({at})={link.key}{':deleting' * link.deleting}" for at, link in self.links]
-        parts += [f"{name}={m.generation}{':deleting' * m.deleting}" for name, m in self.manifests]
-        parts += [f"tag({tag})={digest}" for tag, digest in self.tags]
-        parts += [f"edge({e.manifest}@{e.generation}->{e.target})[{e.age}]" for e in sorted(self.edges)]
-        parts += [f"object({key})" for key, _ in sorted(self.objects)]
-        return "  ".join(parts)
-
-
-def _state(blob: Blob) -> str:
-    return "condemned" if blob.condemned else "live" if blob.age is None else "candidate"
-
-
-def _put(items: tuple[tuple[str, Any], ...], name: str, value: Any) -> tuple[tuple[str, Any], ...]:
-    changed = {**dict(items), name: value}
-    return tuple(sorted((at, item) for at, item in changed.items() if item is not None))
-
+from .processes import Call
+from .world import REFERENCES, Blob, Edge, Link, Manifest, World
 
 Moves = list[tuple[Hashable, World]]
 
@@ -171,12 +73,13 @@ def create_blob(world: World, caller: str, key: str, candidate: bool) -> Moves:
 
 @operation
 def read_blob(world: World, caller: str, watch: bool = False) -> Moves:
-    """(key, "live" | "candidate" | "condemned") or None."""
+    """(key, "live" | "candidate" | "condemned") or None; a candidate that does not wait long yet counts as live."""
     blob = world.blob
     if blob is None:
         return [(None, world)]
     after = world._replace(blob=blob._replace(watchers=blob.watchers | {caller})) if watch else world
-    return [((blob.key, _state(blob)), after)]
+    waits = blob.condemned or (blob.age is not None and blob.age >= world.clock.renew)
+    return [((blob.key, blob.state if waits else "live"), after)]
 
 
 @operation
@@ -186,7 +89,7 @@ def touch_blob(world: World, caller: str, key: str | None, exclusive: bool = Fal
     blob = world.blob
     if blob is None or key not in (None, blob.key) or (exclusive and caller not in blob.watchers):
         return [(False, world)]
-    return [(True, world._replace(blob=Blob(world.blob.key, age=0)))]
+    return [(True, world._replace(blob=Blob(blob.key, age=0)))]
 
 
 @operation
@@ -252,12 +155,12 @@ def look(world: World, caller: str, target: str, consistent: bool) -> Moves:
 
 @operation
 def orphan_edge(world: World, caller: str) -> Moves:
-    """(target, manifest, generation) of an edge older than the window whose generation is not its manifest's. Waits."""
+    """(manifest, generation) of an edge older than the window whose generation is not its manifest's. Waits."""
     current = {(digest, manifest.generation) for digest, manifest in world.manifests}
     orphans = (
         e for e in sorted(world.edges) if e.age >= world.clock.window and (e.manifest, e.generation) not in current
     )
-    return [((e.target, e.manifest, e.generation), world) for e in orphans]
+    return [((e.manifest, e.generation), world) for e in orphans]
 
 
 # --- links
@@ -328,6 +231,12 @@ def read_manifest(world: World, caller: str, digest: str) -> Moves:
     """(generation, whether deleting) or None."""
     manifest = world.manifest(digest)
     return [(manifest and (manifest.generation, manifest.deleting), world)]
+
+
+@operation
+def read_generations(world: World, caller: str) -> Moves:
+    """The (manifest, generation) of every manifest."""
+    return [(frozenset((digest, manifest.generation) for digest, manifest in world.manifests), world)]
 
 
 @operation

@@ -5,12 +5,15 @@ Each test prints how many states it walked through. docs/gc.md says what the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 
-from .checker import Explored, Process
-from .rules import LONG, Clock, Rules
+from . import claims
+from .checker import Explored
+from .processes import Process
+from .rules import LONG, NO_WINDOW, Clock, Rules
 from .scenarios import (
     TIMELESS_EDGES,
     Cast,
@@ -21,16 +24,16 @@ from .scenarios import (
     twice_referenced,
     unreferenced,
 )
-from .store import World
+from .world import World
 
 Walk = Callable[..., Explored]
 WORLDS: list[Callable[[Clock], list[World]]] = [nothing, unreferenced, referenced]
 
 
 @pytest.fixture
-def walk(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Walk]:
-    def explore_and_tell(processes: Sequence[Process], initial: Iterable[World], *, crashes: bool = True) -> Explored:
-        explored = explore(processes, initial, crashes=crashes)
+def walk(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Walk:
+    def explore_and_tell(processes: Sequence[Process], initial: Iterable[World], **claimed: Any) -> Explored:
+        explored = explore(processes, initial, **claimed)
         with capsys.disabled():
             print(f"\n{request.node.name}: {explored}", end=" ")
         return explored
@@ -109,10 +112,18 @@ def test_two_collectors(walk: Walk) -> None:
     walk([push, cast.delete("delete", "m1"), *collectors], referenced(cast.clock))
 
 
-def test_a_url_works_for_its_life(walk: Walk) -> None:
-    cast = Cast(clock=LONG)
+@pytest.mark.parametrize("clock", [LONG, NO_WINDOW], ids=["window", "grace-alone"])
+def test_a_url_works_for_its_life(walk: Walk, clock: Clock) -> None:
+    cast = Cast(clock=clock)
     processes = [cast.pull("pull"), cast.push("push", "m2", "v2"), cast.delete("delete", "m1"), cast.collector()]
-    walk(processes, referenced(cast.clock))
+    walk(processes, referenced(clock), finally_=claims.safe)
+
+
+def test_live_data_is_safe_without_a_window(walk: Walk) -> None:
+    """Promises and cleanliness rest on the window; that nothing live is lost rests on the handshake alone."""
+    cast = Cast(clock=NO_WINDOW)
+    pushes = [cast.push("again", "m1", "v1"), cast.push("push", "m2", "latest")]
+    walk([*pushes, cast.delete("delete", "m1"), cast.collector()], referenced(cast.clock)[:1], finally_=claims.safe)
 
 
 @pytest.mark.parametrize("world", [referenced, indexed])
@@ -144,14 +155,14 @@ def test_a_blob_is_deleted_in_its_repository_while_it_is_pushed_and_collected(wa
 def test_answers_are_lost_and_requests_are_sent_again(walk: Walk) -> None:
     """The SDK repeats a write whose answer did not come, and is then told that its condition is false."""
     cast = Cast(clock=TIMELESS_EDGES)
-    pushes = [cast.promised_push("upload", name, digest, name, True) for name, digest in (("v1", "m1"), ("v2", "m2"))]
-    walk([*pushes, cast.collector()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+    pushes = [cast.promised_push("upload", "push", "m1", "v1", True), cast.promised_push("upload", "other", "m1", "v2")]
+    walk([*pushes, cast.collector()], nothing(cast.clock))
 
 
 def test_reconciliation_leaves_uploads_alone(walk: Walk) -> None:
     cast = Cast(clock=TIMELESS_EDGES)
-    pushes = [cast.promised_push("upload", name, digest, name) for name, digest in (("v1", "m1"), ("v2", "m2"))]
-    walk([*pushes, cast.collector(), cast.reconciliation()], [*nothing(cast.clock), *unreferenced(cast.clock)])
+    clients = [cast.promised_push("upload", "push", "m1", "v1"), cast.upload("upload")]
+    walk([*clients, cast.collector(), cast.reconciliation()], [*nothing(cast.clock), *unreferenced(cast.clock)])
 
 
 def test_the_condition_of_a_commit_is_tidiness(walk: Walk) -> None:

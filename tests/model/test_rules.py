@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from .checker import Process, Violation
+from .checker import Violation
+from .processes import Process
 from .protocol import UNKNOWN
-from .rules import LONG, SHORT, Rules
-from .scenarios import Cast, explore, nothing, referenced, unreferenced
-from .store import World
+from .rules import LONG, NO_WINDOW, SHORT, Rules
+from .scenarios import Cast, explore, nothing, referenced, unreferenced, uploaded
+from .world import World
 
 NO_RECORD, NO_OBJECT = "a blob that has no record", "a blob whose object is gone"
 NO_CHILD, NO_LINK = "which does not exist", "a blob that its repository has no link to"
@@ -41,9 +42,9 @@ def without(rule: str) -> Rules:
     ],
 )
 def test_a_push_and_the_collector(rule: str, expected: str) -> None:
-    cast = Cast(without(rule))
+    cast = Cast(without(rule), NO_WINDOW)
     processes = [cast.push("push", "m2", "latest"), cast.collector()]
-    assert expected in damage(processes, unreferenced(cast.clock))
+    assert expected in damage(processes, uploaded(cast.clock))
 
 
 def test_versions() -> None:
@@ -159,8 +160,8 @@ def test_a_sweep_is_shorter_than_the_window() -> None:
     assert LEAK in damage([cast.delete("delete", "m1"), sweep, cast.collector()], referenced(cast.clock))
 
 
-def test_the_grace_outlives_a_url() -> None:
-    cast = Cast(clock=LONG._replace(grace=0))
+def test_the_grace_outlives_a_url_where_the_window_does_not() -> None:
+    cast = Cast(clock=NO_WINDOW._replace(grace=0))
     assert DEAD_URL in damage([cast.pull("pull"), cast.collector()], unreferenced(cast.clock))
 
 
