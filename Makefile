@@ -1,0 +1,54 @@
+# Berth's commands. `make run` and `make test` need git, make and Python 3.11 or later, nothing else.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+
+.PHONY: run test lint types unit bench soak package deploy deploy-local clean
+
+run: .venv/local.stamp
+	@exec $(BIN)/python -m infra.local.run
+
+test: lint types unit
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev.stamp
+	$(BIN)/mypy
+
+unit: .venv/dev.stamp
+	$(BIN)/pytest
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m tests.bench
+
+soak: .venv/dev.stamp
+	$(BIN)/pytest -m soak
+
+package: .venv/local.stamp
+	$(BIN)/python -m infra.package
+
+deploy: .venv/local.stamp
+	$(BIN)/python -m infra.deploy $(ARGS)
+
+deploy-local: run
+
+clean:
+	rm -rf .venv build
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "berth: Python 3.11 or later is needed, and no python3 here is one"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "berth: $(PYTHON) has no venv module: install it (Debian: python3-venv)"; \
+		rm -rf .venv; exit 1; }
+
+.venv/local.stamp: requirements.txt requirements-local.txt | .venv/bin/python
+	@echo "berth: installing what it needs into .venv (once)"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r requirements-local.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/local.stamp
+	@echo "berth: installing what the tests need into .venv (once)"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r requirements-dev.txt
+	@touch $@
