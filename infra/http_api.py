@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from chalicelib.chalice_http import CHALLENGE_COPY
 from infra.http_routes import Route
-
-CHALLENGE_HEADER = "x-berth-authenticate"
-"""Carries the challenge beside WWW-Authenticate, so that it arrives even where a gateway drops or renames that one."""
 
 _REST_RESOURCES = ("RestAPI", "APIHandlerInvokePermission")
 _REST_OUTPUTS = ("RestAPIId", "APIHandlerName", "APIHandlerArn", "EndpointURL")
@@ -80,7 +78,7 @@ def _integration(function: str) -> dict[str, Any]:
                     "ResponseParameters": [
                         {
                             "Destination": "overwrite:header.WWW-Authenticate",
-                            "Source": f"$response.header.{CHALLENGE_HEADER}",
+                            "Source": f"$response.header.{CHALLENGE_COPY}",
                         }
                     ]
                 }

@@ -13,9 +13,10 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib.access import keys
+from chalicelib.chalice_http import CHALLENGE_COPY
 from infra import relay
 from infra.chalice_package import ChalicePackage
-from infra.http_api import CHALLENGE_HEADER, replace_rest_api
+from infra.http_api import replace_rest_api
 from infra.http_routes import Route
 from infra.package import PROJECT, build_template_only
 from infra.parameters import ENVIRONMENT, PARAMETERS, environment, store_references
@@ -81,7 +82,7 @@ def test_the_api_speaks_payload_format_1_and_sets_the_challenge(template: Templa
     (mapping,) = integration["ResponseParameters"]["401"]["ResponseParameters"]
     assert mapping == {
         "Destination": "overwrite:header.WWW-Authenticate",
-        "Source": f"$response.header.{CHALLENGE_HEADER}",
+        "Source": f"$response.header.{CHALLENGE_COPY}",
     }
 
 
