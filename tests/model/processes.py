@@ -25,7 +25,8 @@ class Call(NamedTuple):
     arguments: tuple[Hashable, ...]
 
     def __str__(self) -> str:
-        return f"{self.operation.__name__}({', '.join(map(str, self.arguments))})"
+        arguments = (getattr(argument, "__name__", str(argument)) for argument in self.arguments)
+        return f"{self.operation.__name__}({', '.join(arguments)})"
 
 
 @dataclass(frozen=True)

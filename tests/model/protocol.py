@@ -23,7 +23,7 @@ CREATED, UNKNOWN, DELETED, REFUSED, ABSENT = "created", "MANIFEST_BLOB_UNKNOWN",
 
 
 def complete_upload(rules: Rules, name: str, lost: bool = False) -> Steps:
-    """Publishes an object; the first writer wins. `lost` lets the answer to the first write be lost."""
+    """Publishes an object; the first writer wins. `lost`: the answer to a conditional write may be lost."""
     yield store.put_object(name)
     while True:
         create = store.create_blob(name, rules.born_candidates)
@@ -102,11 +102,9 @@ def _commit(rules: Rules, name: str, digest: str, tag: str | None, lost: bool) -
     while True:
         current = yield store.read_manifest(digest)
         replaced = current and current[0]
-        if replaced == name:
-            return None  # committed: the answer was lost
         expected = replaced if rules.conditional_commit else ANY
         write = store.commit(digest, name, expected, tag if rules.tag_in_transaction else None)
-        if (yield store.lost_answer(write) if lost else write):
+        if (yield store.lost_answer(write) if lost and not rules.idempotent_transactions else write):
             break
     if tag and not rules.tag_in_transaction:
         yield store.put_tag(tag, digest)

@@ -59,6 +59,7 @@ class Rules:
     incarnations: bool = True  # a link counts only for the object key that it was made for
     born_candidates: bool = True  # a new record is a candidate
     renewal: bool = True  # HEAD, mount and upload renew a candidate's time
+    idempotent_transactions: bool = True  # a commit repeated after a lost answer is told that it succeeded
     own_object_kept: bool = True  # an upload knows its own record again when the first answer was lost
 
     @property

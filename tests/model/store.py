@@ -28,10 +28,10 @@ def operation(apply: Callable[..., Moves]) -> Callable[..., Call]:
 
 def lost_answer(call: Call) -> Call:
     """The conditional write, or: it took effect, its answer was lost, and the SDK's retry finds its condition false."""
-    return Call(_with_lost_answer, tuple(call))
+    return Call(or_answer_lost, tuple(call))
 
 
-def _with_lost_answer(world: World, caller: str, apply: Callable[..., Moves], arguments: tuple[Hashable, ...]) -> Moves:
+def or_answer_lost(world: World, caller: str, apply: Callable[..., Moves], arguments: tuple[Hashable, ...]) -> Moves:
     moves = apply(world, caller, *arguments)
     return [*moves, *((False, after.forget(caller)) for done, after in moves if done is True)]
 

@@ -91,6 +91,13 @@ def test_renewal() -> None:
     assert UNKNOWN in damage([cast.promised_push("head", "push", "m2", "v2"), cast.collector()], unreferenced(LONG))
 
 
+def test_idempotent_transactions() -> None:
+    """A generation that is committed twice is not safe from a push that replaced it in between."""
+    cast = Cast(without("idempotent_transactions"))
+    pushes = [cast.push("again", "m1", "v1", lost=True), cast.push("other", "m1", "v2")]
+    assert NO_RECORD in damage(pushes, referenced(cast.clock)[:1])
+
+
 def test_own_object_kept() -> None:
     cast = Cast(without("own_object_kept"))
     assert NO_OBJECT in damage([cast.promised_push("upload", "push", "m2", "v2", True)], nothing(cast.clock))
