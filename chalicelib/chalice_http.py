@@ -27,6 +27,12 @@ class BerthApp(Chalice):
 
     _local = threading.local()
 
+    def __init__(self, app_name: str) -> None:
+        super().__init__(app_name)
+        # Responses say themselves whether they are base64 (ExactResponse). With binary types, Chalice would refuse
+        # to answer who does not accept the type, which registries never do.
+        self.api.binary_types = []
+
     @property
     def current_request(self) -> ChaliceRequest:
         request: ChaliceRequest = self._local.request
