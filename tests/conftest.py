@@ -59,6 +59,7 @@ from infra.deploy import deploy_local  # noqa: E402 -- after the environment of 
 from infra.local.journal import RECOVER_PATH  # noqa: E402
 from infra.package import build_template_only  # noqa: E402
 from infra.parameters import environment  # noqa: E402
+from tests.infra import iam  # noqa: E402
 
 os.environ.update(environment(_NAMES, {}))
 
@@ -79,6 +80,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
         settings.cache_clear()
         bootstrap(ADMIN, ADMIN_PASSWORD)
+        iam.enforce(outputs)
         yield outputs
 
 
