@@ -1,0 +1,128 @@
+"""The two ways that an upload's requests take, as one client: through the function, and through the relay over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import uvicorn
+
+from chalicelib.access.authentication import Caller
+from chalicelib.registry import digests, errors, names, upload_http
+from chalicelib.registry.errors import RegistryError
+from chalicelib.registry.http import Request, Response
+from chalicelib.relay import Relay
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore
+
+ADMIN = Caller("admin", True, None)
+
+
+class Path(Protocol):
+    def send(
+        self, method: str, location: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **query: str
+    ) -> Response: ...
+
+
+class FunctionPath:
+    """What the request function does once the caller is authorised."""
+
+    def send(
+        self, method: str, location: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **query: str
+    ) -> Response:
+        url = urlsplit(location)
+        request = Request(
+            method,
+            url.path,
+            {**dict(parse_qsl(url.query, keep_blank_values=True)), **query},
+            {"content-length": str(len(body)), **(headers or {})},
+            body,
+        )
+        target = names.parse_path(url.path)
+        try:
+            if target.kind == "upload":
+                upload_http.is_capability(request, target)
+            return upload_http.handle(request, target, ADMIN)
+        except RegistryError as error:
+            return errors.to_response(error)
+
+
+@dataclass(frozen=True)
+class RelayPath:
+    """A relay behind a real HTTP server. Uploads start at the function, as they do when one is configured."""
+
+    port: int
+
+    def send(
+        self, method: str, location: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **query: str
+    ) -> Response:
+        if method == "POST":
+            return FunctionPath().send(method, location, body, headers, **query)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, at(location, **query), body, dict(headers or {}))
+            answer = connection.getresponse()
+            fields = {name.title(): value for name, value in answer.getheaders()}
+            if "Docker-Upload-Uuid" in fields:
+                fields["Docker-Upload-UUID"] = fields.pop("Docker-Upload-Uuid")
+            return Response(answer.status, fields, answer.read())
+        finally:
+            connection.close()
+
+
+def at(location: str, **query: str) -> str:
+    """A Location with more query parameters, as clients add them."""
+    if not query:
+        return location
+    return f"{location}{'&' if '?' in location else '?'}{urlencode(query)}"
+
+
+@contextmanager
+def served_relay() -> Iterator[RelayPath]:
+    """A relay of its own, in this process, on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(Relay(), log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield RelayPath(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def start(path: Path, repository: str, **query: str) -> str:
+    """Start an upload; returns its Location."""
+    response = path.send("POST", f"/v2/{repository}/blobs/uploads/", **query)
+    assert response.status == 202, response.body
+    return response.headers["Location"]
+
+
+def stored(repository: str, digest: str) -> bytes | None:
+    """The bytes that `repository` would serve under `digest`."""
+    blob, link = blob_table.read(repository, digest)
+    if blob is None or link is None or link.object_key != blob.object_key:
+        return None
+    content = blobstore.get(blob.object_key)
+    assert content is not None, "a blob without its object"
+    assert len(content) == blob.size
+    return content
+
+
+def upload_of(location: str) -> str:
+    return urlsplit(location).path.rpartition("/")[2]
+
+
+def random_content(size: int) -> tuple[bytes, str]:
+    content = os.urandom(size)
+    return content, digests.of(content)

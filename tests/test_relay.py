@@ -1,0 +1,320 @@
+"""The relay's streams: of any size, in flat memory, broken off and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from chalicelib import relay as relay_module
+from chalicelib.registry import digests
+from chalicelib.registry.errors import Unavailable
+from chalicelib.relay import Buffers
+from chalicelib.storage import aws_json, blobs, blobstore
+from chalicelib.storage import uploads as table
+from tests.registry.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+MIB = 1 << 20
+_READ_AHEAD = MIB // 2
+
+
+@pytest.fixture(scope="module")
+def relay(cloud: object) -> Iterator[RelayPath]:
+    with served_relay() as path:
+        yield path
+
+
+@contextmanager
+def relay_process() -> Iterator[tuple[RelayPath, subprocess.Popen[bytes]]]:
+    """A relay as it is deployed: a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        descriptor = listener.fileno()
+        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--fd", str(descriptor)]
+        child = subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.DEVNULL)
+        try:
+            yield RelayPath(listener.getsockname()[1]), child
+        finally:
+            child.kill()
+            child.wait()
+
+
+def resident(process: subprocess.Popen[bytes], field: str = "VmHWM") -> int:
+    """Bytes of memory that a process has, or had at its peak."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024
+
+
+def stream(path: RelayPath, location: str, blocks: Iterator[bytes], size: int) -> http.client.HTTPResponse:
+    """PATCH a body of `size` bytes that is never in memory as a whole."""
+    connection = http.client.HTTPConnection("127.0.0.1", path.port, timeout=120)
+    connection.request("PATCH", location, blocks, {"Content-Length": str(size)})
+    response = connection.getresponse()
+    response.read()
+    return response
+
+
+def broken_off(path: RelayPath, method: str, location: str, sent: bytes, announced: int) -> None:
+    """A client that goes away in the middle of its request."""
+    with socket.create_connection(("127.0.0.1", path.port)) as connection:
+        head = f"{method} {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: {announced}\r\n\r\n"
+        connection.sendall(head.encode() + sent)
+
+
+def recorded(path: RelayPath, location: str) -> int:
+    """How many bytes an upload holds."""
+    last = int(path.send("GET", location).headers["Range"].partition("-")[2])
+    return last + 1 if last else 0
+
+
+def recorded_of(path: RelayPath, location: str, sent: int) -> int:
+    """How many bytes an upload holds once what was `sent` is recorded.
+
+    The HTTP server drops what it has read ahead when it sees the client leave, so some of the last may be missing.
+    """
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        size = recorded(path, location)
+        if size >= sent - _READ_AHEAD:
+            return size
+        time.sleep(0.05)
+    raise AssertionError(f"{size} bytes of {sent}")
+
+
+@pytest.mark.parametrize("size", [5 * MIB, 16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 48 * MIB, 53 * MIB + 3])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_large_bodies(relay: RelayPath, repository: str, method: str, size: int) -> None:
+    content, digest = random_content(size)
+    location = start(relay, repository)
+    if method == "PATCH":
+        response = relay.send("PATCH", location, content)
+        assert (response.status, response.headers["Range"]) == (202, f"0-{size - 1}")
+        location, body = response.headers["Location"], b""
+    else:
+        body = content
+    assert relay.send("PUT", location, body, digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+def test_a_small_layer_is_one_object_written_once(relay: RelayPath, repository: str) -> None:
+    content, digest = random_content(12 * MIB)
+    location = start(relay, repository)
+    with calls("*") as seen:
+        location = relay.send("PATCH", location, content).headers["Location"]
+        assert relay.send("PUT", location, digest=digest).status == 201
+    assert [operation for operation in seen if "Object" in operation or "Part" in operation] == ["PutObject"]
+
+
+def test_sha512_is_found_after_sha256_was_kept(relay: RelayPath, repository: str) -> None:
+    content, _ = random_content(20 * MIB)
+    digest = digests.of(content, "sha512")
+    location = relay.send("PATCH", start(relay, repository), content).headers["Location"]
+    assert relay.send("PUT", location, digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+def test_several_at_once(relay: RelayPath, repository: str) -> None:
+    """More than there are buffers."""
+    contents = [random_content(17 * MIB + number) for number in range(10)]
+
+    def push(item: tuple[bytes, str]) -> int:
+        location = relay.send("PATCH", start(relay, repository), item[0]).headers["Location"]
+        return relay.send("PUT", location, digest=item[1]).status
+
+    with ThreadPoolExecutor(len(contents)) as threads:
+        assert list(threads.map(push, contents)) == [201] * len(contents)
+    assert all(stored(repository, digest) == content for content, digest in contents)
+
+
+def test_chunks_of_unknown_length(relay: RelayPath, repository: str) -> None:
+    content, digest = random_content(18 * MIB)
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)
+    blocks = (content[position : position + MIB] for position in range(0, len(content), MIB))
+    connection.request("PATCH", start(relay, repository), blocks, encode_chunked=True)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (202, b"")
+    location = response.getheader("Location") or ""
+    connection.request("PUT", at(location, digest=digest), iter(()), encode_chunked=True)
+    assert connection.getresponse().status == 201
+    assert stored(repository, digest) == content
+
+
+@pytest.mark.parametrize("size", [2, 4, 17 * MIB])
+def test_a_range_that_the_body_does_not_fill_exactly(relay: RelayPath, repository: str, size: int) -> None:
+    location = start(relay, repository)
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)
+    connection.request("PATCH", location, iter([bytes(size)]), {"Content-Range": "0-2"}, encode_chunked=True)
+    response = connection.getresponse()
+    assert (response.status, b"SIZE_INVALID" in response.read()) == (400, True)
+    assert relay.send("GET", location).headers["Range"] == "0-0"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("sent", [MIB, 21 * MIB, 37 * MIB])
+def test_a_client_that_goes_away_can_go_on(relay: RelayPath, repository: str, method: str, sent: int) -> None:
+    content, digest = random_content(40 * MIB)
+    location = start(relay, repository)
+    target = at(location, digest=digest) if method == "PUT" else location
+    broken_off(relay, method, target, content[:sent], len(content))
+    offset = recorded_of(relay, location, sent)
+    assert stored(repository, digest) is None
+    headers = {"Content-Range": f"{offset}-{len(content) - 1}"}
+    response = relay.send("PATCH", location, content[offset:], headers)
+    assert response.status == 202
+    assert relay.send("PUT", response.headers["Location"], digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+def test_a_client_that_falls_silent_is_taken_to_be_gone(
+    relay: RelayPath, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "_IDLE_SECONDS", 0.2)
+    location = start(relay, repository)
+    with socket.create_connection(("127.0.0.1", relay.port)) as connection:
+        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\nabc".encode())
+        answer = connection.recv(65536)
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert recorded(relay, location) == 3
+
+
+def test_a_relay_that_is_killed_loses_only_what_was_not_recorded(relay: RelayPath, repository: str) -> None:
+    content, digest = random_content(150 * MIB)
+    location = start(relay, repository)
+    with relay_process() as (dying, process), socket.socket() as connection:
+        connection.connect(("127.0.0.1", dying.port))
+        head = f"PATCH {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: {len(content) + 1}\r\n\r\n"
+        connection.sendall(head.encode() + content)
+        deadline = time.monotonic() + 30
+        while not recorded(relay, location) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    offset = recorded(relay, location)
+    assert offset >= 64 * MIB
+    assert stored(repository, digest) is None
+    headers = {"Content-Range": f"{offset}-{len(content) - 1}"}
+    assert relay.send("PUT", location, content[offset:], headers, digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+@contextmanager
+def calls(operation: str, fail_from: int | None = None) -> Iterator[list[str]]:
+    """S3's calls of this process; the store is out of reach from the one with number `fail_from`, counted from 0."""
+    seen: list[str] = []
+
+    def note(event_name: str, **_: Any) -> None:
+        seen.append(event_name.rpartition(".")[2])
+        if fail_from is not None and len(seen) > fail_from:
+            raise Unavailable("the blob store does not answer")
+
+    aws_json.events.register(f"before-call.s3.{operation}", note)
+    try:
+        yield seen
+    finally:
+        aws_json.events.unregister(f"before-call.s3.{operation}", note)
+
+
+@pytest.mark.parametrize("reachable", [0, 1, 2])
+def test_a_store_out_of_reach_is_told_and_what_came_before_is_kept(
+    relay: RelayPath, repository: str, reachable: int
+) -> None:
+    content, digest = random_content(60 * MIB)
+    location = start(relay, repository)
+    with calls("UploadPart", fail_from=reachable):
+        refused = relay.send("PATCH", location, content)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    offset = recorded(relay, location)
+    assert offset % (16 * MIB) == 0
+    headers = {"Content-Range": f"{offset}-{len(content) - 1}"}
+    assert relay.send("PUT", location, content[offset:], headers, digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+def test_it_answers_under_any_prefix_and_only_for_uploads(relay: RelayPath, repository: str) -> None:
+    location = start(relay, repository)
+    assert relay.send("GET", f"/relay{location}").status == 204
+    for place in (
+        "/",
+        "/v2/",
+        f"/v2/{repository}/tags/list",
+        "/v2/%2e%2e/x",
+        "/%ff",
+        f"/v2/{repository}/blobs/uploads/",
+    ):
+        refused = relay.send("GET", place)
+        assert 400 <= refused.status < 500
+        assert b'"errors"' in refused.body
+
+
+def test_buffers_are_bounded_and_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "_BUFFER_SECONDS", 0.01)
+    buffers = Buffers(2)
+    first, _ = buffers.take(10), buffers.take(10)
+    with pytest.raises(Unavailable):
+        buffers.take(10)
+    buffers.give(first)
+    assert buffers.take(10) is first
+    buffers.give(first)
+    assert len(buffers.take(20)) == 20
+
+
+def flat_memory(repository: str, size: int) -> None:
+    block = os.urandom(MIB)
+    hasher = hashlib.sha256()
+    for _ in range(size // MIB):
+        hasher.update(block)
+    digest = f"sha256:{hasher.hexdigest()}"
+    with relay_process() as (path, process):
+        relay_upload(path, repository, b"warm")
+        before = resident(process)
+        response = stream(path, start(path, repository), (block for _ in range(size // MIB)), size)
+        assert response.status == 202
+        assert path.send("PUT", response.getheader("Location") or "", digest=digest).status == 201
+        assert resident(process) - before < 150 * MIB
+    record, _ = blobs.read(repository, digest)
+    assert record is not None
+    assert record.size == size
+
+
+def relay_upload(path: RelayPath, repository: str, content: bytes) -> None:
+    deadline = time.monotonic() + 20
+    location = start(path, repository)
+    while time.monotonic() < deadline:
+        try:
+            assert path.send("PUT", location, content, digest=digests.of(content)).status == 201
+        except ConnectionError:
+            time.sleep(0.05)
+        else:
+            return
+
+
+def test_memory_stays_flat(repository: str) -> None:
+    flat_memory(repository, 320 * MIB)
+
+
+@pytest.mark.soak
+def test_memory_stays_flat_over_four_gibibytes(repository: str) -> None:
+    flat_memory(repository, 4096 * MIB)
+
+
+def test_an_interrupted_upload_holds_what_came_in_parts_and_a_tail(relay: RelayPath, repository: str) -> None:
+    content, _ = random_content(34 * MIB)
+    location = start(relay, repository)
+    broken_off(relay, "PATCH", location, content[: 33 * MIB], len(content))
+    size = recorded_of(relay, location, 33 * MIB)
+    session = table.read(upload_of(location))
+    assert session is not None
+    assert (len(session.parts), session.tail_size) == (2, size - 32 * MIB)
+    assert blobstore.get(session.tail_key) == content[32 * MIB : size]
