@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chalicelib.registry import digests, manifests, pull
+from chalicelib.registry import digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
-from chalicelib.registry.push import INLINE_LIMIT
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import DELETING, LIVE, Edge
 from chalicelib.storage.conditions import now
@@ -86,7 +84,7 @@ def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
         tags = tags[_TAGS_A_TRANSACTION:]
     if not manifest_table.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type):
         return False
-    _release(marked, parsed)
+    push.release(repository, digest, record.generation, parsed)
     return True
 
 
@@ -99,21 +97,3 @@ def _holders(repository: str, edges: Iterable[Edge]) -> bool:
         edge.created > recent or (edge.manifest in parents and parents[edge.manifest].generation == edge.generation)
         for edge in candidates
     )
-
-
-def _release(record: Record, parsed: Manifest) -> None:
-    """Note what a deleted manifest named as candidates, then drop its edges.
-
-    In this order: a crash in between leaves edges, which the sweep of orphans finds; the other way round it would leave
-    blobs that nothing finds.
-    """
-    repository = record.repository
-    for digest in parsed.references:
-        blob_table.touch(digest)
-    for child in parsed.children:
-        manifest_table.mark_candidate(repository, child)
-    targets = [*parsed.references]
-    targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
-    blob_table.delete_edges(Edge(target, repository, record.digest, record.generation, 0) for target in targets)
-    if len(parsed.content) > INLINE_LIMIT:
-        blobstore.delete(manifest_table.object_key(record.generation))

@@ -77,13 +77,18 @@ def _by_digest(repository: str, digest: str) -> PulledManifest:
         if media_type is None:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
         return PulledManifest(digest, media_type, content)
-    stored = table.read_stored(repository, digest)
-    if stored is None:
-        raise ManifestUnknown(f"{repository} has no manifest {digest}")
-    content = stored.content
-    if content is None:
-        content = blobstore.get(table.object_key(stored.generation))
-    if content is None:
-        raise Unavailable(f"the manifest {digest} is being pushed again")
+    media_type, content = _read(repository, digest)
     _contents.put(digest, content)
-    return PulledManifest(digest, stored.media_type, content)
+    return PulledManifest(digest, media_type, content)
+
+
+def _read(repository: str, digest: str) -> tuple[str, bytes]:
+    """Media type and bytes. A large manifest that is pushed again moves to another object: then it is read again."""
+    for _ in range(2):
+        stored = table.read_stored(repository, digest)
+        if stored is None:
+            raise ManifestUnknown(f"{repository} has no manifest {digest}")
+        content = stored.content or blobstore.get(table.object_key(stored.generation))
+        if content is not None:
+            return stored.media_type, content
+    raise Unavailable(f"the manifest {digest} is being pushed again")

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from chalicelib.registry import blobs, digests, manifests
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
+from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, reads
 from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage import projects as project_table
 from chalicelib.storage.blobs import DELETING, LIVE, Edge
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.manifests import Commit, Record, Tag
@@ -72,23 +74,39 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str)
     except RegistryError:
         # Only what is certain not to be committed is taken back: a store's own error may hide a commit that
         # went through, and then waits for the sweep of orphans.
-        _withdraw(repository, digest, generation, parsed)
+        release(repository, digest, generation, parsed)
         raise
     if replaced is not None:
-        _withdraw(repository, digest, replaced.generation, parsed)
+        _drop_generation(repository, digest, replaced.generation, parsed)
     return PushedManifest(digest, parsed.subject)
+
+
+def release(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
+    """Note what a manifest named as candidates, then drop its edges: nothing else may refer to it.
+
+    In this order: a crash in between leaves edges, which the sweep of orphans finds; the other way round it would
+    leave blobs that nothing finds.
+    """
+    for name in parsed.references:
+        blob_table.touch(name)
+    for child in parsed.children:
+        manifest_table.mark_candidate(repository, child)
+    _drop_generation(repository, digest, generation, parsed)
 
 
 def _commit_when_unchanged(
     repository: str, digest: str, tag: str | None, parsed: Manifest, generation: str
 ) -> Record | None:
     """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
+    deadline = time.monotonic() + settings().push_seconds / 2
     for attempt in range(_ATTEMPTS):
         view = _read(repository, digest, tag, parsed)
         try:
             _require(repository, parsed, view)
         except _ChangedMeanwhileError:
             continue
+        if time.monotonic() > deadline:
+            break  # the edges may count as orphans soon: nothing may be committed that relies on them
         change = Commit(
             repository=repository,
             digest=digest,
@@ -106,9 +124,9 @@ def _commit_when_unchanged(
         )
         if manifest_table.commit(change):
             return view.current
+        if not view.repository_known and project_table.read(project_of(repository)) is None:
+            raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
-    if not manifest_table.repository_exists(repository):
-        raise NameUnknown(f"the project of {repository} is gone")
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
@@ -119,7 +137,7 @@ def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> l
     return [Edge(target, repository, digest, generation, created) for target in targets]
 
 
-def _withdraw(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
+def _drop_generation(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
     """Drop the edges of a generation that is not, or no longer, the manifest's, and its object if it had one."""
     blob_table.delete_edges(_edges(repository, digest, generation, parsed))
     if len(parsed.content) > INLINE_LIMIT:
