@@ -43,7 +43,7 @@ clean:
 	@$(PYTHON) -m venv .venv || { echo "berth: $(PYTHON) has no venv module: install it (Debian: python3-venv)"; \
 		rm -rf .venv; exit 1; }
 
-.venv/local.stamp: requirements.txt requirements-local.txt | .venv/bin/python
+.venv/local.stamp: requirements.txt requirements-relay.txt requirements-local.txt | .venv/bin/python
 	@echo "berth: installing what it needs into .venv (once)"
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r requirements-local.txt
 	@touch $@
