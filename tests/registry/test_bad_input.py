@@ -1,0 +1,215 @@
+"""Bad input of every sort, through the whole registry: the right 4xx with an OCI body, never a 5xx, nothing stored."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.registry import digests, manifests
+from chalicelib.registry.http import Request, Response
+from chalicelib.registry.routes import handle
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import manifests as manifest_table
+from tests.registry.images import CONFIG, image, push_blob
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+DIGEST = "sha256:" + "a" * 64
+Send = Callable[..., Response]
+
+
+@pytest.fixture
+def send(admin_authorization: str) -> Send:
+    """Send a request as the administrator."""
+
+    def request(
+        method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, **query: str
+    ) -> Response:
+        every = {"authorization": admin_authorization, "content-length": str(len(body)), **(headers or {})}
+        return handle(Request(method, f"/v2/{path}", query, every, body, "http://localhost"))
+
+    return request
+
+
+def assert_refused(response: Response, status: int, code: str) -> None:
+    errors = json.loads(response.body)["errors"]
+    assert (response.status, [error["code"] for error in errors]) == (status, [code]), response.body
+    assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "{}/manifests/sha256:short", 400, "DIGEST_INVALID"),
+        ("GET", "{}/manifests/.hidden", 400, "TAG_INVALID"),
+        ("GET", "{}/manifests/" + "t" * 129, 400, "TAG_INVALID"),
+        ("PUT", "{}/manifests/a b", 400, "TAG_INVALID"),
+        ("GET", "{}/../../etc/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "{}//x/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "%2e%2e/x/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "a%2Fb/c/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "UPPER/x/manifests/x", 400, "NAME_INVALID"),
+        ("GET", "{}/blobs/md5:abc", 400, "DIGEST_INVALID"),
+        ("GET", "{}/nothing/here", 404, "UNSUPPORTED"),
+        ("POST", "{}/manifests/x", 405, "UNSUPPORTED"),
+        ("PATCH", "{}/blobs/" + DIGEST, 405, "UNSUPPORTED"),
+        ("PUT", "{}/tags/list", 405, "UNSUPPORTED"),
+        ("GET", "{}/blobs/uploads/", 405, "UNSUPPORTED"),
+        ("PATCH", "{}/blobs/uploads/nope", 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("PUT", "{}/blobs/uploads/" + "0" * 32, 400, "DIGEST_INVALID"),
+        ("GET", "{}/blobs/uploads/" + "0" * 32, 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("DELETE", "{}/blobs/uploads/" + "0" * 32, 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("GET", "{}/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        ("HEAD", "{}/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        ("GET", "{}/blobs/" + DIGEST, 404, "BLOB_UNKNOWN"),
+        ("DELETE", "{}/blobs/" + DIGEST, 404, "BLOB_UNKNOWN"),
+        ("DELETE", "{}/manifests/" + DIGEST, 404, "MANIFEST_UNKNOWN"),
+        ("GET", "{}/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "missing-project/x/manifests/x", 404, "NAME_UNKNOWN"),
+    ],
+)
+def test_a_malformed_or_unknown_target(
+    send: Send, repository: str, method: str, path: str, status: int, code: str
+) -> None:
+    assert_refused(send(method, path.format(repository)), status, code)
+
+
+@pytest.mark.parametrize("n", ["-1", "x", "1.5", "", "٣", "9" * 30])
+def test_a_malformed_page_size(send: Send, repository: str, n: str) -> None:
+    for path in (f"{repository}/tags/list", "_catalog", f"{repository}/referrers/{DIGEST}"):
+        assert_refused(send("GET", path, n=n), 400, "PAGINATION_NUMBER_INVALID")
+
+
+@pytest.mark.parametrize("last", ["\x00", "x" * 5000, "é|", "|||", "../.."])
+def test_a_strange_page_mark_is_no_fault(send: Send, repository: str, last: str) -> None:
+    push_blob(repository, b"{}", CONFIG)
+    for path in (f"{repository}/tags/list", "_catalog", f"{repository}/referrers/{DIGEST}"):
+        assert send("GET", path, last=last).status < 500
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "MANIFEST_INVALID"),
+        (b"{", "MANIFEST_INVALID"),
+        (b"\xff\xfe", "MANIFEST_INVALID"),
+        (b'{"a":' * 50_000, "MANIFEST_INVALID"),
+        (b'{"schemaVersion":2,"schemaVersion":2}', "MANIFEST_INVALID"),
+        (b" " * (manifests.SIZE_LIMIT + 1), "SIZE_INVALID"),
+    ],
+    ids=["empty", "cut", "not-utf8", "deep", "duplicate", "huge"],
+)
+def test_a_malformed_manifest_stores_nothing(send: Send, repository: str, content: bytes, code: str) -> None:
+    response = send("PUT", f"{repository}/manifests/x", content, {"content-type": manifests.OCI_MANIFEST})
+    assert_refused(response, 400, code)
+    assert manifest_table.read_tag(repository, "x") is None
+    assert not manifest_table.repository_exists(repository)
+
+
+def test_a_manifest_under_a_wrong_digest_stores_nothing(send: Send, repository: str) -> None:
+    config = push_blob(repository, b"{}", CONFIG)
+    assert_refused(send("PUT", f"{repository}/manifests/{DIGEST}", image(config)), 400, "DIGEST_INVALID")
+    assert manifest_table.read_record(repository, DIGEST) is None
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_blob_under_a_wrong_digest_stores_nothing(send: Send, repository: str, algorithm: str) -> None:
+    wrong = digests.of(os.urandom(8), algorithm)
+    response = send("POST", f"{repository}/blobs/uploads/", b"content", digest=wrong)
+    assert_refused(response, 400, "DIGEST_INVALID")
+    assert blob_table.read(repository, wrong) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"content-length": "9"}, 400, "SIZE_INVALID"),
+        ({"content-length": "x"}, 400, "SIZE_INVALID"),
+        ({"content-range": "0-3"}, 400, "SIZE_INVALID"),
+        ({"content-range": "5-1"}, 400, "BLOB_UPLOAD_INVALID"),
+        ({"content-range": "bytes=0-6"}, 400, "BLOB_UPLOAD_INVALID"),
+        ({"content-range": "7-13"}, 416, "BLOB_UPLOAD_INVALID"),
+        ({"content-range": "0-" + "9" * 40}, 400, "BLOB_UPLOAD_INVALID"),
+    ],
+    ids=repr,
+)
+def test_a_chunk_with_wrong_lengths_is_refused(
+    send: Send, repository: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    location = send("POST", f"{repository}/blobs/uploads/").headers["Location"].partition("?")[0].removeprefix("/v2/")
+    assert_refused(send("PATCH", location, b"content", headers), status, code)
+    assert send("GET", location).headers["Range"] == "0-0"
+
+
+def test_a_forged_upload_address_is_refused(send: Send, repository: str, other_repository: str) -> None:
+    path, _, query = send("POST", f"{repository}/blobs/uploads/").headers["Location"].partition("?")
+    state = query.removeprefix("_state=")
+    elsewhere = path.replace(repository, other_repository).removeprefix("/v2/")
+    assert_refused(send("PATCH", elsewhere, b"x", _state=state), 400, "BLOB_UPLOAD_INVALID")
+    for forged in (state[:-2] + "xx", "", "a.b.c", state.replace(".", "", 1), "é"):
+        assert_refused(send("PATCH", path.removeprefix("/v2/"), b"x", _state=forged), 400, "BLOB_UPLOAD_INVALID")
+
+
+_TOKENS = [
+    "Bearer ",
+    "Bearer x",
+    "Bearer a.b.c",
+    "Bearer " + base64.urlsafe_b64encode(b'{"alg":"none"}').decode() + ".e30.",
+    "Basic",
+    "Basic !!!",
+    "Basic " + base64.b64encode(b"no-colon").decode(),
+    "Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(),
+    "Basic " + base64.b64encode(b"admin:wrong").decode(),
+    "Digest username=admin",
+    "\x00",
+    "Bearer " + "x" * 9000,
+]
+
+
+@pytest.mark.parametrize("value", _TOKENS, ids=range(len(_TOKENS)))
+def test_bad_credentials_are_challenged(send: Send, repository: str, value: str) -> None:
+    response = send("GET", f"{repository}/tags/list", headers={"authorization": value})
+    assert_refused(response, 401, "UNAUTHORIZED")
+    assert "WWW-Authenticate" in response.headers
+    assert not {"\r", "\n"} & set(response.headers["WWW-Authenticate"])
+
+
+@pytest.mark.parametrize("host", ['evil"\r\nX: y', "a,b", 'x" realm="http://evil', "héh"])
+def test_a_host_header_cannot_write_into_the_challenge(host: str) -> None:
+    response = handle(Request("GET", "/v2/", {}, {}, b"", f"http://{host}"))
+    assert response.status == 401
+    challenge = response.headers["WWW-Authenticate"]
+    assert host not in challenge
+    assert "\n" not in challenge
+
+
+_text = st.text(max_size=60)
+_header = st.sampled_from(["authorization", "content-type", "content-range", "content-length", "range", "accept"])
+_segment = (
+    st.sampled_from(["library", "x", "manifests", "blobs", "uploads", "tags", "list", "referrers", DIGEST]) | _text
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    method=st.sampled_from(["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]),
+    path=st.lists(_segment, max_size=6),
+    query=st.dictionaries(st.sampled_from(["n", "last", "digest", "mount", "from", "_state", "artifactType"]), _text),
+    headers=st.dictionaries(_header, _text, max_size=3),
+    body=st.binary(max_size=60),
+    authorized=st.booleans(),
+)
+def test_whatever_comes_is_answered_without_a_fault(
+    admin_authorization: str, method: str, path: list[str], query: Any, headers: Any, body: bytes, authorized: bool
+) -> None:
+    every = {**headers, **({"authorization": admin_authorization} if authorized else {})}
+    response = handle(Request(method, "/v2/" + "/".join(path), query, every, body, "http://localhost"))
+    assert response.status < 500
+    assert not any({"\r", "\n"} & set(value) for value in response.headers.values())
