@@ -223,3 +223,10 @@ def test_only_what_runs_is_packaged(archive: Path) -> None:
     services = {name.split("/")[2] for name in names if name.startswith("botocore/data/") and name.count("/") > 2}
     assert services == set(SERVICES)
     assert not [name for name in names if name.startswith(("infra/", "tests/", "pip/", "ministack/", "boto3/"))]
+
+
+def test_the_template_names_the_runtime_that_was_packaged_for() -> None:
+    resources = json.loads(build_template_only().read_text())["Resources"].values()
+    functions = [body["Properties"] for body in resources if body["Type"] == "AWS::Serverless::Function"]
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    assert {(f["Runtime"], *f["Architectures"]) for f in functions} == {(runtime, ARCHITECTURE)}
