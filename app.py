@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.api.routes import blueprint as api_routes
-
 from chalicelib.access.routes import blueprint as access_routes
+from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
 from chalicelib.registry.routes import blueprint as registry_routes
 

@@ -21,7 +21,10 @@ class Settings:
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
     s3_public_endpoint: str | None
-    """Where clients reach S3, when that differs from where the function does (never so on AWS)."""
+    """Where clients reach S3, when that differs from where the function does (never so on AWS).
+
+    `{host}` in it stands for the name by which the client reached the registry.
+    """
     relay_url: str
     """Base of upload Locations: an absolute URL, a path on the same host, or empty for the API itself."""
     token_seconds: int

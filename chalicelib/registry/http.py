@@ -5,8 +5,11 @@ The request Lambda and the upload relay both speak in these, so that one set of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+_HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Request:
     """Scheme and host that the client used, such as `https://registry.example.com`."""
     request_id: str = ""
     """The gateway's id of the request, to find it in the logs by."""
+
+    @property
+    def host(self) -> str:
+        """The host name in `origin`, without its port; `localhost` when that is no plain name or address."""
+        match = _HOST.match(self.origin)
+        return match[1] if match else "localhost"
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _get_blob(request: Request, target: Target) -> Response:
     return Response(
         307,
         {
-            "Location": blobstore.presign(request.method, blob.object_key),
+            "Location": blobstore.presign(request.method, blob.object_key, request.host),
             "Docker-Content-Digest": blob.digest,
             "Content-Type": "application/octet-stream",
         },

@@ -34,7 +34,7 @@ _STREAM_CHUNK = 1 << 20
 _COMPLETE_SECONDS = 300.0
 """S3 may take minutes to put a large upload together."""
 
-_urls: TimedCache[tuple[str, str, str], str] = TimedCache(4096)
+_urls: TimedCache[tuple[str, str, str, str], str] = TimedCache(4096)
 
 
 class MultipartGoneError(Exception):
@@ -144,17 +144,20 @@ def abort_multipart(key: str, multipart: str) -> None:
             raise
 
 
-def presign(method: str, key: str, content_type: str = "") -> str:
+def presign(method: str, key: str, host: str, content_type: str = "") -> str:
     """A URL that lets its holder GET or HEAD an object until `url_seconds` from now, or a minute less.
 
-    `content_type` makes S3 answer with that media type. Nothing may be added to the URL's query: it is signed.
+    `host` is the name by which the client reached the registry: on one machine S3 goes by the same name, for some
+    clients follow no redirect from one local name to another. `content_type` makes S3 answer with that media type.
+    Nothing may be added to the URL's query: it is signed.
     """
-    cached = _urls.get((method, key, content_type))
+    endpoint = (settings().s3_public_endpoint or "").replace("{host}", host)
+    cached = _urls.get((method, key, endpoint, content_type))
     if cached is not None:
         return cached[0]
-    url = f"{s3.bucket_url(settings().s3_public_endpoint)}/{quote(key)}"
+    url = f"{s3.bucket_url(endpoint)}/{quote(key)}"
     if content_type:
         url += "?" + urlencode({"response-content-type": content_type}, quote_via=quote)
     request = AWSRequest(method, url)
     S3SigV4QueryAuth(credentials(), "s3", region(), settings().url_seconds).add_auth(request)
-    return _urls.put((method, key, content_type), request.url, _URL_CACHE_SECONDS)
+    return _urls.put((method, key, endpoint, content_type), request.url, _URL_CACHE_SECONDS)

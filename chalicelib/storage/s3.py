@@ -38,12 +38,12 @@ class _UnsignedPayload(S3SigV4Auth):  # type: ignore[misc]  # botocore ships no 
         return str(UNSIGNED_PAYLOAD)
 
 
-def bucket_url(endpoint: str | None = None) -> str:
+def bucket_url(endpoint: str = "") -> str:
     """The bucket's base URL: path style on a custom endpoint, virtual-host style on AWS."""
-    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    base = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     bucket = settings().bucket
-    if endpoint:
-        return f"{endpoint.rstrip('/')}/{bucket}"
+    if base:
+        return f"{base.rstrip('/')}/{bucket}"
     suffix = "amazonaws.com.cn" if region().startswith("cn-") else "amazonaws.com"
     return f"https://{bucket}.s3.{region()}.{suffix}"
 

@@ -119,11 +119,11 @@ def test_a_multipart_upload_that_is_gone_says_so(key: str) -> None:
 
 def test_a_presigned_url_is_good_for_its_method_and_object_only(key: str) -> None:
     blobstore.put(key, b"content")
-    url = blobstore.presign("GET", key)
+    url = blobstore.presign("GET", key, "localhost")
     assert urllib3.request("GET", url).data == b"content"
     assert urllib3.request("GET", url, headers={"Range": "bytes=1-3"}).data == b"ont"
     assert urllib3.request("HEAD", url).status == 403
-    head = urllib3.request("HEAD", blobstore.presign("HEAD", key))
+    head = urllib3.request("HEAD", blobstore.presign("HEAD", key, "localhost"))
     assert (head.status, head.headers["Content-Length"]) == (200, "7")
     assert urllib3.request("GET", url.replace(key, f"blobs/{uuid.uuid4().hex}")).status == 403
     assert urllib3.request("GET", f"{url}&digest=x").status == 403
@@ -131,7 +131,7 @@ def test_a_presigned_url_is_good_for_its_method_and_object_only(key: str) -> Non
 
 def test_a_presigned_url_fixes_the_media_type(key: str) -> None:
     blobstore.put(key, b"content")
-    answer = urllib3.request("GET", blobstore.presign("GET", key, "application/octet-stream"))
+    answer = urllib3.request("GET", blobstore.presign("GET", key, "localhost", "application/octet-stream"))
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
 
 
@@ -142,7 +142,7 @@ def test_a_presigned_url_names_temporary_credentials(key: str, monkeypatch: pyte
     monkeypatch.setattr(blobstore, "credentials", lambda: temporary)
     monkeypatch.setattr(s3, "credentials", lambda: temporary)
     blobstore.put(key, b"content")
-    url = blobstore.presign("GET", key)
+    url = blobstore.presign("GET", key, "localhost")
     assert f"X-Amz-Security-Token={issued['SessionToken']}" in url
     assert urllib3.request("GET", url).data == b"content"
 
@@ -150,13 +150,13 @@ def test_a_presigned_url_names_temporary_credentials(key: str, monkeypatch: pyte
 def test_a_presigned_url_leads_where_clients_reach_s3(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     bucket = s3.settings().bucket
-    assert blobstore.presign("GET", key).startswith(f"https://{bucket}.s3.us-east-1.amazonaws.com/{key}?")
+    assert blobstore.presign("GET", key, "localhost").startswith(f"https://{bucket}.s3.us-east-1.amazonaws.com/{key}?")
     assert s3.bucket_url("https://s3.example.com/") == f"https://s3.example.com/{bucket}"
 
 
 def test_a_url_is_handed_out_again_for_a_while(key: str) -> None:
-    assert blobstore.presign("GET", key) is blobstore.presign("GET", key)
-    assert blobstore.presign("GET", key) != blobstore.presign("HEAD", key)
+    assert blobstore.presign("GET", key, "localhost") is blobstore.presign("GET", key)
+    assert blobstore.presign("GET", key, "localhost") != blobstore.presign("HEAD", key, "localhost")
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout")])
