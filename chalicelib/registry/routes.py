@@ -27,15 +27,15 @@ _ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH
 
 
 @blueprint.route("/v2", methods=_METHODS, content_types=[])
-@blueprint.route("/v2/", methods=_METHODS, content_types=[])
 def base() -> ExactResponse:
     return _answer("/v2/")
 
 
 @blueprint.route("/v2/{proxy+}", methods=_METHODS, content_types=[])
 def registry() -> ExactResponse:
+    # An HTTP API takes no route that ends with a slash: `/v2/` comes by this one, with nothing for the variable.
     parameters = blueprint.current_request.uri_params or {}
-    return _answer(f"/v2/{parameters['proxy']}")
+    return _answer(f"/v2/{parameters.get('proxy') or ''}")
 
 
 def _answer(path: str) -> ExactResponse:

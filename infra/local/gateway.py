@@ -85,7 +85,7 @@ class Router:
                 pairs = zip(pattern, segments, strict=True)
                 return Match("/".join(pattern), {part[1:-1]: segment for part, segment in pairs if part[:1] == "{"})
         for prefix, resource in self._greedy.items():
-            if path.startswith(prefix) and len(path) > len(prefix):
+            if path.startswith(prefix):
                 return Match(resource, {resource.partition("{")[2][:-2]: path[len(prefix) :]})
         return None
 
