@@ -56,7 +56,7 @@ _AWS = {
 os.environ.update(_AWS)
 
 from infra.deploy import deploy_local  # noqa: E402 -- after the environment of AWS clients
-from infra.local.journal import RECOVER_PATH  # noqa: E402
+from infra.local.durability import RECOVER_PATH  # noqa: E402
 from infra.package import build_template_only  # noqa: E402
 from infra.parameters import environment  # noqa: E402
 from tests.infra import iam  # noqa: E402

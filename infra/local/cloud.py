@@ -1,4 +1,4 @@
-"""The local cloud: MiniStack's ASGI app under uvicorn, with the journal around it.
+"""The local cloud: MiniStack's ASGI app under uvicorn, its writes made durable.
 
 python -m infra.local.cloud <state folder> <port>        (started by infra/local/run.py)
 
@@ -7,18 +7,18 @@ Its own command serves the same app by hypercorn, at half the speed and without 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import time
 from pathlib import Path
 
 import uvicorn
 
-from infra.local.journal import JournaledCloud, JournalDamagedError, JournalFile
+from infra.local.durability import DurableCloud
+from infra.local.journal import Journal, JournalDamagedError
 from infra.local.processes import end_with_parent
 
-_SAVED = ("dynamodb.json", "secretsmanager.json")
-"""The files of MiniStack's state that the journal stands in for until they are saved."""
+_ADVICE = "restore it from a backup, or choose another folder with BERTH_STATE"
 
 
 def main() -> None:
@@ -26,25 +26,33 @@ def main() -> None:
     os.environ.update(environment(state, port))
     from ministack.app import app  # noqa: PLC0415 -- reads its settings when it is imported
 
+    logging.basicConfig(format="%(message)s")
     try:
-        journal = JournalFile(state / "journal.jsonl")
+        journal = Journal(state / "journal.jsonl")
     except JournalDamagedError as error:
-        sys.exit(str(error))
-    cloud = JournaledCloud(app, journal)
+        sys.exit(f"{error}: {_ADVICE}")
     end_with_parent()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            cloud, "127.0.0.1", port, http="httptools", loop="uvloop", access_log=False, log_level="error"
-        )
+    cloud = DurableCloud(app, journal, state / "ministack")
+    config = uvicorn.Config(
+        cloud,
+        host="127.0.0.1",
+        port=port,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",  # without it uvicorn would serve on after MiniStack has failed to load its state
+        access_log=False,
+        log_level="error",
     )
-    started = time.time()
-    server.run()
-    if cloud.recovered and _saved_since(state / "ministack", started):
-        journal.clear()
+    try:
+        uvicorn.Server(config).run()
+    except SystemExit:  # uvicorn's way to say that it did not start, after it has logged why
+        if cloud.failure:
+            sys.exit(f"{state / 'ministack'} cannot be loaded ({cloud.failure}): {_ADVICE}")
+        raise
 
 
 def environment(state: Path, port: int) -> dict[str, str]:
-    """MiniStack's settings: everything in the state folder, and none of the listeners that Berth has no use for."""
+    """MiniStack's settings: everything in the state folder, and nothing beside it that Berth has no use for."""
     return {
         "GATEWAY_PORT": str(port),
         "PERSIST_STATE": "1",
@@ -53,13 +61,10 @@ def environment(state: Path, port: int) -> dict[str, str]:
         "S3_DATA_DIR": str(state / "s3"),
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "LOG_LEVEL": "ERROR",
+        # It removes containers of other MiniStacks when it finds a Docker daemon.
+        "DOCKER_HOST": f"unix://{state / 'no-docker'}",
+        "LOG_LEVEL": "WARNING",
     }
-
-
-def _saved_since(folder: Path, started: float) -> bool:
-    """Whether MiniStack, which saves only when it stops, has saved what the journal holds since it was started."""
-    return all((folder / name).exists() and (folder / name).stat().st_mtime > started for name in _SAVED)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import NoReturn
 import boto3
 
 from infra.deploy import deploy_local
-from infra.local.journal import RECOVER_PATH
+from infra.local.durability import RECOVER_PATH
 from infra.package import build_template_only
 from infra.parameters import environment
 
@@ -85,7 +85,7 @@ def run(options: Options) -> None:
         _wait_until_up(cloud, options, "cloud", f"{cloud_url}/_ministack/health")
         os.environ.update(_aws(cloud_url))
         _say("deploying the stack")
-        parameters = {"RelayUrl": "/relay"}
+        parameters = {"RelayUrl": "/relay", "S3PublicEndpoint": f"http://{{host}}:{cloud_port}"}
         outputs = deploy_local(boto3.client("cloudformation"), template, parameters)
         variables = {**_aws(cloud_url), **environment(outputs, parameters), **_passed_on()}
         _recover(cloud_url)
@@ -201,9 +201,8 @@ def _log(options: Options, module: str) -> Path:
 def _wait_until_up(child: subprocess.Popen[bytes], options: Options, module: str, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError, urllib.error.HTTPError):
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 -- an address made here
-                return
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310 -- an address made here
+            return
         time.sleep(0.05)
     _fail(options, module, "did not start")
 
@@ -217,9 +216,9 @@ def _fail(options: Options, module: str, what: str) -> NoReturn:
 def _recover(cloud_url: str) -> None:
     request = urllib.request.Request(f"{cloud_url}{RECOVER_PATH}", method="POST")  # noqa: S310 -- as above
     with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310 -- as above
-        lines = json.load(answer)["lines"]
-    if lines:
-        _say(f"recovered {lines} records that the last run had not saved")
+        images = json.load(answer)["images"]
+    if images:
+        _say(f"recovered {images} records that the last run had not saved")
 
 
 def _bootstrap(variables: Mapping[str, str], password: str) -> None:
