@@ -23,7 +23,7 @@ from chalicelib.observability import observed
 from chalicelib.registry import errors, names, upload_http
 from chalicelib.registry.errors import BlobUploadInvalid, RegistryError, SizeInvalid, Unavailable
 from chalicelib.registry.http import Request, Response
-from chalicelib.registry.uploads import Buffer, Writer
+from chalicelib.registry.upload_writer import Buffer, Writer
 from chalicelib.storage.conditions import is_transient
 
 Message = MutableMapping[str, Any]

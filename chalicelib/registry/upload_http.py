@@ -26,7 +26,7 @@ from chalicelib.registry.errors import (
 )
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
-from chalicelib.registry.uploads import Buffer, OutOfOrderError, Writer
+from chalicelib.registry.upload_writer import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage.uploads import Session
 

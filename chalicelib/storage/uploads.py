@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chalicelib.settings import settings
@@ -13,6 +14,8 @@ from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables import UploadItem
 
 _UPLOAD = "upload"
+_LINGER = 2 * 86_400
+"""Seconds that an item outlives its session, so that what the session stored can be found and dropped."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Session:
     repository: str
     version: str
     expires: int
-    """Seconds since 1970."""
+    """When DynamoDB may drop the item, in seconds since 1970; `_LINGER` after the session's own end."""
     offset: int = 0
     prefix_digest: str = ""
     """The digest of the first `offset` bytes; empty when nobody knows it. Its algorithm is that of the session."""
@@ -55,7 +58,13 @@ def create(repository: str, empty_digest: str) -> Session:
 def read(upload_id: str) -> Session | None:
     """The session, strongly consistent; None when there is none or its time is over."""
     item = reads.get_item(Key(settings().uploads_table, upload_id, _UPLOAD))
-    return _to_session(item) if item and item["expires"] * 1000 > now() else None
+    return _to_session(item) if item and item["expires"] > _now() + _LINGER else None
+
+
+def expired() -> Iterator[Session]:
+    """The sessions whose time is over, by a scan of the table: of those of the last three days, that is."""
+    for item in UploadItem.scan(UploadItem.expires <= _now() + _LINGER):
+        yield _to_session({name: value for name, value in item.attribute_values.items() if value is not None})
 
 
 def write(before: Session, after: Session) -> Session | None:
@@ -73,7 +82,12 @@ def delete(session: Session) -> bool:
 
 
 def _expiry() -> int:
-    return now() // 1000 + settings().upload_seconds
+    return _now() + settings().upload_seconds + _LINGER
+
+
+def _now() -> int:
+    """Seconds since 1970."""
+    return now() // 1000
 
 
 def _to_item(session: Session) -> UploadItem:

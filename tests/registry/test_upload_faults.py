@@ -9,8 +9,9 @@ import pytest
 
 from chalicelib.registry import digests, uploads
 from chalicelib.registry.errors import BlobUploadUnknown
-from chalicelib.registry.uploads import OutOfOrderError, Writer
+from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.storage import blobstore
+from chalicelib.storage.uploads import Session
 from tests.registry.test_faults import Killed, killed_at
 from tests.registry.upload_paths import FunctionPath, random_content, start, stored
 
@@ -108,7 +109,7 @@ def test_an_attempt_that_was_overtaken_cannot_touch_recorded_parts(repository: s
     assert stored(repository, digest) == other
 
 
-def _append_part(writer: Writer, content: bytes) -> uploads.Session:
+def _append_part(writer: Writer, content: bytes) -> Session:
     writer.send(0, content)
     return writer.append(1, b"")
 

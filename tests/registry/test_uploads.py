@@ -12,7 +12,7 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from chalicelib.access import keys
-from chalicelib.registry import digests, errors, names, upload_http, uploads
+from chalicelib.registry import digests, errors, names, upload_http, upload_writer, uploads
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Request, Response
 from chalicelib.storage import blobs as blob_table
@@ -295,7 +295,7 @@ class ForgetfulPath(FunctionPath):
     def send(
         self, method: str, location: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **query: str
     ) -> Response:
-        uploads._hashers.clear()
+        upload_writer._hashers.clear()
         return super().send(method, location, body, headers, **query)
 
 
@@ -326,14 +326,14 @@ def test_any_content_range_is_read_or_refused(text: str) -> None:
     request = Request("PATCH", "/v2/a/b/blobs/uploads/x", headers={"content-range": text})
     try:
         length = upload_http._chunk_length(request, session)
-    except (RegistryError, uploads.OutOfOrderError):
+    except (RegistryError, upload_writer.OutOfOrderError):
         return
     assert length is not None
     assert length > 0
 
 
 def test_ten_thousand_parts_fit_an_item_and_hold_any_blob() -> None:
-    sizes = [uploads.part_size(number) for number in range(1, 10_001)]
+    sizes = [upload_writer.part_size(number) for number in range(1, 10_001)]
     assert sum(sizes) > 4.9 * 2**40
     assert sizes == sorted(sizes)
     assert max(sizes) <= 5 * 2**30

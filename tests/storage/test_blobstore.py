@@ -8,11 +8,15 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import boto3
 import pytest
 import urllib3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from chalicelib.registry.errors import Unavailable
@@ -147,6 +151,30 @@ def test_a_presigned_url_names_temporary_credentials(key: str, monkeypatch: pyte
     assert urllib3.request("GET", url).data == b"content"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("token", [None, "a/session+token="])
+@pytest.mark.parametrize("media_type", ["", "application/vnd.oci.image.layer.v1.tar+gzip"])
+def test_a_presigned_url_is_the_one_that_botocore_makes(
+    key: str, method: str, token: str | None, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCY", token)
+    monkeypatch.setattr(blobstore, "credentials", lambda: signer)
+    ours = urlsplit(blobstore.presign(method, key, "localhost", media_type))
+    url = f"{s3.bucket_url()}/{key}"
+    if media_type:
+        url += f"?response-content-type={quote(media_type, safe='')}"
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: _time_of(ours.query))
+    request = AWSRequest(method, url)
+    S3SigV4QueryAuth(signer, "s3", "us-east-1", s3.settings().url_seconds).add_auth(request)
+    theirs = urlsplit(request.url)
+    assert (ours.netloc, ours.path) == (theirs.netloc, theirs.path)
+    assert dict(parse_qsl(ours.query)) == dict(parse_qsl(theirs.query))
+
+
+def _time_of(query: str) -> datetime:
+    return datetime.strptime(dict(parse_qsl(query))["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 def test_a_presigned_url_leads_where_clients_reach_s3(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     bucket = s3.settings().bucket
@@ -155,7 +183,7 @@ def test_a_presigned_url_leads_where_clients_reach_s3(key: str, monkeypatch: pyt
 
 
 def test_a_url_is_handed_out_again_for_a_while(key: str) -> None:
-    assert blobstore.presign("GET", key, "localhost") is blobstore.presign("GET", key)
+    assert blobstore.presign("GET", key, "localhost") is blobstore.presign("GET", key, "localhost")
     assert blobstore.presign("GET", key, "localhost") != blobstore.presign("HEAD", key, "localhost")
 
 
