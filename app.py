@@ -20,3 +20,10 @@ def rotate_signing_key(event: dict[str, Any], _context: Any) -> None:
     from chalicelib.access.keys import rotate  # noqa: PLC0415 -- the request Lambda does without it
 
     rotate(event)
+
+
+@app.lambda_function(name="sweep_uploads")
+def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
+    from chalicelib.registry.uploads import sweep  # noqa: PLC0415 -- see above
+
+    return sweep()

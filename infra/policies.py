@@ -72,9 +72,21 @@ def rotation_statements() -> list[Statement]:
     return [allow("SigningKey", actions, [attribute_arn("SigningSecret")])]
 
 
+def sweep_statements() -> list[Statement]:
+    """Finding the uploads whose time is over, and dropping what they stored that became no blob."""
+    bucket = attribute_arn("Bucket")
+    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in ("blobs", "uploads")]
+    return [
+        allow("UploadsTable", ["dynamodb:DeleteItem", "dynamodb:Scan"], [attribute_arn("UploadsTable")]),
+        allow("BlobsTable", ["dynamodb:BatchGetItem"], [attribute_arn("BlobsTable")]),
+        allow("Objects", ["s3:AbortMultipartUpload", "s3:DeleteObject"], objects),
+    ]
+
+
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
+    "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

@@ -1,4 +1,4 @@
-"""The stores of the stack: tables, bucket, queue, secrets, log groups, and the schedule that rotates the signing key.
+"""The stores of the stack: tables, bucket, queue, secrets, log groups, and the schedules of the background functions.
 
 The tables are what the docstring of chalicelib/storage/tables.py says. Stores are retained when the stack is deleted:
 a registry's images must outlive a mistake with its stack. `infra.deploy` adopts them into a new one.
@@ -38,9 +38,12 @@ def resources() -> dict[str, Resource]:
         "FailedTasks": _failed_tasks(),
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
+        "SweepUploadsLogs": _log_group("sweep-uploads"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
         "Rotation": _rotation(),
+        "SweepSchedulerRole": _scheduler_role("SweepUploads"),
+        "Sweep": _sweep(),
     }
 
 
@@ -206,6 +209,22 @@ def _rotation() -> Resource:
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
                 # The scheduler gives every attempt of one firing the same id, so that a retry is no second rotation.
                 "Input": '{"id": "<aws.scheduler.execution-id>", "time": "<aws.scheduler.scheduled-time>"}',
+            },
+        },
+    }
+
+
+def _sweep() -> Resource:
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "Description": "Drops what uploads stored that were never ended.",
+            "ScheduleExpression": "rate(6 hours)",
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60},
+            "Target": {
+                "Arn": {"Fn::GetAtt": ["SweepUploads", "Arn"]},
+                "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
             },
         },
     }

@@ -1,4 +1,4 @@
-"""Holds the stores' calls of the whole suite to the request function's policy, as IAM would: MiniStack does not."""
+"""Holds the stores' calls of the whole suite to the functions' policies, as IAM would: MiniStack does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.policies import registry_statements
+from infra.policies import registry_statements, sweep_statements
 
 _IN_TRANSACTIONS = {
     "ConditionCheck": "ConditionCheckItem",
@@ -24,7 +24,7 @@ def enforce(outputs: Mapping[str, str]) -> None:
 
     granted = {
         (outputs[statement["Sid"]], action.partition(":")[2])
-        for statement in registry_statements()
+        for statement in [*registry_statements(), *sweep_statements()]
         for action in statement["Action"]
         if action.startswith("dynamodb:")
     }

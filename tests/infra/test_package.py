@@ -202,6 +202,11 @@ def test_the_signing_key_is_rotated_and_what_it_signed_stays_valid(package: Pack
     assert package.request("GET", "/v2/library/packaged/tags/list", bearer)["statusCode"] in (200, 404)
 
 
+@runs_here
+def test_uploads_are_swept(package: Package) -> None:
+    assert package.invoke("SweepUploads", {}) == 0
+
+
 def test_the_package_is_small(archive: Path) -> None:
     assert archive.stat().st_size <= SIZE_LIMIT
 

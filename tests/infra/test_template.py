@@ -150,7 +150,7 @@ def test_the_bucket_refuses_plain_http(template: Template) -> None:
 
 def test_functions_are_traced_logged_and_have_a_queue_for_failures(template: Template) -> None:
     functions = of_type(template, "AWS::Serverless::Function")
-    assert functions.keys() == {"RequestFunction", "RotateSigningKey"}
+    assert functions.keys() == {"RequestFunction", "RotateSigningKey", "SweepUploads"}
     for function in functions.values():
         assert function["Tracing"] == "Active"
         assert function["DeadLetterQueue"]["TargetArn"] == {"Fn::GetAtt": ["FailedTasks", "Arn"]}
@@ -162,7 +162,7 @@ def test_functions_are_traced_logged_and_have_a_queue_for_failures(template: Tem
 
 def test_the_key_rotates_as_often_as_what_it_signs_allows(template: Template) -> None:
     assert template["Parameters"]["RotationSchedule"]["Default"] == f"rate({keys.ROTATION_DAYS} days)"
-    (schedule,) = of_type(template, "AWS::Scheduler::Schedule").values()
+    schedule = of_type(template, "AWS::Scheduler::Schedule")["Rotation"]
     assert "<aws.scheduler.execution-id>" in json.loads(schedule["Target"]["Input"])["id"]
     assert PARAMETERS["UploadSeconds"]["MaxValue"] <= keys.ROTATION_DAYS * 86400
 
