@@ -46,6 +46,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "MinValue": 60,
         "Description": "A candidate for collection older than this gets its full time again when it is used.",
     },
+    "PushSeconds": {
+        "Type": "Number",
+        "Default": 60,
+        "MinValue": 30,
+        "MaxValue": 3600,
+        "Description": "How long a push may take; what an older one left unfinished counts as abandoned.",
+    },
     "SparseIndexes": {
         "Type": "String",
         "Default": "false",
@@ -103,6 +110,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_UPLOAD_SECONDS": {"Ref": "UploadSeconds"},
     "BERTH_URL_SECONDS": {"Ref": "UrlSeconds"},
     "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},
+    "BERTH_PUSH_SECONDS": {"Ref": "PushSeconds"},
     "BERTH_SPARSE_INDEXES": {"Ref": "SparseIndexes"},
     "POWERTOOLS_SERVICE_NAME": "berth",
     "POWERTOOLS_METRICS_NAMESPACE": "Berth",

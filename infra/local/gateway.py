@@ -29,6 +29,7 @@ BODY_LIMIT = 10 * 1024 * 1024
 PAYLOAD_LIMIT = 6 * 1024 * 1024
 """Bytes of a Lambda invocation's payload, each way."""
 HEADER_LIMIT = 10_240
+"""Bytes of the request line and all headers together."""
 TIMEOUT_SECONDS = 30.0
 THREADS = 32
 
@@ -122,14 +123,18 @@ class Gateway:
 
     async def _respond(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_LIMIT:
+        line = len(method) + len(path) + len(scope["query_string"])
+        if line + sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_LIMIT:
             await _send(send, method, 431, _MESSAGE, b'{"message":"Request Header Fields Too Large"}')
             return
         match = self._router.find(method, path)
         if match is None:
             await _send(send, method, 404, _MESSAGE, b'{"message":"Not Found"}')
             return
-        body = await _read(receive, scope)
+        try:
+            body = await _read(receive, scope)
+        except _ClientLeft:
+            return
         event = None if body is None else make_event(scope, path, match, body)
         if event is None:
             await _refuse_large(send, method, path)
@@ -146,12 +151,12 @@ class Gateway:
             return
         except Exception:
             log.exception("the function failed")
-            await _send(send, method, 500, _MESSAGE, b'{"message":"Internal Server Error"}')
+            await _send(send, method, 500, _MESSAGE, _INTERNAL_ERROR)
             return
         text: str = answer["body"]
         if len(text) > PAYLOAD_LIMIT:
             log.error("the function's response has %d bytes, Lambda allows %d", len(text), PAYLOAD_LIMIT)
-            await _send(send, method, 500, _MESSAGE, b'{"message":"Internal Server Error"}')
+            await _send(send, method, 500, _MESSAGE, _INTERNAL_ERROR)
             return
         content = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
         headers = [(name, value) for name, value in answer["headers"].items()]
@@ -160,6 +165,7 @@ class Gateway:
 
 
 _MESSAGE = [("Content-Type", "application/json")]
+_INTERNAL_ERROR = b'{"message":"Internal Server Error"}'
 
 
 def make_event(scope: Scope, path: str, match: Match, body: bytes) -> dict[str, Any] | None:
@@ -175,6 +181,8 @@ def make_event(scope: Scope, path: str, match: Match, body: bytes) -> dict[str, 
             headers[name] = value
             multi.setdefault(name, []).append(value)
     client = scope.get("client") or ("", 0)
+    if body:
+        headers["content-length"] = str(len(body))  # a chunked body has been put together
     headers.setdefault("x-forwarded-proto", scope["scheme"])
     headers["x-forwarded-for"] = client[0]
     is_text = headers.get("content-type", "").startswith(_TEXT) and body.isascii()
@@ -211,22 +219,28 @@ def make_event(scope: Scope, path: str, match: Match, body: bytes) -> dict[str, 
     }
 
 
+class _ClientLeft(Exception):
+    """The connection ended before the request did: what came of it is no request."""
+
+
 async def _read(receive: Receive, scope: Scope) -> bytes | None:
-    """The request's body, None when it is over the limit. A body that says so beforehand is not read at all."""
+    """The request's body, None when it is over the limit. A body that says so beforehand is not read at all.
+
+    Raises _ClientLeft.
+    """
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if not declared.isdigit() or int(declared) > BODY_LIMIT:
         return None
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    chunks, size = [body], len(body)
-    while message.get("more_body"):
+    chunks, size, more = [], 0, True
+    while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientLeft
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > BODY_LIMIT:
             return None
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
@@ -245,12 +259,19 @@ async def _refuse_large(send: Send, method: str, path: str) -> None:
 
 async def _send(send: Send, method: str, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
     """Send a response. A HEAD's has the length of the body that a GET would have, and no body (RFC 9110)."""
-    encoded = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in headers
-        if name.lower() != "content-length"
-    ]
-    if status != 204:
+    try:
+        encoded = [_header(name, value) for name, value in headers if name.lower() != "content-length"]
+    except ValueError:
+        log.exception("the function's response has a malformed header")
+        status, encoded, body = 500, [(b"content-type", b"application/json")], _INTERNAL_ERROR
+    if status not in (204, 304):
         encoded.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+
+def _header(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as it goes on the wire. Raises ValueError for one that would end early, and start another."""
+    if not value.isprintable() or not name.isprintable():
+        raise ValueError(f"{name!r}: {value!r}")
+    return name.lower().encode("latin-1"), value.encode("latin-1")

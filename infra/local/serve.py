@@ -1,10 +1,13 @@
 """The local gateway as a process: the Chalice app and the upload relay under uvicorn.
 
-python -m infra.local.serve <bind address> <port>        (started by infra/local/run.py with the functions' environment)
+python -m infra.local.serve <bind address> <port> [<bucket>]
+
+Started by infra/local/supervisor.py with the functions' environment. With a bucket, presigned downloads pass through.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import uvicorn
@@ -12,24 +15,23 @@ import uvicorn
 from app import app
 from chalicelib import relay
 from infra.http_routes import routes
-from infra.local.gateway import Gateway
+from infra.local.downloads import Downloads
+from infra.local.gateway import AsgiApp, Gateway
 from infra.local.processes import end_with_parent
 
 RELAY_PREFIX = "/relay"
 
 
 def main() -> None:
-    address, port = sys.argv[1], int(sys.argv[2])
-    gateway = Gateway(
-        app,
-        [(route.method, route.path) for route in routes(app)],
-        {f"{RELAY_PREFIX}/": relay.app},
-    )
+    address, port, *buckets = sys.argv[1:]
+    mounts: dict[str, AsgiApp] = {f"{RELAY_PREFIX}/": relay.app}
+    mounts |= {f"/{bucket}/": Downloads(os.environ["AWS_ENDPOINT_URL"]) for bucket in buckets}
+    gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts)
     end_with_parent()
     uvicorn.run(
         gateway,
         host=address,
-        port=port,
+        port=int(port),
         http="httptools",
         loop="uvloop",
         access_log=False,
