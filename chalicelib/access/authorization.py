@@ -23,15 +23,16 @@ _PULL = frozenset({"pull"})
 def permitted(caller: Caller, repository: str) -> frozenset[str]:
     """The actions that `caller` may do on `repository`.
 
-    A token's were settled when it was issued. Its holder and the administrator may ask for a project that is
-    not there; everyone else has no rights on it.
+    A token's were settled when it was issued; what anyone may pull, its holder may pull too. Its holder and
+    the administrator may ask for a project that is not there; everyone else has no rights on it.
     """
-    if caller.grants is not None:
-        return caller.grants.get(repository, _NONE)
-    if caller.is_admin:
+    granted = _NONE if caller.grants is None else caller.grants.get(repository, _NONE)
+    if "pull" in granted:
+        return granted
+    if caller.grants is None and caller.is_admin:
         return ACTIONS
     project = rules.find(project_of(repository))
-    return _PULL if project is not None and project.public else _NONE
+    return granted | _PULL if project is not None and project.public else granted
 
 
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> None:

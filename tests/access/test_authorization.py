@@ -99,7 +99,8 @@ def test_a_push_token_outlives_its_project_in_vain() -> None:
 def test_permitted_for_a_mount_is_what_authorize_grants(public_project: str, private_project: str) -> None:
     assert permitted(ANONYMOUS, f"{public_project}/a") == {"pull"}
     assert permitted(ANONYMOUS, f"{private_project}/a") == frozenset()
-    assert permitted(Caller("admin", grants={}), f"{public_project}/a") == frozenset()
+    assert permitted(Caller("admin", grants={}), f"{public_project}/a") == {"pull"}
+    assert permitted(Caller("admin", grants={}), f"{private_project}/a") == frozenset()
 
 
 def test_the_catalog_is_the_administrators() -> None:
