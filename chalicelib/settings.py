@@ -27,6 +27,8 @@ class Settings:
     """
     relay_url: str
     """Base of upload Locations: an absolute URL, a path on the same host, or empty for the API itself."""
+    registry_url: str
+    """The registry's base URL, for a relay with a host of its own: where the blobs that it finishes are. Else empty."""
     token_seconds: int
     upload_seconds: int
     url_seconds: int
@@ -53,6 +55,7 @@ def settings() -> Settings:
         admin_secret=env["BERTH_ADMIN_SECRET"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
+        registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),
         token_seconds=int(env.get("BERTH_TOKEN_SECONDS", "300")),
         upload_seconds=int(env.get("BERTH_UPLOAD_SECONDS", "86400")),
         url_seconds=int(env.get("BERTH_URL_SECONDS", "1200")),

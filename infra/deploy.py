@@ -53,7 +53,7 @@ def deploy_aws(
     _bootstrap(session, outputs)
     if not relay_parameters:
         return outputs
-    handed_over = {name: outputs[name] for name in relay.handed_over()}
+    handed_over = {name: outputs[name] for name in relay.handed_over()} | {"RegistryUrl": outputs["ApiUrl"]}
     body = json.dumps(relay.build())
     relayed = _deploy(cloud, f"{stack}-relay", body, {}, {**handed_over, **relay_parameters})
     return _deploy_registry(cloud, stack, template, code, {**parameters, "RelayUrl": relayed["RelayUrl"]})

@@ -26,6 +26,7 @@ _OWN_PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "DomainName": {"Type": "String", "Description": "The relay's host name."},
     "HostedZoneId": {"Type": "AWS::Route53::HostedZone::Id", "Description": "The Route 53 zone of DomainName."},
+    "RegistryUrl": {"Type": "String", "Description": "The registry's base URL: where finished blobs are."},
     "ImageRepository": {"Type": "String", "Default": "berth-relay", "Description": "ECR repository of the image."},
     "ImageTag": {"Type": "String"},
     "Tasks": {"Type": "Number", "Default": 1, "MinValue": 1, "Description": "Uploads may move between tasks."},
@@ -189,6 +190,7 @@ def _container() -> dict[str, Any]:
         "PortMappings": [{"ContainerPort": PORT}],
         "Environment": [
             *({"Name": name, "Value": value} for name, value in ENVIRONMENT.items()),
+            {"Name": "BERTH_REGISTRY_URL", "Value": {"Ref": "RegistryUrl"}},
             {"Name": "AWS_REGION", "Value": {"Ref": "AWS::Region"}},
         ],
         "LogConfiguration": {

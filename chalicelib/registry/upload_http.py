@@ -189,7 +189,7 @@ _METHODS: dict[str, Callable[[Request, Target, Body], Response]] = {
 
 
 def _created(repository: str, digest: str) -> Response:
-    location = f"/v2/{repository}/blobs/{digest}"
+    location = f"{settings().registry_url}/v2/{repository}/blobs/{digest}"
     return Response(201, {"Location": location, "Docker-Content-Digest": digest, "Content-Length": "0"})
 
 
