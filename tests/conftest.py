@@ -26,13 +26,13 @@ ADMIN = "admin"
 ADMIN_PASSWORD = "correct horse battery staple"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-PORT = _free_port()
+PORT = free_port()
 URL = f"http://127.0.0.1:{PORT}"
 
 # The names that the template gives a stack's stores are fixed, so they are known before it is deployed.

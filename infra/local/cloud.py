@@ -17,22 +17,24 @@ import uvicorn
 from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
 from infra.local.processes import end_with_parent
+from infra.local.snapshots import SnapshotDamagedError, Snapshots
 
 _ADVICE = "restore it from a backup, or choose another folder with BERTH_STATE"
 
 
 def main() -> None:
     state, port = Path(sys.argv[1]), int(sys.argv[2])
-    os.environ.update(environment(state, port))
+    try:
+        journal, snapshots = Journal(state / "journal.jsonl"), Snapshots(state / "ministack")
+    except (JournalDamagedError, SnapshotDamagedError, OSError) as error:
+        sys.exit(f"{error}: {_ADVICE}")
+    os.environ.update(environment(state, snapshots.current, port))
     from ministack.app import app  # noqa: PLC0415 -- reads its settings when it is imported
 
     logging.basicConfig(format="%(message)s")
-    try:
-        journal = Journal(state / "journal.jsonl")
-    except JournalDamagedError as error:
-        sys.exit(f"{error}: {_ADVICE}")
+    _drop_half_written(state / "s3")
     end_with_parent()
-    cloud = DurableCloud(app, journal, state / "ministack")
+    cloud = DurableCloud(app, journal, snapshots)
     config = uvicorn.Config(
         cloud,
         host="127.0.0.1",
@@ -42,6 +44,7 @@ def main() -> None:
         lifespan="on",  # without it uvicorn would serve on after MiniStack has failed to load its state
         access_log=False,
         log_level="error",
+        timeout_graceful_shutdown=10,  # a client that reads an object slowly must not keep the state from being saved
     )
     try:
         uvicorn.Server(config).run()
@@ -51,12 +54,14 @@ def main() -> None:
         raise
 
 
-def environment(state: Path, port: int) -> dict[str, str]:
+def environment(state: Path, snapshot: Path, port: int) -> dict[str, str]:
     """MiniStack's settings: everything in the state folder, and nothing beside it that Berth has no use for."""
     return {
         "GATEWAY_PORT": str(port),
+        # Of the names that clients use it takes none for a bucket's, as it would `berth` in `berth.localhost`.
+        "MINISTACK_HOST": "127.0.0.1",
         "PERSIST_STATE": "1",
-        "STATE_DIR": str(state / "ministack"),
+        "STATE_DIR": str(snapshot),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
         "IOT_MTLS_ENABLED": "0",
@@ -65,6 +70,12 @@ def environment(state: Path, port: int) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{state / 'no-docker'}",
         "LOG_LEVEL": "WARNING",
     }
+
+
+def _drop_half_written(objects: Path) -> None:
+    """Remove what MiniStack was writing when it was killed: it would take that for objects. No key of ours ends so."""
+    for path in objects.rglob("*.tmp"):
+        path.unlink()
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from infra.local.journal import Image, Journal
+from infra.local.snapshots import Snapshots
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,8 +28,6 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RECOVER_PATH = "/_berth/recover"
-SNAPSHOTS = ("dynamodb.json", "secretsmanager.json")
-"""The files of MiniStack's state that the journal stands in for until they are saved."""
 _READ_LIMIT = 100
 _DYNAMODB = "DynamoDB_20120810."
 _SECRETS = "secretsmanager."
@@ -44,8 +44,7 @@ log = logging.getLogger("berth.durability")
 class DurableCloud:
     """MiniStack's app with its writes journalled. `POST /_berth/recover` writes back what the journal holds."""
 
-    def __init__(self, cloud: AsgiApp, journal: Journal, snapshots: Path) -> None:
-        """`snapshots` is MiniStack's state folder."""
+    def __init__(self, cloud: AsgiApp, journal: Journal, snapshots: Snapshots) -> None:
         self._cloud = cloud
         self._journal = journal
         self._snapshots = snapshots
@@ -78,14 +77,14 @@ class DurableCloud:
 
         What MiniStack cannot load it would replace by nothing at its stop, so a start with errors is a failed start.
         """
-        before: list[tuple[int, int]] = []
+        before: dict[str, tuple[int, int]] = {}
         faults = _Faults()
         logging.getLogger().addHandler(faults)
 
         async def receive_noting_stop() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                before[:] = self._versions()
+                before.update(self._snapshots.versions())
             return message
 
         async def send_noting_result(message: Message) -> None:
@@ -95,8 +94,10 @@ class DurableCloud:
                     self.failure = "; ".join(faults.reasons)
                     message = {"type": "lifespan.startup.failed"}
             elif message["type"] == "lifespan.shutdown.complete" and self._recovered:
-                saved = all(old != new for old, new in zip(before, self._versions(), strict=True))
-                self._journal.clear() if saved else log.error("MiniStack did not save its state: the journal is kept")
+                if self._snapshots.keep(before):
+                    self._journal.clear()
+                else:
+                    log.error("MiniStack did not save its state: the journal is kept")
             await send(message)
 
         try:
@@ -104,12 +105,6 @@ class DurableCloud:
         except Exception as error:
             self.failure = str(error) if len(str(error)) < 200 else type(error).__name__
             raise
-
-    def _versions(self) -> list[tuple[int, int]]:
-        """Which versions of the snapshots are there. MiniStack replaces a file when it saves it."""
-        paths = (self._snapshots / name for name in SNAPSHOTS)
-        states = (path.stat() if path.exists() else None for path in paths)
-        return [(state.st_ino, state.st_mtime_ns) if state else (0, 0) for state in states]
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a read through; what it saw may be a write that is not on disk yet, so its answer waits for that."""
@@ -280,7 +275,8 @@ def _key(item: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 def _abandon(reason: str) -> NoReturn:
     """End the process: it holds a write that is not on disk, and must not acknowledge or show it."""
-    log.critical("%s", reason)
+    with suppress(OSError):  # the disk that is full may be the log's too
+        print(reason, file=sys.stderr, flush=True)
     os._exit(1)
 
 
