@@ -61,34 +61,37 @@ class Match:
 
 
 class Router:
-    """Finds routes as an HTTP API does: exact before variables, variables before a greedy one."""
+    """Finds a method's routes as an HTTP API does: exact before variables, variables before the longest greedy one."""
 
     def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
         """`routes` are (method, path) pairs."""
-        self._methods: dict[str, set[str]] = {}
-        for method, path in routes:
-            self._methods.setdefault(path, set()).add(method)
-        self._greedy = {path.partition("{")[0]: path for path in self._methods if path.endswith("+}")}
-        self._variable = [path.split("/") for path in self._methods if "{" in path and not path.endswith("+}")]
+        self._exact: set[tuple[str, str]] = set()
+        self._variable: dict[str, list[list[str]]] = {}
+        self._greedy: dict[str, list[tuple[str, str]]] = {}
+        for method, path in sorted(routes, key=lambda route: len(route[1]), reverse=True):
+            if path.endswith("+}"):
+                self._greedy.setdefault(method, []).append((path.partition("{")[0], path))
+            elif "{" in path:
+                self._variable.setdefault(method, []).append(path.split("/"))
+            else:
+                self._exact.add((method, path))
 
     def find(self, method: str, path: str) -> Match | None:
-        match = self._match(path)
-        return match if match is not None and method in self._methods[match.resource] else None
-
-    def _match(self, path: str) -> Match | None:
-        if path in self._methods:
+        if (method, path) in self._exact:
             return Match(path, {})
         segments = path.split("/")
-        for pattern in self._variable:
-            if len(pattern) == len(segments) and all(
-                part.startswith("{") or part == segment for part, segment in zip(pattern, segments, strict=True)
-            ):
+        for pattern in self._variable.get(method, ()):
+            if len(pattern) == len(segments) and all(map(_fits, pattern, segments)):
                 pairs = zip(pattern, segments, strict=True)
                 return Match("/".join(pattern), {part[1:-1]: segment for part, segment in pairs if part[:1] == "{"})
-        for prefix, resource in self._greedy.items():
+        for prefix, resource in self._greedy.get(method, ()):
             if path.startswith(prefix):
                 return Match(resource, {resource.partition("{")[2][:-2]: path[len(prefix) :]})
         return None
+
+
+def _fits(part: str, segment: str) -> bool:
+    return segment != "" if part.startswith("{") else part == segment
 
 
 class Gateway:

@@ -104,11 +104,13 @@ class Child:
             os.truncate(self._log, 0)
 
 
-def _contents(folder: Path) -> list[tuple[str, int, int]]:
+def _contents(folder: Path) -> dict[Path, tuple[int, int]]:
     """What shows that files are being written there."""
-    with contextlib.suppress(OSError):
-        return [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder)]
-    return []
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
 
 
 def end_with_parent() -> None:

@@ -60,7 +60,7 @@ class Cloud:
 
     def recover(self) -> int:
         request = urllib.request.Request(f"{self._url}{RECOVER_PATH}", method="POST")
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return int(json.load(answer)["images"])
 
     def items(self) -> dict[str, str]:
