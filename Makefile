@@ -1,6 +1,6 @@
 # Berth's commands. `make run` and `make test` need git, make and Python 3.11 or later, nothing else.
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
@@ -38,17 +38,21 @@ deploy-local: run
 clean:
 	rm -rf .venv build
 
-.venv/bin/python:
+# pip is the last thing that venv puts in place: without it the folder was left half made.
+.venv/bin/pip:
 	@test -n "$(PYTHON)" || { echo "berth: Python 3.11 or later is needed, and no python3 here is one"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "berth: $(PYTHON) has no venv module: install it (Debian: python3-venv)"; \
-		rm -rf .venv; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "berth: $(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
 
-.venv/local.stamp: requirements.txt requirements-relay.txt requirements-local.txt | .venv/bin/python
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -r $< || { \
+	echo "berth: the packages of $< could not be installed: see above, and run make again"; exit 1; }
+
+.venv/local.stamp: requirements-local.txt requirements-relay.txt requirements.txt | .venv/bin/pip
 	@echo "berth: installing what it needs into .venv (once)"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r requirements-local.txt
+	@$(INSTALL)
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/local.stamp
 	@echo "berth: installing what the tests need into .venv (once)"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r requirements-dev.txt
+	@$(INSTALL)
 	@touch $@
