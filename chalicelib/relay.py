@@ -20,8 +20,9 @@ from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from chalicelib.observability import observed
-from chalicelib.registry import errors, names, upload_http
-from chalicelib.registry.errors import BlobUploadInvalid, RegistryError, SizeInvalid, Unavailable
+from chalicelib.registry import names, upload_http
+from chalicelib.registry.answers import answered
+from chalicelib.registry.errors import BlobUploadInvalid, SizeInvalid, Unavailable
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.upload_writer import Buffer, Writer
 from chalicelib.storage.conditions import is_transient
@@ -208,20 +209,13 @@ app = Relay()
 
 
 @observed
+@answered
 def _answer(request: Request, body: StreamedBody) -> Response:
-    """Answer one request. Every failure leaves as an OCI error body."""
-    try:
-        target = names.parse_path(request.path)
-        if target.kind != "upload" or not upload_http.is_capability(request, target):
-            raise BlobUploadInvalid("the upload relay serves the addresses of started uploads only")
-        response = upload_http.handle_upload(request, target, body)
-    except RegistryError as error:
-        return errors.to_response(error)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        return errors.to_response(Unavailable("a store is busy"))
-    return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+    """Answer one request."""
+    target = names.parse_path(request.path)
+    if target.kind != "upload" or not upload_http.is_capability(request, target):
+        raise BlobUploadInvalid("the upload relay serves the addresses of started uploads only")
+    return upload_http.handle_upload(request, target, body)
 
 
 def _to_request(scope: Message) -> Request:

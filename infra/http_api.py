@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from chalicelib.chalice_http import CHALLENGE_COPY
+from infra.certificate import certificate
 from infra.http_routes import Route
 
 _REST_RESOURCES = ("RestAPI", "APIHandlerInvokePermission")
@@ -128,16 +129,7 @@ def _stage() -> dict[str, Any]:
 def _domain() -> dict[str, Any]:
     """The registry's own host name, its certificate and its record, when DomainName and HostedZoneId are given."""
     resources: dict[str, Any] = {
-        "Certificate": {
-            "Type": "AWS::CertificateManager::Certificate",
-            "Properties": {
-                "DomainName": {"Ref": "DomainName"},
-                "ValidationMethod": "DNS",
-                "DomainValidationOptions": [
-                    {"DomainName": {"Ref": "DomainName"}, "HostedZoneId": {"Ref": "HostedZoneId"}}
-                ],
-            },
-        },
+        "Certificate": certificate(),
         "ApiDomain": {
             "Type": "AWS::ApiGatewayV2::DomainName",
             "Properties": {

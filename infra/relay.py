@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from infra.certificate import certificate
 from infra.parameters import ENVIRONMENT, PARAMETERS, store_references
 from infra.policies import allow, assumed_by, registry_statements
 
@@ -96,16 +97,7 @@ def _network() -> dict[str, Any]:
                 "DefaultActions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Targets"}}],
             },
         },
-        "Certificate": {
-            "Type": "AWS::CertificateManager::Certificate",
-            "Properties": {
-                "DomainName": {"Ref": "DomainName"},
-                "ValidationMethod": "DNS",
-                "DomainValidationOptions": [
-                    {"DomainName": {"Ref": "DomainName"}, "HostedZoneId": {"Ref": "HostedZoneId"}}
-                ],
-            },
-        },
+        "Certificate": certificate(),
         "Record": {
             "Type": "AWS::Route53::RecordSet",
             "Properties": {

@@ -8,7 +8,8 @@ from typing import Any
 
 from chalicelib.registry.errors import NameUnknown, PaginationInvalid
 from chalicelib.registry.names import project_of
-from chalicelib.storage import manifests as table
+from chalicelib.storage import listings as table
+from chalicelib.storage.manifests import repository_exists
 
 PAGE_LIMIT = 1000
 """Entries a page has at most, and when the client names no `n`."""
@@ -35,8 +36,8 @@ def tags(repository: str, after: str, limit: int) -> Page:
     """The tags behind `after`, in byte order. Raises NameUnknown for a repository that holds nothing."""
     if limit == 0:
         return Page([], "")
-    names, more = table.list_tags(repository, after, limit)
-    if not names and not table.repository_exists(repository):
+    names, more = table.tags(repository, after, limit)
+    if not names and not repository_exists(repository):
         raise NameUnknown(f"there is no repository {repository}")
     return Page(names, names[-1] if more else "")
 
@@ -45,7 +46,7 @@ def referrers(repository: str, subject: str, artifact_type: str, after: str, lim
     """Descriptors of the manifests whose subject is `subject`, there or not; filtered when a type is given."""
     if after and artifact_type and not after.startswith(f"{artifact_type}|"):
         raise PaginationInvalid("last does not belong to this list")
-    entries, following = table.list_referrers(repository, subject, artifact_type, after, max(limit, 1))
+    entries, following = table.referrers(repository, subject, artifact_type, after, max(limit, 1))
     return Page(entries, following)
 
 
@@ -57,7 +58,7 @@ def catalog(projects: Iterable[str], after: str, limit: int) -> Page:
         if after and f"{project}/" < f"{project_of(after)}/":
             continue
         start = after if project_of(after) == project else ""
-        names += table.list_repositories(project, start, limit + 1 - len(names))
+        names += table.repositories(project, start, limit + 1 - len(names))
         if len(names) > limit:
             return Page(names[:limit], names[limit - 1] if limit else "")
     return Page(names, "")

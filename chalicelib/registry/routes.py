@@ -12,12 +12,12 @@ from chalicelib.access.authentication import Caller, authenticate
 from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
-from chalicelib.registry import blobs, deletion, errors, listings, manifests, names, pull, push, upload_http
-from chalicelib.registry.errors import RegistryError, Unavailable, Unsupported
+from chalicelib.registry import blobs, deletion, listings, manifests, names, pull, push, upload_http
+from chalicelib.registry.answers import answered
+from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
 from chalicelib.storage import blobstore
-from chalicelib.storage.conditions import is_transient
 
 blueprint = Blueprint(__name__)
 
@@ -43,20 +43,9 @@ def _answer(path: str) -> ExactResponse:
 
 
 @observed
+@answered
 def handle(request: Request) -> Response:
-    """Answer one registry request. Every failure leaves as an OCI error body."""
-    try:
-        response = _dispatch(request)
-    except RegistryError as error:
-        return errors.to_response(error)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        return errors.to_response(Unavailable("a store is busy"))
-    return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
-
-
-def _dispatch(request: Request) -> Response:
+    """Answer one registry request."""
     target = names.parse_path(request.path)
     if target.kind == "upload" and upload_http.is_capability(request, target):
         return upload_http.handle(request, target, None)

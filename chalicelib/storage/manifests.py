@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -292,44 +291,8 @@ def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: s
     transaction.delete(TagItem(key.pk, _tagged(digest, tag)))
 
 
-def list_tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
-    """Up to `limit` tags behind `after` in byte order, and whether there are more."""
-    start = f"{TAG_PREFIX}{after}" if after else ""
-    items, more = _page(repository, TAG_PREFIX, start, limit, "digest")
-    return [item["sk"].removeprefix(TAG_PREFIX) for item in items], more
-
-
-def list_referrers(
-    repository: str, subject: str, artifact_type: str, after: str, limit: int
-) -> tuple[list[dict[str, Any]], str]:
-    """A page of the descriptors that refer to `subject`, and the mark to go on behind (empty at the end)."""
-    prefix = f"{REFERRER_PREFIX}{subject}|"
-    wanted = f"{prefix}{artifact_type}|" if artifact_type else prefix
-    items, more = _page(repository, wanted, f"{prefix}{after}" if after else "", limit, "descriptor")
-    return [json.loads(item["descriptor"]) for item in items], (items[-1]["sk"].removeprefix(prefix) if more else "")
-
-
-def _page(repository: str, prefix: str, start: str, limit: int, attribute: str) -> tuple[list[Item], bool]:
-    """Ask for one item more than a page holds: DynamoDB reports a next page whenever the limit is reached."""
-    items, more = reads.query(
-        settings().repositories_table,
-        repository,
-        prefix,
-        after=start,
-        limit=limit + 1,
-        attributes=(attribute,),
-    )
-    return items[:limit], bool(more) or len(items) > limit
-
-
 def repository_exists(repository: str) -> bool:
     return reads.get_item(catalog_key(repository), ("created",)) is not None
-
-
-def list_repositories(project: str, after: str, limit: int) -> list[str]:
-    """Up to `limit` repositories of a project, behind `after` in byte order."""
-    items, _ = reads.query(settings().repositories_table, f"{CATALOG_PREFIX}{project}", "", after=after, limit=limit)
-    return [item["sk"] for item in items]
 
 
 def _tagged(digest: str, tag: str) -> str:

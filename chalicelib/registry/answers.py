@@ -1,0 +1,35 @@
+"""The last step of every registry request, in the function and in the relay: what leaves is an OCI answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from chalicelib.registry import errors
+from chalicelib.registry.errors import RegistryError, Unavailable
+from chalicelib.registry.http import Response
+from chalicelib.storage.conditions import is_transient
+
+P = ParamSpec("P")
+
+
+def answered(dispatch: Callable[P, Response]) -> Callable[P, Response]:
+    """Give every answer of `dispatch` the protocol's headers, and every failure an OCI error body.
+
+    A store that is throttled or out of reach becomes a 503; faults of ours are raised on.
+    """
+
+    @wraps(dispatch)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            response = dispatch(*args, **kwargs)
+        except RegistryError as error:
+            return errors.to_response(error)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return errors.to_response(Unavailable("a store is busy"))
+        return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+
+    return answer
