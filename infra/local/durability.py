@@ -28,7 +28,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RECOVER_PATH = "/_berth/recover"
-_READ_LIMIT = 100
+_READ_LIMIT, _WRITE_LIMIT = 100, 25
+"""Items of a batch, as DynamoDB allows."""
 _DYNAMODB = "DynamoDB_20120810."
 _SECRETS = "secretsmanager."
 _WRITES = {
@@ -178,8 +179,7 @@ class DurableCloud:
         async with self._writing:
             images = self._journal.images()
             try:
-                for image in images:
-                    await self._apply(scope, image)
+                await self._write_back(scope, images)
                 listed = await self._call(scope, _SECRETS + "ListSecrets", {"MaxResults": 100})
                 self._journal.append([await self._secret(scope, secret["Name"]) for secret in listed["SecretList"]])
                 self._journal.compact()
@@ -189,14 +189,20 @@ class DurableCloud:
             self._recovered = True
         await _answer(send, 200, {"images": len(images)})
 
-    async def _apply(self, scope: Scope, image: Image) -> None:
-        if "secret" in image:
-            request = {"SecretId": image["secret"], "SecretString": image["value"]}
-            await self._call(scope, _SECRETS + "PutSecretValue", request)
-        elif image["item"] is None:
-            await self._call(scope, _DYNAMODB + "DeleteItem", {"TableName": image["table"], "Key": image["key"]})
-        else:
-            await self._call(scope, _DYNAMODB + "PutItem", {"TableName": image["table"], "Item": image["item"]})
+    async def _write_back(self, scope: Scope, images: list[Image]) -> None:
+        """Write images of different items and secrets, so in any order."""
+        items = [image for image in images if "table" in image]
+        for start in range(0, len(items), _WRITE_LIMIT):
+            batch: dict[str, list[dict[str, Any]]] = {}
+            for image in items[start : start + _WRITE_LIMIT]:
+                gone = image["item"] is None
+                write = {"DeleteRequest": {"Key": image["key"]}} if gone else {"PutRequest": {"Item": image["item"]}}
+                batch.setdefault(image["table"], []).append(write)
+            await self._call(scope, _DYNAMODB + "BatchWriteItem", {"RequestItems": batch})
+        for image in images:
+            if "secret" in image:
+                request = {"SecretId": image["secret"], "SecretString": image["value"]}
+                await self._call(scope, _SECRETS + "PutSecretValue", request)
 
     async def _call(self, scope: Scope, target: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call MiniStack as the client of `scope` would, so that it finds the same account and region."""

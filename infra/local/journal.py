@@ -16,7 +16,7 @@ from typing import Any
 
 Image = dict[str, Any]
 
-COMPACT_BYTES = 64 << 20
+COMPACT_BYTES = 16 << 20
 """A journal that has grown to this, and to twice what it was after the last time, is rewritten with what still counts:
 so that neither the file nor a recovery grows with the hours that a registry runs."""
 

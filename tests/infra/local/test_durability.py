@@ -418,5 +418,5 @@ def test_recovery_tells_what_it_cannot_write_back(run: Callable[[], Any], tmp_pa
     with run() as cloud:
         with pytest.raises(urllib.error.HTTPError) as failure:
             cloud.recover()
-        assert "PutItem failed" in json.loads(failure.value.read())["message"]
+        assert "BatchWriteItem failed" in json.loads(failure.value.read())["message"]
     assert os.stat(tmp_path / "journal.jsonl").st_size > 0
