@@ -48,11 +48,11 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-ba
 	echo "berth: the packages of $< could not be installed: see above, and run make again"; exit 1; }
 
 .venv/local.stamp: requirements-local.txt requirements-relay.txt requirements.txt | .venv/bin/pip
-	@echo "berth: installing what it needs into .venv (once)"
+	@echo "berth: installing what it needs into .venv (once, a minute or two)"
 	@$(INSTALL)
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/local.stamp
-	@echo "berth: installing what the tests need into .venv (once)"
+	@echo "berth: installing what the tests need into .venv (once, a minute or two)"
 	@$(INSTALL)
 	@touch $@

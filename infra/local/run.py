@@ -21,10 +21,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _Interrupt())
     try:
+        options = from_environment()
         # Imported here so that a Ctrl-C meanwhile is a stop as any other.
         from infra.local.supervisor import run  # noqa: PLC0415
 
-        run(from_environment())
+        run(options)
     except StartError as error:
         sys.exit(f"berth: {error}")
     except KeyboardInterrupt:

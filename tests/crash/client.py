@@ -82,8 +82,14 @@ class Client:
         assert answer.data == image.manifest
         assert answer.headers["Docker-Content-Digest"] == image.digest
         for digest in image.blobs:
-            location = self._call("GET", f"/v2/{image.repository}/blobs/{digest}", 307).headers["Location"]
-            assert _digest(self._http.request("GET", location).data) == digest
+            assert _digest(self._http.request("GET", self.location(image.repository, digest)).data) == digest
+
+    def location(self, repository: str, digest: str) -> str:
+        """Where a blob's bytes are."""
+        return self._call("GET", f"/v2/{repository}/blobs/{digest}", 307).headers["Location"]
+
+    def status_of(self, method: str, url: str) -> int:
+        return self._http.request(method, url, redirect=False).status
 
     def _upload(self, repository: str, blob: bytes) -> None:
         started = self._call("POST", f"/v2/{repository}/blobs/uploads/", 202)
