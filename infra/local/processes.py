@@ -90,12 +90,13 @@ class Child:
         """Raises StartError, with what the process said last, when it has ended."""
         status = self._process.poll()
         if status is not None:
-            self._fail(f"was ended by {signal.Signals(-status).name}" if status < 0 else "failed")
+            ending = f"was ended by {signal.Signals(-status).name}" if status < 0 else "ended"
+            self._fail(ending, "; run `make run` again")
 
-    def _fail(self, what: str) -> NoReturn:
+    def _fail(self, what: str, advice: str = "") -> NoReturn:
         said = self._log.read_text(errors="replace").strip().splitlines()
         reason = next((line for line in reversed(said) if not line.startswith("{")), "it gave no reason")
-        raise StartError(f"the {self.name} process {what}: {reason} (more in {self._log}); run `make run` again")
+        raise StartError(f"the {self.name} process {what}: {reason} (more in {self._log}){advice}")
 
     def trim_log(self) -> None:
         """Start the log anew when it is large, and keep the one before. It is appended to, so it can be cut."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import processes
 from tests.crash.client import Client
 from tests.infra.local.instance import PASSWORD, Instance
 
@@ -98,7 +100,7 @@ def test_two_run_side_by_side_and_ctrl_c_may_come_at_any_step(running: Instance,
     assert other.stop(signal.SIGTERM)[0] == 0
 
 
-def test_a_second_start_is_quick_and_takes_a_new_password(tmp_path: Path) -> None:
+def test_a_second_start_is_quick_takes_a_new_password_and_refuses_a_damaged_state(tmp_path: Path) -> None:
     first = Instance(tmp_path / "state", BERTH_ADMIN_PASSWORD="")
     first.start()
     generated = (first.state / "admin-password").read_text().strip()
@@ -109,6 +111,23 @@ def test_a_second_start_is_quick_and_takes_a_new_password(tmp_path: Path) -> Non
     assert log_in(again, "another one") == 200
     assert log_in(again, generated) == 401
     again.stop()
+    (saved,) = again.state.rglob("dynamodb.json")
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[:-100])
+    status, said = again.run_to_end()
+    assert status == 1
+    assert f"{again.state / 'ministack'} cannot be loaded (" in said
+    assert "dynamodb" in said
+    assert "Traceback" not in said
+    assert saved.read_bytes() == whole[:-100]
+    saved.write_bytes(whole)
+    again.start()
+    assert log_in(again, "another one") == 200
+    again.process.send_signal(signal.SIGINT)  # type: ignore[union-attr]
+    time.sleep(1.1)
+    status, said = again.stop()
+    assert status == 0
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("below", [".", "below"])
@@ -176,3 +195,12 @@ def test_other_machines_download_through_the_gateway_and_only_what_was_signed(tm
 def _processes_of(folder: Path) -> list[str]:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if str(folder) in line]
+
+
+def test_a_large_log_is_cut_and_the_one_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_LOG_BYTES", 1000)
+    log = tmp_path / "gateway.log"
+    log.write_bytes(b"old\n" * 400)
+    with processes.Child("gateway", "serve", [], {}, tmp_path):
+        assert (tmp_path / "gateway.log.1").read_bytes() == b"old\n" * 400
+        assert log.stat().st_size < 1600
