@@ -1,7 +1,7 @@
 """Calls of AWS's JSON services (DynamoDB, Secrets Manager) without a botocore client.
 
 Making a botocore client costs 200 ms and each of its calls 2 ms of CPU; a request that needs one secret should pay
-neither. Signed with botocore's SigV4, sent with urllib3. Throttled and failed calls are tried again with jittered,
+neither. Throttled and failed calls are tried again with jittered,
 growing pauses until `RETRY_SECONDS` have passed; every operation called here is idempotent.
 """
 
@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.hooks import HierarchicalEmitter
 from botocore.session import get_session
 
 from chalicelib.registry.errors import Unavailable
+from chalicelib.storage import signing
+from chalicelib.storage.wire import Connections
 
 RETRY_SECONDS = 8.0
 """How long a call is retried: well inside the gateway's 30 seconds."""
@@ -73,48 +72,45 @@ def call(service: Service, operation: str, request: Mapping[str, Any]) -> dict[s
         events.emit(f"before-call.{service.name}.{operation}", model=operation, params=request)
         fault = "connection failed"
         try:
-            answer = _send(service, operation, body)
-        except urllib3.exceptions.HTTPError:
+            status, answer = _send(service, operation, body)
+        except OSError:
             pass
         else:
-            if answer.status == 200:
-                result: dict[str, Any] = json.loads(answer.data)
+            if status == 200:
+                result: dict[str, Any] = json.loads(answer)
                 return result
-            fault = _fault(answer, operation)
+            fault = _fault(status, answer, operation)
         if time.monotonic() + pause > deadline:
             raise Unavailable(f"{service.name} does not answer: {fault}")
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
         pause = min(pause * 2, 1.0)
 
 
-def _send(service: Service, operation: str, body: bytes) -> urllib3.BaseHTTPResponse:
+def _send(service: Service, operation: str, body: bytes) -> tuple[int, bytes]:
+    """The status and the body of the answer. Raises OSError when there was none."""
+    connections = _connections(service)
     headers = {
-        "Content-Type": f"application/x-amz-json-{service.json_version}",
-        "X-Amz-Target": f"{service.target}.{operation}",
+        "content-type": f"application/x-amz-json-{service.json_version}",
+        "x-amz-target": f"{service.target}.{operation}",
     }
-    signed = AWSRequest("POST", f"{_endpoint(service)}/", headers=headers, data=body)
-    SigV4Auth(credentials(), service.name, region()).add_auth(signed)
-    return _pool(service).request("POST", "/", body=body, headers=dict(signed.headers.items()))
+    signed = signing.post_headers(credentials(), region(), service.name, connections.host, headers, body)
+    return connections.post(signed, body)
 
 
-def _fault(answer: urllib3.BaseHTTPResponse, operation: str) -> str:
+def _fault(status: int, answer: bytes, operation: str) -> str:
     """The error's name if another try may help, else raises RefusedError."""
     try:
-        kind = str(json.loads(answer.data).get("__type", "")).rpartition("#")[2]
+        kind = str(json.loads(answer).get("__type", "")).rpartition("#")[2]
     except (ValueError, AttributeError):
-        kind = f"HTTP {answer.status}"
-    if answer.status >= 500 or kind in _TRANSIENT:
+        kind = f"HTTP {status}"
+    if status >= 500 or kind in _TRANSIENT:
         return kind
     raise RefusedError(kind, operation)
 
 
 @cache
-def _pool(service: Service) -> urllib3.HTTPConnectionPool:
-    pool = urllib3.connection_from_url(
-        _endpoint(service), maxsize=32, retries=False, timeout=urllib3.Timeout(connect=2, read=5)
-    )
-    assert isinstance(pool, urllib3.HTTPConnectionPool)  # noqa: S101 -- narrows the type for mypy
-    return pool
+def _connections(service: Service) -> Connections:
+    return Connections(_endpoint(service), connect_seconds=2, read_seconds=5)
 
 
 @cache

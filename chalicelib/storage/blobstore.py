@@ -10,11 +10,7 @@ Keys are never reused, so no write and no delete can hit what another has made.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
-import time
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -22,7 +18,7 @@ import urllib3
 
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
-from chalicelib.storage import s3
+from chalicelib.storage import s3, signing
 from chalicelib.storage.aws_json import RefusedError, credentials, region
 from chalicelib.storage.conditions import fresh
 from chalicelib.timed_cache import TimedCache
@@ -164,10 +160,10 @@ def presign(method: str, key: str, host: str, content_type: str = "") -> str:
 def _signed_url(method: str, url: str, content_type: str) -> str:
     """SigV4 by query parameters, as botocore's S3SigV4QueryAuth does it: in a sixth of its time, on every pull."""
     signer = credentials().get_frozen_credentials()
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    scope = f"{stamp[:8]}/{region()}/s3/aws4_request"
+    stamp = signing.timestamp()
+    scope = signing.scope(stamp, region(), "s3")
     parameters = {
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Algorithm": signing.ALGORITHM,
         "X-Amz-Credential": f"{signer.access_key}/{scope}",
         "X-Amz-Date": stamp,
         "X-Amz-Expires": str(settings().url_seconds),
@@ -178,14 +174,5 @@ def _signed_url(method: str, url: str, content_type: str) -> str:
     query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items())
     host, _, path = url.partition("://")[2].partition("/")
     canonical = f"{method}\n/{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.digest(_signing_key(signer.secret_key, scope), to_sign.encode(), "sha256").hex()
+    signature = signing.signature(signer.secret_key, stamp, scope, canonical)
     return f"{url}?{query}&X-Amz-Signature={signature}"
-
-
-@lru_cache(maxsize=2)
-def _signing_key(secret_key: str, scope: str) -> bytes:
-    key = f"AWS4{secret_key}".encode()
-    for step in scope.split("/"):
-        key = hmac.digest(key, step.encode(), "sha256")
-    return key
