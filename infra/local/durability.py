@@ -14,11 +14,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
-from infra.local.journal import Image, Journal
+from infra.local import effects
+from infra.local.journal import Journal
 from infra.local.snapshots import Snapshots
 
 Scope = MutableMapping[str, Any]
@@ -28,17 +30,6 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RECOVER_PATH = "/_berth/recover"
-_READ_LIMIT, _WRITE_LIMIT = 100, 25
-"""Items of a batch, as DynamoDB allows."""
-_DYNAMODB = "DynamoDB_20120810."
-_SECRETS = "secretsmanager."
-_WRITES = {
-    *(_DYNAMODB + name for name in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")),
-    *(_SECRETS + name for name in ("PutSecretValue", "UpdateSecretVersionStage", "UpdateSecret")),
-}
-_REFUSED = {_DYNAMODB + name for name in ("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")}
-"""PartiQL writes do not name the items that they touch."""
-
 log = logging.getLogger("berth.durability")
 
 
@@ -52,7 +43,7 @@ class DurableCloud:
         self._writing = asyncio.Lock()
         self._unwritten: asyncio.Event | None = None
         """Set once the write that is under way is on disk; None when none is under way."""
-        self._schemas: dict[str, list[str]] = {}
+        self._effects = effects.Effects()
         self._recovered = False
         self.failure: str | None = None
         """Why MiniStack did not start."""
@@ -62,9 +53,9 @@ class DurableCloud:
             await self._live(scope, receive, send)
             return
         target = _target(scope)
-        if target in _WRITES:
+        if target in effects.WRITES:
             await self._write(scope, target, receive, send)
-        elif target in _REFUSED:
+        elif target in effects.UNKNOWN:
             await _answer(send, 400, {"__type": "ValidationException", "message": f"{target} is not journalled"})
         elif target:
             await self._read(scope, receive, send)
@@ -123,86 +114,39 @@ class DurableCloud:
             return
         async with self._writing:
             self._unwritten = asyncio.Event()
-            answer = await self._request(scope, body)
-            if answer[0]["status"] == 200:
-                try:
-                    self._journal.append(await self._images(scope, target, json.loads(body)))
-                except Exception as error:
-                    _abandon(f"a write could not be journalled: {error!r}")
-            self._unwritten.set()
-            self._unwritten = None
+            try:
+                answer = await self._request(scope, body)
+                if answer[0]["status"] == 200:
+                    await self._record(scope, target, json.loads(body))
+            finally:
+                self._unwritten.set()
+                self._unwritten = None
         for message in answer:
             await send(message)
 
-    async def _images(self, scope: Scope, target: str, request: dict[str, Any]) -> list[Image]:
-        """What a write has made of all that it touched."""
-        if target.startswith(_SECRETS):
-            return [await self._secret(scope, request["SecretId"])]
-        images: list[Image] = []
-        updated: dict[str, list[dict[str, Any]]] = {}
-        for kind, table, item in _touched(target.removeprefix(_DYNAMODB), request):
-            key = _key(item, await self._key_names(scope, table))
-            if kind == "Update":
-                updated.setdefault(table, []).append(key)
-            else:
-                images.append({"table": table, "key": key, "item": item if kind == "Put" else None})
-        for table, keys in updated.items():
-            images += await self._items(scope, table, keys)
-        return images
-
-    async def _items(self, scope: Scope, table: str, keys: list[dict[str, Any]]) -> list[Image]:
-        found: dict[str, Any] = {}
-        names = await self._key_names(scope, table)
-        for start in range(0, len(keys), _READ_LIMIT):
-            page = {"Keys": keys[start : start + _READ_LIMIT], "ConsistentRead": True}
-            answer = await self._call(scope, _DYNAMODB + "BatchGetItem", {"RequestItems": {table: page}})
-            if answer.get("UnprocessedKeys"):
-                raise RuntimeError("MiniStack left keys of a batch unread")
-            found |= {json.dumps(_key(item, names)): item for item in answer["Responses"].get(table, [])}
-        return [{"table": table, "key": key, "item": found.get(json.dumps(key))} for key in keys]
-
-    async def _key_names(self, scope: Scope, table: str) -> list[str]:
-        if table not in self._schemas:
-            answer = await self._call(scope, _DYNAMODB + "DescribeTable", {"TableName": table})
-            self._schemas[table] = [part["AttributeName"] for part in answer["Table"]["KeySchema"]]
-        return self._schemas[table]
-
-    async def _secret(self, scope: Scope, name: str) -> Image:
-        answer = await self._call(scope, _SECRETS + "GetSecretValue", {"SecretId": name})
-        return {"secret": answer["Name"], "value": answer["SecretString"]}
+    async def _record(self, scope: Scope, target: str, request: dict[str, Any]) -> None:
+        try:
+            self._journal.append(await self._effects.of(partial(self._call, scope), target, request))
+        except Exception as error:
+            _abandon(f"a write could not be journalled: {error!r}")
 
     async def _recover(self, scope: Scope, send: Send) -> None:
         """Write back every image; the stack must be deployed. Answers {"images": how many}.
 
         Secrets that the deployment has generated are journalled too: after a crash it would generate others.
         """
+        call = partial(self._call, scope)
         async with self._writing:
             images = self._journal.images()
             try:
-                await self._write_back(scope, images)
-                listed = await self._call(scope, _SECRETS + "ListSecrets", {"MaxResults": 100})
-                self._journal.append([await self._secret(scope, secret["Name"]) for secret in listed["SecretList"]])
+                await effects.write_back(call, images)
+                self._journal.append(await effects.all_secrets(call))
                 self._journal.compact()
             except (RuntimeError, OSError) as error:
                 await _answer(send, 500, {"message": str(error)})
                 return
             self._recovered = True
         await _answer(send, 200, {"images": len(images)})
-
-    async def _write_back(self, scope: Scope, images: list[Image]) -> None:
-        """Write images of different items and secrets, so in any order."""
-        items = [image for image in images if "table" in image]
-        for start in range(0, len(items), _WRITE_LIMIT):
-            batch: dict[str, list[dict[str, Any]]] = {}
-            for image in items[start : start + _WRITE_LIMIT]:
-                gone = image["item"] is None
-                write = {"DeleteRequest": {"Key": image["key"]}} if gone else {"PutRequest": {"Item": image["item"]}}
-                batch.setdefault(image["table"], []).append(write)
-            await self._call(scope, _DYNAMODB + "BatchWriteItem", {"RequestItems": batch})
-        for image in images:
-            if "secret" in image:
-                request = {"SecretId": image["secret"], "SecretString": image["value"]}
-                await self._call(scope, _SECRETS + "PutSecretValue", request)
 
     async def _call(self, scope: Scope, target: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call MiniStack as the client of `scope` would, so that it finds the same account and region."""
@@ -251,32 +195,6 @@ def _target(scope: Scope) -> str:
     if scope.get("method") != "POST":
         return ""
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-amz-target"), "")
-
-
-def _touched(operation: str, request: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """What a DynamoDB write does: "Put", "Update" or "Delete", in which table, and the item (of a put) or its key.
-
-    MiniStack leaves nothing of a batch unprocessed, so a batch that it has answered is done.
-    """
-    if operation == "BatchWriteItem":
-        for table, writes in request["RequestItems"].items():
-            for write in writes:
-                if "PutRequest" in write:
-                    yield "Put", table, write["PutRequest"]["Item"]
-                else:
-                    yield "Delete", table, write["DeleteRequest"]["Key"]
-    elif operation == "TransactWriteItems":
-        for entry in request["TransactItems"]:
-            for kind, action in entry.items():
-                if kind != "ConditionCheck":
-                    yield kind, action["TableName"], action["Item" if kind == "Put" else "Key"]
-    else:
-        kind = operation.removesuffix("Item")
-        yield kind, request["TableName"], request["Item" if kind == "Put" else "Key"]
-
-
-def _key(item: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    return {name: item[name] for name in names}
 
 
 def _abandon(reason: str) -> NoReturn:

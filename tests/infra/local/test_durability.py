@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -262,15 +262,24 @@ def test_secrets_survive_a_kill_those_that_were_generated_too(run: Callable[[], 
 def test_objects_survive_a_kill_and_what_was_half_written_is_gone(run: Callable[[], Any], tmp_path: Path) -> None:
     with run() as cloud:
         s3 = cloud.client("s3")
+        cloud.deploy()
         s3.create_bucket(Bucket="some")
-        s3.put_object(Bucket="some", Key="blobs/a", Body=b"kept")
-        cloud.kill()
-    written = next(path for path in (tmp_path / "s3").rglob("a"))
-    written.with_name("b.tmp").write_bytes(b"ha")
+        for name in ("saved", "deleted"):
+            s3.put_object(Bucket="some", Key=f"blobs/{name}", Body=b"before the stop")
     with run() as cloud:
         s3 = cloud.client("s3")
-        assert s3.get_object(Bucket="some", Key="blobs/a")["Body"].read() == b"kept"
-        assert s3.list_objects_v2(Bucket="some")["KeyCount"] == 1
+        s3.delete_object(Bucket="some", Key="blobs/deleted")
+        s3.put_object(Bucket="some", Key="blobs/new", Body=b"after it")
+        cloud.kill()
+    (written,) = (tmp_path / "s3").rglob("new")
+    written.with_name("half.tmp").write_bytes(b"ha")
+    with run() as cloud:
+        s3 = cloud.client("s3")
+        listed = [found["Key"] for found in s3.list_objects_v2(Bucket="some")["Contents"]]
+        assert {name: s3.get_object(Bucket="some", Key=name)["Body"].read() for name in listed} == {
+            "blobs/saved": b"before the stop",
+            "blobs/new": b"after it",
+        }
 
 
 @pytest.mark.parametrize(
@@ -371,45 +380,71 @@ def test_the_cloud_stops_when_its_parent_is_gone(run: Callable[[], Any], tmp_pat
 
 
 def test_a_read_does_not_tell_of_a_write_before_it_is_on_disk(tmp_path: Path) -> None:
+    """A write has been applied and is not journalled; a read that sees it must wait for that."""
     asyncio.run(_read_beside_a_write(tmp_path / "journal"))
 
 
 async def _read_beside_a_write(path: Path) -> None:
-    """A write has been applied and is not journalled; a read that sees it must wait for that."""
     applied, go_on = asyncio.Event(), asyncio.Event()
 
-    async def store(scope: Any, _receive: Any, send: Any) -> None:
-        target = dict(scope["headers"])[b"x-amz-target"]
-        if target.endswith(b"PutItem"):
-            applied.set()
-            await go_on.wait()
-        body = b'{"Table": {"KeySchema": [{"AttributeName": "pk"}]}}'
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": body})
+    async def write() -> None:
+        applied.set()
+        await go_on.wait()
 
-    cloud = DurableCloud(store, Journal(path), Snapshots(path.with_name("states")))
-    order: list[str] = []
+    cloud = _around(path, write)
+    order: list[tuple[str, bool]] = []
 
     async def ask(operation: str, request: dict[str, Any]) -> None:
-        async def receive() -> Message:
-            return {"type": "http.request", "body": json.dumps(request).encode()}
+        await _ask(cloud, operation, request)
+        order.append((operation, path.stat().st_size > 0))
 
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                order.append(f"{operation} {path.stat().st_size > 0}")
-
-        headers = [(b"x-amz-target", f"DynamoDB_20120810.{operation}".encode())]
-        await cloud({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
-
-    write = asyncio.create_task(ask("PutItem", {"TableName": TABLE, "Item": {"pk": {"S": "a"}}}))
+    writing = asyncio.create_task(ask("PutItem", {"TableName": TABLE, "Item": {"pk": {"S": "a"}}}))
     await applied.wait()
-    read = asyncio.create_task(ask("GetItem", {"TableName": TABLE, "Key": {"pk": {"S": "a"}}}))
+    reading = asyncio.create_task(ask("GetItem", {"TableName": TABLE, "Key": {"pk": {"S": "a"}}}))
     for _ in range(10):
         await asyncio.sleep(0)
     assert order == []
     go_on.set()
-    await asyncio.gather(write, read)
-    assert sorted(order) == ["GetItem True", "PutItem True"]
+    await asyncio.gather(writing, reading)
+    assert sorted(order) == [("GetItem", True), ("PutItem", True)]
+
+
+def test_a_write_that_fails_holds_up_nothing_after_it(tmp_path: Path) -> None:
+    async def fail() -> None:
+        raise ConnectionError
+
+    async def write_and_read() -> None:
+        cloud = _around(tmp_path / "journal", fail)
+        with pytest.raises(ConnectionError):
+            await _ask(cloud, "PutItem", {"TableName": TABLE, "Item": {"pk": {"S": "a"}}})
+        async with asyncio.timeout(5):
+            await _ask(cloud, "GetItem", {"TableName": TABLE, "Key": {"pk": {"S": "a"}}})
+
+    asyncio.run(write_and_read())
+
+
+def _around(path: Path, write: Callable[[], Awaitable[None]]) -> DurableCloud:
+    """The middleware around an app whose writes do `write`."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if dict(scope["headers"])[b"x-amz-target"].endswith(b"PutItem"):
+            await write()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        body = b'{"Table": {"KeySchema": [{"AttributeName": "pk"}]}}'
+        await send({"type": "http.response.body", "body": body})
+
+    return DurableCloud(app, Journal(path), Snapshots(path.with_name("states")))
+
+
+async def _ask(cloud: DurableCloud, operation: str, request: dict[str, Any]) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": json.dumps(request).encode()}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    headers = [(b"x-amz-target", f"DynamoDB_20120810.{operation}".encode())]
+    await cloud({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
 
 
 def test_recovery_tells_what_it_cannot_write_back(run: Callable[[], Any], tmp_path: Path) -> None:
