@@ -242,6 +242,21 @@ def test_a_kill_after_a_clean_stop_loses_neither_what_was_saved_nor_what_came_af
         assert cloud.items() == {"b": "changed", "c": "saved"}
 
 
+def test_a_kill_in_the_middle_of_a_stop_loses_nothing(run: Callable[[], Any]) -> None:
+    written: dict[str, str] = {}
+    for attempt in range(4):
+        with run() as cloud:
+            cloud.deploy()
+            assert cloud.items() == written
+            for number in range(5):
+                name, value = f"{random.randrange(8)}", f"{attempt}-{number}"
+                cloud.dynamodb.put_item(TableName=TABLE, Item=item(name, value))
+                written[name] = value
+            cloud.process.terminate()
+            time.sleep(random.uniform(0, 0.25))
+            cloud.kill()
+
+
 def test_secrets_survive_a_kill_those_that_were_generated_too(run: Callable[[], Any]) -> None:
     with run() as cloud:
         secrets = cloud.client("secretsmanager")
