@@ -20,7 +20,7 @@ _IN_TRANSACTIONS = {
 def enforce(outputs: Mapping[str, str]) -> None:
     """From now on a DynamoDB call of this process that its policy does not allow fails. `outputs` are the stack's."""
     # They read their settings when they are imported.
-    from chalicelib.storage import aws_json, tables  # noqa: PLC0415
+    from chalicelib.storage import aws_json, tables
 
     granted = {
         (outputs[statement["Sid"]], action.partition(":")[2])
