@@ -124,7 +124,7 @@ def _commit_when_unchanged(
         )
         if manifest_table.commit(change):
             return view.current
-        if not view.repository_known and project_table.read(project_of(repository)) is None:
+        if not view.repository_known and not project_table.takes_repositories(project_of(repository)):
             raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")

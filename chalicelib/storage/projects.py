@@ -35,6 +35,12 @@ def read(name: str) -> Project | None:
     return _to_project(item) if item else None
 
 
+def takes_repositories(name: str) -> bool:
+    """Whether the project is there and not being deleted: what a transaction that adds a repository requires."""
+    item = reads.get_item(Key(settings().projects_table, PROJECT, name), ("state",))
+    return item is not None and item["state"] == LIVE
+
+
 def read_name(project_id: int) -> str | None:
     """The name of the project with this number."""
     item = reads.get_item(Key(settings().projects_table, PROJECT_ID, str(project_id)))
