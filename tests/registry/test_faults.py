@@ -6,9 +6,12 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from urllib3 import HTTPResponse
 
 from chalicelib.registry import digests, manifests
 from chalicelib.registry.http import Request, Response
@@ -140,6 +143,29 @@ def test_a_delete_killed_at_any_write(repository: str, admin_authorization: str,
             assert edges or blob.candidate_since is not None
         number += 1
     assert number > 2
+
+
+def test_writes_that_are_throttled_for_a_moment_are_tried_again(repository: str, admin_authorization: str) -> None:
+    """Every write is refused twice on the wire, and the push goes through."""
+    seen: dict[str, int] = {}
+
+    def throttle(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        target = str(request.headers["X-Amz-Target"])
+        seen[target] = seen.get(target, 0) + 1
+        if seen[target] > 2:
+            return None
+        body = json.dumps({"__type": "x#ThrottlingException", "message": "slow down"}).encode()
+        answer = HTTPResponse(BytesIO(body), preload_content=False)
+        return AWSResponse(request.url, 400, {"content-type": "application/x-amz-json-1.0"}, answer)
+
+    events = tables.connection().client.meta.events
+    events.register("before-send.dynamodb.*", throttle)
+    try:
+        push(repository, admin_authorization, "v1", os.urandom(16), os.urandom(64))
+    finally:
+        events.unregister("before-send.dynamodb.*", throttle)
+    assert min(seen.values()) > 2
+    assert_sound(repository)
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "InternalServerError"])
