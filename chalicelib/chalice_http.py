@@ -28,7 +28,8 @@ class BerthApp(Chalice):
     _local = threading.local()
 
     def __init__(self, app_name: str) -> None:
-        super().__init__(app_name)
+        # Chalice would put a handler and a level of its own on the logger of this name, which is Powertools'.
+        super().__init__(app_name, configure_logs=False)
         # Responses say themselves whether they are base64 (ExactResponse). With binary types, Chalice would refuse
         # to answer who does not accept the type, which registries never do.
         self.api.binary_types = []
