@@ -19,7 +19,7 @@ types: .venv/dev.stamp
 	$(BIN)/mypy
 
 unit: .venv/dev.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m tests.bench

@@ -146,9 +146,10 @@ class Gateway:
 
     async def _invoke(self, send: Send, method: str, event: dict[str, Any]) -> None:
         context = Context(event["requestContext"]["requestId"])
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._function, event, context)
+        running = asyncio.wrap_future(self._threads.submit(self._function, event, context))
         try:
-            answer = await asyncio.wait_for(asyncio.shield(running), TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await running
         except TimeoutError:
             await _send(send, method, 503, _MESSAGE, b'{"message":"Service Unavailable"}')
             return

@@ -7,6 +7,7 @@ Started by infra/local/supervisor.py with the functions' environment. With a buc
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -28,6 +29,8 @@ def main() -> None:
     mounts |= {f"/{bucket}/": Downloads(os.environ["AWS_ENDPOINT_URL"]) for bucket in buckets}
     gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts)
     end_with_parent()
+    gc.collect()
+    gc.freeze()  # what was imported stays: looking for garbage in it would hold up requests for 50 ms at a time
     uvicorn.run(
         gateway,
         host=address,
@@ -35,6 +38,7 @@ def main() -> None:
         http="httptools",
         loop="uvloop",
         access_log=False,
+        proxy_headers=False,  # the gateway passes them on; it needs no other address of the client
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=5,

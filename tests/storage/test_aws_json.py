@@ -105,7 +105,7 @@ def test_trouble_that_lasts_is_a_503_with_retry_after(peer: Peer) -> None:
 def test_a_refusal_is_not_tried_again(peer: Peer) -> None:
     peer.answers = [fault(400, "AccessDeniedException")]
     with pytest.raises(RefusedError, match="AccessDeniedException"):
-        aws_json.call(DYNAMODB, "GetItem", {})
+        aws_json.call(DYNAMODB, "GetItem", {"TableName": "table"})
     assert peer.asked == 1
 
 
