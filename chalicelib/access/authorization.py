@@ -35,17 +35,19 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     return granted | _PULL if project is not None and project.public else granted
 
 
-def authorize(caller: Caller, action: str, repository: str, request: Request) -> None:
-    """Return if `caller` may do `action` ("pull", "push" or "delete") on `repository`.
+def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
+    """All that `caller` may do on `repository`, `action` ("pull", "push" or "delete") among it.
 
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
-    if action not in permitted(caller, repository):
+    actions = permitted(caller, repository)
+    if action not in actions:
         raise _refusal(caller, request, repository_scope(repository, action))
     project = project_of(repository)
     if (caller.is_admin or action == "push") and rules.find(project) is None:
         raise NameUnknown(f"project {project} does not exist: create it first", detail={"name": repository})
+    return actions
 
 
 def authorize_catalog(caller: Caller, request: Request) -> None:

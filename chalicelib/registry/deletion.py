@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chalicelib.registry import digests, manifests, pull, push
+from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.settings import settings
@@ -53,6 +53,7 @@ def blob(repository: str, digest: str) -> None:
             raise Referenced(f"a manifest of {repository} names the blob {digest}: delete that first")
         blob_table.touch(digest)
         if blob_table.delete_link(link, version):
+            blobs.forget(repository, digest)
             return
     raise Unavailable(f"the blob {digest} is being changed by others")
 

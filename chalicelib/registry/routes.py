@@ -18,6 +18,7 @@ from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
 from chalicelib.storage import blobstore
+from chalicelib.storage.blobs import Blob
 
 blueprint = Blueprint(__name__)
 
@@ -61,7 +62,9 @@ def handle(request: Request) -> Response:
         raise Unsupported(f"{request.method} is not defined for {request.path}")
     else:
         action = _ACTIONS[request.method]
-    authorize(caller, action, target.repository, request)
+    actions = authorize(caller, action, target.repository, request)
+    if answer is _get_blob and "push" not in actions:
+        answer = _pull_blob
     return answer(request, target) if answer else upload_http.handle(request, target, caller)
 
 
@@ -104,8 +107,16 @@ def _delete_manifest(_request: Request, target: Target) -> Response:
 
 
 def _get_blob(request: Request, target: Target) -> Response:
+    return _redirect(request, blobs.find(target.repository, target.reference))
+
+
+def _pull_blob(request: Request, target: Target) -> Response:
+    """A blob's GET or HEAD by who cannot push, and so relies on it for no longer than the answer."""
+    return _redirect(request, blobs.find_to_pull(target.repository, target.reference))
+
+
+def _redirect(request: Request, blob: Blob) -> Response:
     """Send the client to S3: the bytes of a blob never pass through the function."""
-    blob = blobs.find(target.repository, target.reference)
     return Response(
         307,
         {

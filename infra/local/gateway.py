@@ -11,12 +11,12 @@ import base64
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from chalicelib.registry.errors import TooLarge, to_response
+from infra.local.workers import Workers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -100,10 +100,9 @@ class Gateway:
     def __init__(
         self, function: LambdaFunction, routes: Iterable[tuple[str, str]], mounts: Mapping[str, AsgiApp] | None = None
     ) -> None:
-        self._function = function
+        self._workers = Workers(function, THREADS)
         self._router = Router(routes)
         self._mounts = dict(mounts or {})
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lambda")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -121,7 +120,6 @@ class Gateway:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
-                self._threads.shutdown(wait=False, cancel_futures=True)
                 return
 
     async def _respond(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
@@ -146,10 +144,9 @@ class Gateway:
 
     async def _invoke(self, send: Send, method: str, event: dict[str, Any]) -> None:
         context = Context(event["requestContext"]["requestId"])
-        running = asyncio.wrap_future(self._threads.submit(self._function, event, context))
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await running
+                answer = await self._workers.call(event, context)
         except TimeoutError:
             await _send(send, method, 503, _MESSAGE, b'{"message":"Service Unavailable"}')
             return

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.access import tokens
+from chalicelib.access.authentication import Caller
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle
@@ -81,6 +83,25 @@ def test_a_blob(repository: str, send: Callable[..., Response], method: str) -> 
     with counted() as calls:
         assert send(method, f"blobs/{digest}").status == 307
     assert calls.summary == (1, 0, 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_blob_that_was_pulled_lately(repository: str, send: Callable[..., Response], method: str) -> None:
+    """Who can push is always told what the table says, since the push may rely on it."""
+    digest = push_blob(repository, os.urandom(8))["digest"]
+    path = f"/v2/{repository}/blobs/{digest}"
+    token = tokens.issue(Caller("admin", is_admin=True), [f"repository:{repository}:pull"]).text
+    pull = Request(method, path, {}, {"authorization": f"Bearer {token}"}, b"", "http://localhost")
+    for budget in (1, 0):
+        with counted() as calls:
+            assert handle(pull).status == 307
+        assert calls.summary == (budget, 0, 0)
+    for _ in range(2):
+        with counted() as calls:
+            assert send(method, f"blobs/{digest}").status == 307
+        assert calls.summary == (1, 0, 0)
+    assert send("DELETE", f"blobs/{digest}").status == 202
+    assert handle(pull).status == 404
 
 
 def test_starting_an_upload(send: Callable[..., Response]) -> None:
