@@ -79,6 +79,7 @@ def to_request(request: ChaliceRequest, path: str) -> Request:
         body=raw if isinstance(raw, bytes) else raw.encode(),
         origin=f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}",
         request_id=request.context.get("requestId", ""),
+        address=request.context.get("identity", {}).get("sourceIp") or "",
     )
 
 

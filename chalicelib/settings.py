@@ -15,6 +15,7 @@ class Settings:
     repositories_table: str
     uploads_table: str
     projects_table: str
+    accounts_table: str
     bucket: str
     signing_secret: str
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
@@ -50,6 +51,7 @@ def settings() -> Settings:
         repositories_table=env["BERTH_REPOSITORIES_TABLE"],
         uploads_table=env["BERTH_UPLOADS_TABLE"],
         projects_table=env["BERTH_PROJECTS_TABLE"],
+        accounts_table=env["BERTH_ACCOUNTS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],

@@ -101,6 +101,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_REPOSITORIES_TABLE": {"Ref": "RepositoriesTable"},
     "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
+    "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},

@@ -28,6 +28,7 @@ _ITEM_ACTIONS = {
     "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""

@@ -15,6 +15,7 @@ STORE_NAMES = {
     "RepositoriesTable": "${AWS::StackName}-repositories",
     "UploadsTable": "${AWS::StackName}-uploads",
     "ProjectsTable": "${AWS::StackName}-projects",
+    "AccountsTable": "${AWS::StackName}-accounts",
     "Bucket": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}",
 }
 """What holds the registry's data, by logical id. Names are fixed so that a new stack can find what an old one left."""
@@ -30,6 +31,7 @@ def resources() -> dict[str, Resource]:
         "RepositoriesTable": _table("RepositoriesTable", candidates=True),
         "UploadsTable": _table("UploadsTable", ttl="expires"),
         "ProjectsTable": _table("ProjectsTable"),
+        "AccountsTable": _table("AccountsTable", ttl="expires"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),

@@ -41,6 +41,7 @@ _NAMES = {
     "RepositoriesTable": "berth-repositories",
     "UploadsTable": "berth-uploads",
     "ProjectsTable": "berth-projects",
+    "AccountsTable": "berth-accounts",
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",

@@ -1,4 +1,4 @@
-"""The administrator's account, kept in Secrets Manager, and checking its password."""
+"""Accounts that log in with a password: the administrator's, kept in Secrets Manager, and the users'."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import hashlib
 import hmac
 import json
 import secrets as randomness
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 
-from chalicelib.access import passwords
+from chalicelib.access import passwords, throttling
 from chalicelib.settings import settings
+from chalicelib.storage import accounts as table
 from chalicelib.storage import secrets
+from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
+
+NAME_LENGTH = 255
+"""Characters of a user name: four bytes each at most, so that a DynamoDB key (1 KB) has room for it."""
 
 _ACCOUNT_SECONDS = 30
 _VERIFIED_SECONDS = 60
@@ -20,10 +25,12 @@ _VERIFIED_SECONDS = 60
 
 @dataclass(frozen=True)
 class Account:
-    """The secret's JSON: {"username", "password_hash"}."""
+    """Who can log in. `number` is Harbor's user id."""
 
     username: str
     password_hash: str = field(repr=False)
+    number: int = ADMINISTRATOR
+    is_admin: bool = True
 
     @property
     def stamp(self) -> str:
@@ -31,7 +38,8 @@ class Account:
         return hashlib.sha256(self.password_hash.encode()).hexdigest()[:16]
 
 
-_account: TimedCache[str, Account | None] = TimedCache(1)
+_administrator: TimedCache[str, Account | None] = TimedCache(1)
+_users: TimedCache[str, Account | None] = TimedCache(1024)
 _verified: TimedCache[bytes, bool] = TimedCache(256)
 
 
@@ -41,42 +49,68 @@ def _process_key() -> bytes:
     return randomness.token_bytes(32)
 
 
+@cache
+def _nobodys_hash() -> str:
+    """What the password for an unknown name is compared with, so that it takes as long as for a known one."""
+    return passwords.hash_password(randomness.token_urlsafe(16))
+
+
 def administrator() -> Account | None:
-    """The account, at most half a minute old; None while the deploy has not set one."""
+    """The administrator's account, at most half a minute old; None while the deploy has not set one."""
     name = settings().admin_secret
-    cached = _account.get(name)
-    return cached[0] if cached else _account.put(name, _read(name), _ACCOUNT_SECONDS)
+    cached = _administrator.get(name)
+    return cached[0] if cached else _administrator.put(name, _read_secret(name), _ACCOUNT_SECONDS)
 
 
 def set_administrator(username: str, password_hash: str) -> None:
     """Write the account. Processes that have cached another follow within half a minute."""
-    account = Account(username, password_hash)
-    secrets.write(settings().admin_secret, json.dumps(asdict(account)))
-    _account.clear()
+    content = {"username": username, "password_hash": password_hash}
+    secrets.write(settings().admin_secret, json.dumps(content))
+    _administrator.clear()
 
 
-def verify(username: str, password: str) -> Account | None:
+def find(username: str) -> Account | None:
+    """The account of this name, at most half a minute old."""
+    admin = administrator()
+    if admin is not None and username == admin.username:
+        return admin
+    cached = _users.get(username)
+    if cached is not None:
+        return cached[0]
+    user = table.read_by_name(username) if 1 <= len(username) <= NAME_LENGTH else None
+    account = Account(user.username, user.password_hash, user.number, user.admin) if user else None
+    return _users.put(username, account, _ACCOUNT_SECONDS)
+
+
+def forget(username: str) -> None:
+    """An account has changed: what this process remembers of it is no longer so."""
+    _users.drop(username)
+
+
+def verify(username: str, password: str, address: str = "") -> Account | None:
     """The account whose name and password these are, or None.
 
     A wrong name costs the same Argon2 run as a wrong password. A success is remembered for a minute, under a
-    digest that includes the password's hash, so that it ends with the password.
+    digest that includes the password's hash, so that it ends with the password. `address` is where the login comes
+    from, if known. Raises TooManyRequests while the user or the address has to wait.
     """
-    account = administrator()
-    if account is None:
-        return None
-    parts = "\0".join((username, password, account.password_hash))
-    digest = hmac.digest(_process_key(), parts.encode(), "sha256")
-    if _verified.get(digest):
+    account = find(username)
+    digest = b""
+    if account is not None:
+        parts = "\0".join((username, password, account.password_hash))
+        digest = hmac.digest(_process_key(), parts.encode(), "sha256")
+        if _verified.get(digest):
+            return account
+    attempt = throttling.begin(username, address)
+    if passwords.verify_password(password, account.password_hash if account else _nobodys_hash()) and account:
+        attempt.succeeded()
+        _verified.put(digest, True, _VERIFIED_SECONDS)
         return account
-    password_right = passwords.verify_password(password, account.password_hash)
-    name_right = hmac.compare_digest(username.encode(), account.username.encode())
-    if not (password_right and name_right):
-        return None
-    _verified.put(digest, True, _VERIFIED_SECONDS)
-    return account
+    attempt.failed()
+    return None
 
 
-def _read(name: str) -> Account | None:
+def _read_secret(name: str) -> Account | None:
     """Raises ValueError when the secret is not JSON. Without a hash in it, as deployed at first, nobody can log in."""
     content = json.loads(secrets.read(name) or "{}")
     return Account(content["username"], content["password_hash"]) if "password_hash" in content else None

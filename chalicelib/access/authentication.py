@@ -27,6 +27,8 @@ class Caller:
     """
 
     name: str = ""
+    number: int = 0
+    """The account's, as Harbor's user id; 0 for nobody and for the bearer of a token."""
     is_admin: bool = False
     grants: Mapping[str, frozenset[str]] | None = None
     sees_catalog: bool = False
@@ -55,8 +57,12 @@ def authenticate(request: Request) -> Caller:
     if scheme.lower() == "bearer":
         return _bearer(request, value.strip())
     if scheme.lower() == "basic":
-        return Caller(verify_basic(request, value.strip()).username, is_admin=True)
+        return caller_of(verify_basic(request, value.strip()))
     raise _unauthorized(request, "the Authorization header is neither Basic nor Bearer")
+
+
+def caller_of(account: accounts.Account) -> Caller:
+    return Caller(account.username, account.number, is_admin=account.is_admin)
 
 
 def verify_basic(request: Request, encoded: str) -> accounts.Account:
@@ -67,7 +73,7 @@ def verify_basic(request: Request, encoded: str) -> accounts.Account:
         colon = ""
     if not colon:
         raise _unauthorized(request, "the Basic credentials are malformed")
-    account = accounts.verify(username, password)
+    account = accounts.verify(username, password, request.address)
     if account is None:
         raise _unauthorized(request, "the user name or the password is wrong")
     return account

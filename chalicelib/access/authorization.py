@@ -6,8 +6,10 @@ project and refused action all give the caller the same challenge.
 
 from __future__ import annotations
 
+from chalicelib.access import members, roles
 from chalicelib.access.authentication import Caller
 from chalicelib.access.challenges import CATALOG_SCOPE, challenge, repository_scope
+from chalicelib.access.roles import Permission, Permissions, Role
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry.errors import Denied, NameUnknown, RegistryError, Unauthorized
@@ -15,13 +17,24 @@ from chalicelib.registry.http import Request
 from chalicelib.registry.names import project_of
 
 ACTIONS = frozenset({"pull", "push", "delete"})
+"""Of the protocol: what a token's scope can name."""
 
 _NONE: frozenset[str] = frozenset()
-_PULL = frozenset({"pull"})
+
+
+def permissions(caller: Caller, project: Project) -> Permissions:
+    """All that `caller` may do in `project`. A token is for repositories and gives no more than anyone has."""
+    if caller.grants is None and caller.is_admin:
+        return roles.ALL
+    allowed: Permissions = roles.OF_ANYONE if project.public else frozenset()
+    if caller.grants is None and not caller.is_anonymous:
+        for role in members.roles_of(caller.number, project):
+            allowed |= roles.OF_ROLE[Role(role)]
+    return allowed
 
 
 def permitted(caller: Caller, repository: str) -> frozenset[str]:
-    """The actions that `caller` may do on `repository`.
+    """The actions of the protocol that `caller` may do on `repository`.
 
     A token's were settled when it was issued; what anyone may pull, its holder may pull too. Its holder and
     the administrator may ask for a project that is not there; everyone else has no rights on it.
@@ -32,7 +45,10 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     if caller.grants is None and caller.is_admin:
         return ACTIONS
     project = rules.find(project_of(repository))
-    return granted | _PULL if project is not None and project.public else granted
+    if project is None:
+        return granted
+    allowed = permissions(caller, project)
+    return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 
 
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
@@ -62,15 +78,12 @@ def require_authentication(caller: Caller, request: Request) -> None:
         raise Unauthorized("authentication is required", headers=challenge(request))
 
 
-def may_see(caller: Caller, project: Project) -> bool:
-    """Whether `caller` may know of `project`. A token is for repositories and shows no more than anyone may see."""
-    return caller.is_admin or project.public
-
-
-def visible_projects(caller: Caller) -> list[str]:
-    """The names of the projects whose repositories the catalog shows to `caller`."""
-    sees_all = caller.is_admin or caller.sees_catalog
-    return [project.name for project in rules.list_all() if sees_all or project.public]
+def visible_projects(caller: Caller) -> list[Project]:
+    """The projects that `caller` may know of, by name."""
+    if caller.is_admin or caller.sees_catalog:
+        return rules.list_all()
+    own = members.projects_of(caller.number) if caller.number else frozenset()
+    return [project for project in rules.list_all() if project.public or project.project_id in own]
 
 
 def _refusal(caller: Caller, request: Request, scope: str) -> RegistryError:

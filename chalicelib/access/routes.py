@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from chalice.app import Blueprint
 
 from chalicelib.access import accounts, tokens
-from chalicelib.access.authentication import ANONYMOUS, Caller, verify_basic
+from chalicelib.access.authentication import ANONYMOUS, Caller, caller_of, verify_basic
 from chalicelib.access.challenges import SERVICE, TOKEN_PATH
 from chalicelib.access.tokens import Token
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
@@ -84,7 +84,7 @@ def _post(request: Request) -> dict[str, Any]:
     _require_service(fields)
     grant = _first(fields, "grant_type")
     if grant == "password":
-        account = accounts.verify(_first(fields, "username"), _first(fields, "password"))
+        account = accounts.verify(_first(fields, "username"), _first(fields, "password"), request.address)
         refresh = tokens.issue_refresh(account) if account and _first(fields, "access_type") == "offline" else ""
     elif grant == "refresh_token":
         refresh = _first(fields, "refresh_token")
@@ -123,7 +123,7 @@ def _scopes(fields: Fields) -> list[str]:
 
 
 def _caller(account: accounts.Account | None) -> Caller:
-    return ANONYMOUS if account is None else Caller(account.username, is_admin=True)
+    return ANONYMOUS if account is None else caller_of(account)
 
 
 def _answer(caller: Caller, scopes: list[str]) -> dict[str, Any]:

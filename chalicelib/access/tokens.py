@@ -57,10 +57,8 @@ def verify_refresh(token: str) -> accounts.Account | None:
         claims = keys.verify(token, REFRESH_AUDIENCE)
     except keys.TokenInvalidError:
         return None
-    account = accounts.administrator()
-    if account is None or (claims["sub"], claims["stamp"]) != (account.username, account.stamp):
-        return None
-    return account
+    account = accounts.find(claims["sub"])
+    return account if account is not None and account.stamp == claims["stamp"] else None
 
 
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:

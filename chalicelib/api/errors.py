@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
+from chalicelib.access import errors as access
 from chalicelib.projects import errors as projects
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Response
@@ -36,6 +37,14 @@ class NotFoundError(ApiError):
     code, status = "NOT_FOUND", 404
 
 
+class ConflictError(ApiError):
+    code, status = "CONFLICT", 409
+
+
+class PreconditionFailedError(ApiError):
+    code, status = "PRECONDITION", 412
+
+
 class MethodNotAllowedError(ApiError):
     code, status = "METHOD_NOT_ALLOWED", 405
 
@@ -45,13 +54,18 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.AlreadyExistsError: ("CONFLICT", 409),
     projects.NotFoundError: ("NOT_FOUND", 404),
     projects.NotEmptyError: ("PRECONDITION", 412),
+    projects.ChangedError: ("CONFLICT", 409),
+    access.InvalidError: ("BAD_REQUEST", 400),
+    access.NotAllowedError: ("FORBIDDEN", 403),
+    access.NotFoundError: ("NOT_FOUND", 404),
+    access.AlreadyExistsError: ("CONFLICT", 409),
 }
 
 
-def to_response(error: ApiError | RegistryError | projects.ProjectError) -> Response:
+def to_response(error: ApiError | RegistryError | projects.ProjectError | access.AccessError) -> Response:
     """The Harbor error body for an error of the API, of a domain, or of authentication and the stores."""
     headers: dict[str, str] = {}
-    if isinstance(error, projects.ProjectError):
+    if isinstance(error, (projects.ProjectError, access.AccessError)):
         code, status = _DOMAIN[type(error)]
     else:
         code, status = error.code, error.status

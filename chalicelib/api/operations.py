@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.errors import AccessError
 from chalicelib.api import errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.projects.errors import ProjectError
@@ -53,7 +54,8 @@ _operations: list[Operation] = []
 
 def operation(method: str, path: str) -> Callable[[Handler], Handler]:
     """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
-    pattern = re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path) + r"\Z")
+    # Of a slash at the end, as Harbor's metadatas have it, a gateway or a client may make none.
+    pattern = re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path) + (r"?\Z" if path.endswith("/") else r"\Z"))
 
     def register(handler: Handler) -> Handler:
         _operations.append(Operation(method, path, pattern, handler))
@@ -72,7 +74,7 @@ def handle(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
         return handler(Call(request, authenticate(request), parameters))
-    except (ApiError, RegistryError, ProjectError) as error:
+    except (ApiError, RegistryError, ProjectError, AccessError) as error:
         return errors.to_response(error)
     except Exception as error:
         if not is_transient(error):

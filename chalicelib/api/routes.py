@@ -6,7 +6,14 @@ from urllib.parse import unquote
 
 from chalice.app import Blueprint
 
-from chalicelib.api import operations, project, system  # noqa: F401 -- their operations register on import
+from chalicelib.api import (  # noqa: F401 -- their operations register on import
+    member,
+    operations,
+    project,
+    project_metadata,
+    system,
+    user,
+)
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
 

@@ -45,14 +45,14 @@ def get_ping(_call: Call) -> Response:
 def get_system_info(call: Call) -> Response:
     """As Harbor does, nobody learns only how to log in; who is logged in learns the rest."""
     info: dict[str, Any] = {"auth_mode": "db_auth", "primary_auth_mode": False, "self_registration": False}
-    if not call.caller.is_anonymous:
+    if call.caller.number:
         origin = call.request.origin
         info |= {
             "harbor_version": HARBOR_VERSION,
             "current_time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "external_url": origin,
             "registry_url": origin.partition("://")[2],
-            "project_creation_restriction": "adminonly",
+            "project_creation_restriction": "everyone",
             "has_ca_root": False,
             "read_only": False,
             "notification_enable": False,

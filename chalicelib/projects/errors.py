@@ -19,5 +19,9 @@ class NotFoundError(ProjectError):
     """No such project."""
 
 
+class ChangedError(ProjectError):
+    """Others changed the project at the same time."""
+
+
 class NotEmptyError(ProjectError):
     """The project still has repositories."""

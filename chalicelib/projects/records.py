@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -13,6 +14,9 @@ class Project:
     project_id: int
     public: bool
     owner: str
+    owner_number: int
     created: int
     updated: int
     version: str
+    metadata: Mapping[str, str]
+    """Harbor's settings of a project by name, such as `auto_scan`, beside `public`."""

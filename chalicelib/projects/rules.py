@@ -12,16 +12,30 @@ that can be pulled from and that takes no new repositories until it is deleted a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
+from chalicelib.projects.errors import (
+    AlreadyExistsError,
+    ChangedError,
+    NameInvalidError,
+    NotEmptyError,
+    NotFoundError,
+)
 from chalicelib.projects.records import Project
+from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
+from chalicelib.storage.accounts import ADMINISTRATOR, next_number
+from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
 
 NAME_LENGTH = 255
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 """Harbor's rule (src/server/v2.0/handler/project.go, validateProjectReq)."""
+
+_PROJECT_ADMIN = 1
+"""Harbor's number of the owner's role."""
 
 _KNOWN_SECONDS = 30
 _UNKNOWN_SECONDS = 2
@@ -60,23 +74,47 @@ def list_all() -> list[Project]:
     return table.read_all()
 
 
+def is_empty(project: Project) -> bool:
+    """Whether the project has no repository, so that it can be deleted."""
+    return not table.has_repositories(project.name)
+
+
 def count_repositories(project: Project) -> int:
     return table.count_repositories(project.name)
 
 
-def create(name: str, owner: str, *, public: bool) -> Project:
-    """Make a project. Raises NameInvalidError or AlreadyExistsError."""
+def create(
+    name: str,
+    owner: str,
+    *,
+    public: bool,
+    owner_number: int = ADMINISTRATOR,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> Project:
+    """Make a project, and its owner a member with the role of a project admin.
+
+    Raises NameInvalidError or AlreadyExistsError.
+    """
     if len(name) > NAME_LENGTH or not _NAME.match(name):
         raise NameInvalidError(
             f"project name {name[:NAME_LENGTH]!r} is invalid: use at most {NAME_LENGTH} lower-case letters, "
             "digits and separators '.', '_' or '-' between them"
         )
     if table.read(name) is None:
-        project = table.create(name, table.next_id(), owner, public=public)
+        number = next_number("member", 0)
+        member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
+        project = table.create(name, member, public=public, metadata=metadata)
         if project is not None:
             _found.drop(name)
             return project
     raise AlreadyExistsError(f"The project named {name} already exists")
+
+
+def update(project: Project, *, public: bool, metadata: Mapping[str, str]) -> None:
+    """Change a project's settings. Raises ChangedError when others did meanwhile."""
+    if not table.update(project, public=public, metadata=metadata):
+        raise ChangedError(f"the project {project.name} is being changed by others: try again")
+    _found.drop(project.name)
 
 
 def delete(project: Project) -> None:
@@ -89,5 +127,8 @@ def delete(project: Project) -> None:
         raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
     removed = table.delete(project, mark)
     _found.drop(project.name)
+    if removed:
+        for member in member_table.read_all(project.project_id):
+            member_table.delete(member)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")

@@ -26,6 +26,8 @@ class Request:
     """Scheme and host that the client used, such as `https://registry.example.com`."""
     request_id: str = ""
     """The gateway's id of the request, to find it in the logs by."""
+    address: str = ""
+    """Where the client connects from, as the gateway says."""
 
     @property
     def host(self) -> str:

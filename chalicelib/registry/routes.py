@@ -159,7 +159,8 @@ def _catalog(request: Request, caller: Caller) -> Response:
         raise Unsupported(f"{request.method} is not defined for the catalog")
     authorize_catalog(caller, request)
     limit = listings.page_size(request.query.get("n"))
-    page = listings.catalog(visible_projects(caller), request.query.get("last", ""), limit)
+    projects = [project.name for project in visible_projects(caller)]
+    page = listings.catalog(projects, request.query.get("last", ""), limit)
     return _json({"repositories": page.entries}, _link(request, page.next, n=str(limit)))
 
 

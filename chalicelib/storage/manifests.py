@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.blobs import LIVE, shard
-from chalicelib.storage.conditions import fresh, holds, lost_race, now
+from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import (
-    CatalogItem,
-    ManifestItem,
-    ProjectItem,
-    ReferrerItem,
-    TagItem,
-    connection,
-)
+from chalicelib.storage.tables import CatalogItem, ManifestItem, ProjectItem, ReferrerItem, TagItem
+from chalicelib.storage.transactions import transact
 
 MANIFEST_PREFIX = "manifest|"
 TAG_PREFIX = "tag|"
@@ -162,7 +155,7 @@ def commit(change: Commit) -> bool:
         if change.first_in_repository:
             _add_to_catalog(transaction, change.repository)
 
-    return _transact(write)
+    return transact(write)
 
 
 def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
@@ -262,7 +255,7 @@ def delete_manifest(
             referrer = _referrer_key(record.repository, subject, artifact_type, record.digest)
             transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
 
-    return _transact(write)
+    return transact(write)
 
 
 def delete_tag(repository: str, tag: Tag) -> bool:
@@ -272,7 +265,7 @@ def delete_tag(repository: str, tag: Tag) -> bool:
         _remove_tag(transaction, repository, tag.name, tag.digest)
         _mark_candidate(transaction, repository, tag.digest)
 
-    return _transact(write)
+    return transact(write)
 
 
 def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
@@ -282,7 +275,7 @@ def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
         for tag in tags:
             _remove_tag(transaction, repository, tag, digest)
 
-    return _transact(write)
+    return transact(write)
 
 
 def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: str) -> None:
@@ -305,15 +298,3 @@ def _referrer_key(repository: str, subject: str, artifact_type: str | None, dige
         repository,
         f"{REFERRER_PREFIX}{subject}|{artifact_type or ''}|{digest}",
     )
-
-
-def _transact(write: Callable[[TransactWrite], None]) -> bool:
-    """Do what `write` adds to a transaction, all or nothing. False when another's write came between."""
-    try:
-        with TransactWrite(connection=connection()) as transaction:
-            write(transaction)
-    except TransactWriteError as error:
-        if lost_race(error):
-            return False
-        raise
-    return True

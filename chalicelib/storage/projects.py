@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import members, reads
+from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.manifests import CATALOG_PREFIX
+from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import (
-    CatalogItem,
-    ProjectCounterItem,
-    ProjectIdItem,
-    ProjectItem,
-    connection,
-)
+from chalicelib.storage.tables import CatalogItem, ProjectCounterItem, ProjectIdItem, ProjectItem
+from chalicelib.storage.transactions import transact
 
 PROJECT = "project"
 PROJECT_ID = "project-id"
@@ -59,19 +56,23 @@ def next_id() -> int:
     return int(counter.last)
 
 
-def create(name: str, project_id: int, owner: str, *, public: bool) -> Project | None:
-    """Write a project and its number, both or neither. None when the name is taken."""
+def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str]) -> Project | None:
+    """Write a project, its number and its first member, all or nothing. None when the name is taken."""
     time = now()
-    project = Project(name, project_id, public, owner, time, time, fresh())
+    project = Project(
+        name, owner.project_id, public, owner.name, owner.entity.number, time, time, fresh(), dict(metadata)
+    )
 
     def write(transaction: TransactWrite) -> None:
         transaction.save(
             ProjectItem(
                 PROJECT,
                 name,
-                project_id=project_id,
+                project_id=owner.project_id,
                 public=public,
-                owner=owner,
+                owner=owner.name,
+                owner_number=owner.entity.number,
+                metadata=dict(metadata),
                 state=LIVE,
                 version=project.version,
                 created=time,
@@ -79,9 +80,22 @@ def create(name: str, project_id: int, owner: str, *, public: bool) -> Project |
             ),
             condition=ProjectItem.pk.does_not_exist(),
         )
-        transaction.save(ProjectIdItem(PROJECT_ID, str(project_id), name=name))
+        transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
+        members.add(transaction, owner)
 
-    return project if _transact(write) else None
+    return project if transact(write) else None
+
+
+def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> bool:
+    """Change a project's settings. False when it has changed since it was read, or is gone."""
+    actions = [
+        ProjectItem.public.set(public),
+        ProjectItem.metadata.set(dict(metadata)),
+        ProjectItem.updated.set(now()),
+        ProjectItem.version.set(fresh()),
+    ]
+    condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
+    return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
 
 
 def mark_deleting(project: Project) -> str | None:
@@ -105,7 +119,7 @@ def delete(project: Project, mark: str) -> bool:
         transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
         transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
 
-    return _transact(write)
+    return transact(write)
 
 
 def has_repositories(name: str) -> bool:
@@ -117,19 +131,6 @@ def has_repositories(name: str) -> bool:
 def count_repositories(name: str) -> int:
     """How many repositories the project has. Costs a read of its part of the catalog."""
     return CatalogItem.count(f"{CATALOG_PREFIX}{name}", consistent_read=True)
-
-
-def _transact(write: Callable[[TransactWrite], None]) -> bool:
-    """Do what `write` adds, all or nothing. False when its first write's condition did not hold."""
-    try:
-        with TransactWrite(connection=connection()) as transaction:
-            write(transaction)
-    except TransactWriteError as error:
-        first = error.cancellation_reasons[0] if error.cancellation_reasons else None
-        if first is not None and first.code == "ConditionalCheckFailed":
-            return False
-        raise
-    return True
 
 
 def _set_state(project: Project, state: str, version: str, expected: str | None) -> bool:
@@ -146,7 +147,9 @@ def _to_project(item: Item) -> Project:
         item["project_id"],
         item["public"],
         item["owner"],
+        item.get("owner_number", ADMINISTRATOR),
         item["created"],
         item["updated"],
         item["version"],
+        json.loads(item.get("metadata") or "{}"),
     )

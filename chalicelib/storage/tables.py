@@ -20,12 +20,22 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
     catalog|<project>      <repository>                             CatalogItem: the repository exists
 
-Uploads: sessions, dropped by TTL. Projects: who owns what.
+Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
 
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
-    counter                project                                  ProjectCounterItem: the last number given out
+    counter                project                                  CounterItem: the last number given out
+
+    user                   <number>                                 UserItem
+    user-name              <user name>                              NumberItem: the user's number
+    user-email             <e-mail address, lower case>             NumberItem: the user's number
+    member|<project's number>   user|<number>                       MemberItem: the role in a project
+    membership|user|<number>    <project's number>                  MembershipItem: MemberItem from the other end
+    failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
+    counter                user, member                             CounterItem: the last number given out
+
+Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
 The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is
 `<shard>` (0..15, by digest), its range key `candidate_since` is in milliseconds since 1970.
@@ -182,6 +192,9 @@ class ProjectItem(Item):
     project_id = NumberAttribute()
     public = BooleanAttribute()
     owner = UnicodeAttribute()
+    owner_number = NumberAttribute(null=True)
+    """Absent for what the administrator made before there were users."""
+    metadata = JSONAttribute(null=True)
     state = UnicodeAttribute()
     version = UnicodeAttribute()
     created = NumberAttribute()
@@ -198,5 +211,66 @@ class ProjectIdItem(Item):
 class ProjectCounterItem(Item):
     class Meta:
         table_name = settings().projects_table
+
+    last = NumberAttribute()
+
+
+class UserItem(Item):
+    """An account that logs in with a password of its own."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    username = UnicodeAttribute()
+    email = UnicodeAttribute()
+    realname = UnicodeAttribute()
+    comment = UnicodeAttribute()
+    password_hash = UnicodeAttribute()
+    admin = BooleanAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class NumberItem(Item):
+    """Which number a name stands for; there is one at most, which makes the name unique."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+
+
+class MemberItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+    """Of the membership, as the API names it."""
+    name = UnicodeAttribute()
+    role = NumberAttribute()
+
+
+class MembershipItem(Item):
+    """Says only that there is a MemberItem, which tells the role."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+
+class FailuresItem(Item):
+    """`expires` is the table's TTL attribute, in seconds."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    failed = NumberAttribute()
+    last = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class AccountCounterItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
 
     last = NumberAttribute()

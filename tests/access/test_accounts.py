@@ -43,7 +43,7 @@ def test_bootstrap_makes_the_public_library() -> None:
 
 def test_nobody_can_log_in_before_a_password_is_set() -> None:
     accounts.secrets.write(accounts.settings().admin_secret, '{"name": "admin"}')
-    accounts._account.clear()
+    accounts._administrator.clear()
     assert accounts.verify("admin", "") is None
     assert accounts.verify("", "") is None
 

@@ -27,7 +27,7 @@ def test_an_unknown_path_is_not_found(path: str) -> None:
 
 
 def test_a_method_that_is_not_built_is_405() -> None:
-    assert call("PUT", "/projects/library").status == 405
+    assert call("PATCH", "/projects/library").status == 405
     assert call("DELETE", "/health").status == 405
 
 

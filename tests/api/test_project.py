@@ -133,7 +133,7 @@ def test_head_tells_of_projects_that_the_caller_may_see(create: Callable[..., st
     assert call("HEAD", "/projects").status == 400
 
 
-def test_only_the_administrator_creates_and_deletes(create: Callable[..., str]) -> None:
+def test_nobody_creates_or_deletes_without_logging_in(create: Callable[..., str]) -> None:
     public = create(public=True)
     token = bearer(token_for(BASIC, f"repository:{public}/a:push"))
     assert call("POST", "/projects", {"project_name": "mine"}, admin=False).status == 401

@@ -1,0 +1,85 @@
+"""Members of projects: who has which role where. Rules: Harbor, src/controller/member/controller.go."""
+
+from __future__ import annotations
+
+from chalicelib.access import users
+from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
+from chalicelib.access.roles import Role
+from chalicelib.projects.records import Project
+from chalicelib.storage import accounts as accounts_table
+from chalicelib.storage import members as table
+from chalicelib.storage.members import Entity, Member
+from chalicelib.timed_cache import TimedCache
+
+_KNOWN_SECONDS = 30
+
+_roles: TimedCache[tuple[int, int], frozenset[int]] = TimedCache(4096)
+
+
+def roles_of(user: int, project: Project) -> frozenset[int]:
+    """The roles that the user of this number has in `project`, at most half a minute old."""
+    key = (user, project.project_id)
+    cached = _roles.get(key)
+    if cached is not None:
+        return cached[0]
+    return _roles.put(key, table.read_roles(project.project_id, [Entity("user", user)]), _KNOWN_SECONDS)
+
+
+def projects_of(user: int) -> frozenset[int]:
+    """The numbers of the projects in which the user has a role."""
+    return frozenset(table.projects_of(Entity("user", user)))
+
+
+def list_all(project: Project, name_part: str = "") -> list[Member]:
+    """The members of `project` whose names hold `name_part`, in the order in which they were added."""
+    return [member for member in table.read_all(project.project_id) if name_part in member.name]
+
+
+def get(project: Project, number: int) -> Member:
+    """Raises NotFoundError."""
+    for member in table.read_all(project.project_id):
+        if member.number == number:
+            return member
+    raise NotFoundError(f"project {project.name} has no member {number}")
+
+
+def add(project: Project, role: int, user: int = 0, username: str = "") -> Member:
+    """Give a user, named by number or by name, a role. Raises InvalidError, NotFoundError or AlreadyExistsError."""
+    role = _role(role)
+    found = users.get(user) if user else users.find(username)
+    if found is None:
+        raise NotFoundError(f"user {username} not found")
+    number = accounts_table.next_number("member", 0)
+    member = Member(project.project_id, Entity("user", found.number), found.username, role, number)
+    if not table.create(member, project.name):
+        raise AlreadyExistsError(f"{found.username} is a member of {project.name} already")
+    _forget(member)
+    return member
+
+
+def set_role(project: Project, number: int, role: int) -> None:
+    """Raises InvalidError or NotFoundError."""
+    role = _role(role)
+    member = get(project, number)
+    if not table.set_role(member, role):
+        raise NotFoundError(f"project {project.name} has no member {number}")
+    _forget(member)
+
+
+def remove(project: Project, number: int) -> None:
+    """Raises NotFoundError."""
+    member = get(project, number)
+    if not table.delete(member):
+        raise NotFoundError(f"project {project.name} has no member {number}")
+    _forget(member)
+
+
+def _role(number: int) -> int:
+    try:
+        return int(Role(number))
+    except ValueError as error:
+        raise InvalidError(f"there is no role {number}") from error
+
+
+def _forget(member: Member) -> None:
+    _roles.drop((member.entity.number, member.project_id))

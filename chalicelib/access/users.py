@@ -1,0 +1,145 @@
+"""Users: accounts with a name, a profile and a password of their own.
+
+The rules are Harbor's (src/server/v2.0/handler/user.go). The administrator, number 1, is an account of the deployment
+(accounts.py): it is listed here, but its name and password are set by a deploy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from chalicelib.access import accounts, passwords
+from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
+from chalicelib.storage import accounts as table
+from chalicelib.storage import members as member_table
+from chalicelib.storage.accounts import ADMINISTRATOR, User
+from chalicelib.storage.conditions import now
+from chalicelib.storage.members import Entity
+
+_ANONYMOUS = 2
+"""Harbor's number for nobody; users' are above it."""
+_ATTEMPTS = 4
+
+_ILLEGAL_IN_NAME = re.compile(r"[,~#$%\x00-\x20\x7f|:]")
+_ILLEGAL_IN_REALNAME = re.compile(r"[,~#$%\x00-\x1f\x7f]")
+_EMAIL = re.compile(r"[^<>()\[\]\\.,;:\s@\"]+(?:\.[^<>()\[\]\\.,;:\s@\"]+)*@(?:[a-zA-Z0-9-]+\.)+[a-zA-Z]{2,}\Z")
+_PASSWORD_LENGTHS = range(8, 129)
+
+
+def get(number: int) -> User:
+    """Raises NotFoundError."""
+    user = _administrator() if number == ADMINISTRATOR else table.read(number)
+    if user is None:
+        raise NotFoundError(f"user {number} not found")
+    return user
+
+
+def find(username: str) -> User | None:
+    administrator = _administrator()
+    return administrator if username == administrator.username else table.read_by_name(username)
+
+
+def list_all() -> list[User]:
+    """Every user, by number."""
+    return [_administrator(), *table.read_all()]
+
+
+def create(username: str, password: str, email: str, realname: str, comment: str) -> User:
+    """Make a user. Raises InvalidError or AlreadyExistsError."""
+    _require_name(username)
+    _require_profile(email, realname, comment)
+    _require_password(password)
+    if find(username) is None:
+        number, time = table.next_number("user", _ANONYMOUS), now()
+        digest = passwords.hash_password(password)
+        user = User(number, username, email.lower(), realname, comment, digest, False, time, time, "")
+        if table.create(user):
+            accounts.forget(username)
+            return user
+    raise AlreadyExistsError(f"the user name {username} or its e-mail address is taken")
+
+
+def update_profile(number: int, email: str, realname: str, comment: str) -> None:
+    """Raises InvalidError, AlreadyExistsError when the address is another's, or NotFoundError."""
+    _require_profile(email, realname, comment)
+    _change(number, lambda user: replace(user, email=email.lower(), realname=realname, comment=comment))
+
+
+def set_administrator(number: int, admin: bool) -> None:
+    """Make a user a system administrator, or no longer one. Raises NotFoundError."""
+    _change(number, lambda user: replace(user, admin=admin))
+
+
+def set_password(number: int, password: str) -> None:
+    """Raises InvalidError for a weak password or the present one, or NotFoundError."""
+    _require_password(password)
+
+    def change(user: User) -> User:
+        if passwords.verify_password(password, user.password_hash):
+            raise InvalidError("New password is identical to old password")
+        return replace(user, password_hash=passwords.hash_password(password))
+
+    _change(number, change)
+
+
+def delete(number: int) -> None:
+    """Remove a user and its roles. Raises NotFoundError."""
+    _require_own(number)
+    for _ in range(_ATTEMPTS):
+        user = get(number)
+        entity = Entity("user", number)
+        for project_id in member_table.projects_of(entity):
+            member = member_table.read(project_id, entity)
+            if member is not None:
+                member_table.delete(member)
+        if table.delete(user):
+            accounts.forget(user.username)
+            return
+    raise AlreadyExistsError(f"user {number} is being changed by others")
+
+
+def _change(number: int, change: Callable[[User], User]) -> None:
+    _require_own(number)
+    for _ in range(_ATTEMPTS):
+        user = get(number)
+        changed = change(user)
+        if table.replace(user, changed):
+            accounts.forget(user.username)
+            return
+    raise AlreadyExistsError("the e-mail address is taken, or the user is being changed by others")
+
+
+def _require_own(number: int) -> None:
+    if number == ADMINISTRATOR:
+        raise NotAllowedError("the administrator's account is set by the deployment")
+
+
+def _administrator() -> User:
+    account = accounts.administrator()
+    name = account.username if account else "admin"
+    return User(ADMINISTRATOR, name, "", "system admin", "admin user", "", True, 0, 0, "")
+
+
+def _require_name(username: str) -> None:
+    if not 1 <= len(username) <= accounts.NAME_LENGTH or _ILLEGAL_IN_NAME.search(username):
+        raise InvalidError("a user name has 1 to 255 characters, no white space and none of , ~ # $ % | :")
+
+
+def _require_profile(email: str, realname: str, comment: str) -> None:
+    if len(email) > 255 or not _EMAIL.match(email):
+        raise InvalidError("email with illegal format")
+    if not 1 <= len(realname) <= 255 or _ILLEGAL_IN_REALNAME.search(realname):
+        raise InvalidError("realname has 1 to 255 characters, and none of , ~ # $ %")
+    if len(comment) > 30:
+        raise InvalidError("comment with illegal length")
+
+
+def _require_password(password: str) -> None:
+    kinds = (str.islower, str.isupper, str.isdigit)
+    if len(password) not in _PASSWORD_LENGTHS or not all(any(map(kind, password)) for kind in kinds):
+        raise InvalidError(
+            "the password has 8 to 128 characters, with at least one upper-case letter, one lower-case letter and "
+            "one digit"
+        )

@@ -1,0 +1,77 @@
+"""The fields of JSON bodies and of answers, checked and written one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.api.errors import BadRequestError
+
+_NUMBER_LIMIT = 2**53
+
+
+def text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A string. Raises BadRequestError when it is missing and has no default, or is none."""
+    value = body.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        raise BadRequestError(f"{name} must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequestError(f"{name} is not Unicode") from error
+    return value
+
+
+def number(body: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """A whole number. Raises BadRequestError as `text` does."""
+    value = body.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _NUMBER_LIMIT:
+        raise BadRequestError(f"{name} must be a whole number")
+    return value
+
+
+def boolean(body: Mapping[str, Any], name: str, default: bool | None = None) -> bool:
+    """True or false. Raises BadRequestError as `text` does."""
+    value = body.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, bool):
+        raise BadRequestError(f"{name} must be true or false")
+    return value
+
+
+def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object; empty when it is missing. Raises BadRequestError."""
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequestError(f"{name} must be an object")
+    return value
+
+
+def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
+    """A query parameter that is `true`, `false` or absent. Raises BadRequestError."""
+    value = query.get(name)
+    if value not in (None, "true", "false"):
+        raise BadRequestError(f"{name} must be true or false")
+    return None if value is None else value == "true"
+
+
+def identifier(parameters: Mapping[str, str], name: str) -> int:
+    """The number that a path's parameter holds. Raises BadRequestError."""
+    value = parameters[name]
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise BadRequestError(f"{name} must be a number")
+    return int(value)
+
+
+def time(milliseconds: int) -> str:
+    """A time since 1970 in the swagger's form (RFC 3339)."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

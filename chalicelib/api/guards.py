@@ -1,0 +1,66 @@
+"""Who may call an operation: the checks that handlers start with. The decisions are access/authorization.py's.
+
+Who may not see a project gets what a missing one gets: Harbor's 401 for nobody, 403 for others. Only who sees all
+projects is told that one is missing.
+"""
+
+from __future__ import annotations
+
+from chalicelib.access.authentication import Caller
+from chalicelib.access.authorization import permissions
+from chalicelib.access.roles import Permission
+from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
+from chalicelib.api.operations import Call
+from chalicelib.projects import rules
+from chalicelib.projects.errors import NotFoundError
+from chalicelib.projects.records import Project
+from chalicelib.registry.http import Request
+
+
+def require_project(call: Call, resource: str, action: str) -> Project:
+    """The project that the path names, if the caller may do `action` on its `resource` (roles.Permission).
+
+    The path's parameter is `project_name`, or `project_name_or_id`: a number, unless `X-Is-Resource-Name` says that
+    it is a name. Raises UnauthorizedError, ForbiddenError or NotFoundError.
+    """
+    caller = call.caller
+    try:
+        project = _named(call)
+    except NotFoundError:
+        if caller.is_admin:
+            raise
+        raise refusal(caller) from None
+    if Permission(resource, action) not in permissions(caller, project):
+        raise refusal(caller)
+    return project
+
+
+def require_login(caller: Caller) -> None:
+    """Raises UnauthorizedError for nobody, and ForbiddenError for who bears a token: that is for repositories only."""
+    if not caller.number:
+        raise refusal(caller)
+
+
+def require_admin(caller: Caller) -> None:
+    """Raises UnauthorizedError or ForbiddenError for who is no system administrator."""
+    if not caller.is_admin:
+        raise refusal(caller)
+
+
+def refusal(caller: Caller) -> ApiError:
+    return UnauthorizedError("unauthorized") if caller.is_anonymous else ForbiddenError("forbidden")
+
+
+def flag(request: Request, header: str) -> bool:
+    return request.headers.get(header, "").lower() == "true"
+
+
+def _named(call: Call) -> Project:
+    name = call.parameters.get("project_name")
+    if name is not None:
+        return rules.get(name)
+    text = call.parameters["project_name_or_id"]
+    is_number = text.isascii() and text.isdigit() and len(text) < 16
+    if is_number and not flag(call.request, "x-is-resource-name"):
+        return rules.get_by_id(int(text))
+    return rules.get(text)

@@ -1,0 +1,73 @@
+"""Harbor's tag `member`: who has which role in a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.access import members
+from chalicelib.access.roles import Role
+from chalicelib.api import fields
+from chalicelib.api.errors import BadRequestError
+from chalicelib.api.guards import require_project
+from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.paging import page
+from chalicelib.registry.http import Response
+from chalicelib.storage.members import Member
+
+_ENTITY_TYPES = {"user": "u"}
+
+
+@operation("GET", "/projects/{project_name_or_id}/members")
+def list_project_members(call: Call) -> Response:
+    project = require_project(call, "member", "list")
+    found = members.list_all(project, call.request.query.get("entityname", ""))
+    part = page(call.request, found)
+    return json_response([_to_json(member) for member in part.entries], headers=part.headers)
+
+
+@operation("POST", "/projects/{project_name_or_id}/members")
+def create_project_member(call: Call) -> Response:
+    project = require_project(call, "member", "create")
+    body = json_body(call.request)
+    if body.get("member_group"):
+        raise BadRequestError("user groups are not supported")
+    user = fields.mapping(body, "member_user")
+    number, name = fields.number(user, "user_id", 0), fields.text(user, "username", "")
+    if not (number or name):
+        raise BadRequestError("member_user must name a user")
+    member = members.add(project, fields.number(body, "role_id"), number, name)
+    return Response(201, {"Location": f"{PREFIX}/projects/{project.project_id}/members/{member.number}"})
+
+
+@operation("GET", "/projects/{project_name_or_id}/members/{mid}")
+def get_project_member(call: Call) -> Response:
+    project = require_project(call, "member", "read")
+    return json_response(_to_json(members.get(project, fields.identifier(call.parameters, "mid"))))
+
+
+@operation("PUT", "/projects/{project_name_or_id}/members/{mid}")
+def update_project_member(call: Call) -> Response:
+    project = require_project(call, "member", "update")
+    role = fields.number(json_body(call.request), "role_id")
+    members.set_role(project, fields.identifier(call.parameters, "mid"), role)
+    return Response(200)
+
+
+@operation("DELETE", "/projects/{project_name_or_id}/members/{mid}")
+def delete_project_member(call: Call) -> Response:
+    project = require_project(call, "member", "delete")
+    members.remove(project, fields.identifier(call.parameters, "mid"))
+    return Response(200)
+
+
+def _to_json(member: Member) -> dict[str, Any]:
+    """The swagger's ProjectMemberEntity."""
+    return {
+        "id": member.number,
+        "project_id": member.project_id,
+        "entity_id": member.entity.number,
+        "entity_name": member.name,
+        "entity_type": _ENTITY_TYPES[member.entity.kind],
+        "role_id": member.role,
+        "role_name": Role(member.role).harbor_name,
+    }

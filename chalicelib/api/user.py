@@ -1,0 +1,166 @@
+"""Harbor's tag `user`: accounts, their profiles and passwords, and what the caller may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.access import accounts, users
+from chalicelib.access.authorization import permissions
+from chalicelib.api import fields
+from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
+from chalicelib.api.guards import refusal, require_admin, require_login
+from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.paging import page
+from chalicelib.projects import rules
+from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
+from chalicelib.registry.http import Response
+from chalicelib.storage.accounts import User
+
+
+@operation("GET", "/users")
+def list_users(call: Call) -> Response:
+    require_admin(call.caller)
+    query = call.request.query
+    found = [
+        user
+        for user in users.list_all()
+        if query.get("username", "") in user.username and query.get("email", "") in user.email
+    ]
+    part = page(call.request, found)
+    return json_response([_to_json(user) for user in part.entries], headers=part.headers)
+
+
+@operation("POST", "/users")
+def create_user(call: Call) -> Response:
+    require_admin(call.caller)
+    body = json_body(call.request)
+    user = users.create(
+        fields.text(body, "username"),
+        fields.text(body, "password"),
+        fields.text(body, "email"),
+        fields.text(body, "realname"),
+        fields.text(body, "comment", ""),
+    )
+    return Response(201, {"Location": f"{PREFIX}/users/{user.number}"})
+
+
+@operation("GET", "/users/current")
+def get_current_user(call: Call) -> Response:
+    require_login(call.caller)
+    return json_response(_to_json(users.get(call.caller.number)))
+
+
+@operation("GET", "/users/current/permissions")
+def get_current_user_permissions(call: Call) -> Response:
+    """What the caller may do in the project that `scope` names as `/project/<number>`; nothing for another scope."""
+    require_login(call.caller)
+    query = call.request.query
+    scope = query.get("scope", "")
+    relative = fields.query_boolean(query, "relative") is True
+    number = scope.removeprefix("/project/")
+    if number == scope or not (number.isascii() and number.isdigit() and len(number) < 16):
+        return json_response([])
+    try:
+        allowed = permissions(call.caller, rules.get_by_id(int(number)))
+    except ProjectNotFoundError:
+        return json_response([])
+    return json_response(
+        [
+            {"resource": _resource("" if relative else scope, permission.resource), "action": permission.action}
+            for permission in sorted(allowed)
+        ]
+    )
+
+
+@operation("GET", "/users/search")
+def search_users(call: Call) -> Response:
+    """Users whose name holds `username`: who adds a member looks for them, so everyone who is logged in may."""
+    require_login(call.caller)
+    part_of_name = call.request.query.get("username")
+    if not part_of_name:
+        raise BadRequestError("username is required")
+    part = page(call.request, [user for user in users.list_all() if part_of_name in user.username])
+    found = [{"user_id": user.number, "username": user.username} for user in part.entries]
+    return json_response(found, headers=part.headers)
+
+
+@operation("GET", "/users/{user_id}")
+def get_user(call: Call) -> Response:
+    return json_response(_to_json(users.get(_own_or_any(call))))
+
+
+@operation("PUT", "/users/{user_id}")
+def update_user_profile(call: Call) -> Response:
+    number = _own_or_any(call)
+    body = json_body(call.request)
+    email, realname = fields.text(body, "email"), fields.text(body, "realname")
+    users.update_profile(number, email, realname, fields.text(body, "comment", ""))
+    return Response(200)
+
+
+@operation("DELETE", "/users/{user_id}")
+def delete_user(call: Call) -> Response:
+    require_admin(call.caller)
+    number = fields.identifier(call.parameters, "user_id")
+    if number == call.caller.number:
+        raise ForbiddenError("nobody can delete themselves")
+    users.delete(number)
+    return Response(200)
+
+
+@operation("PUT", "/users/{user_id}/sysadmin")
+def set_user_sys_admin(call: Call) -> Response:
+    require_admin(call.caller)
+    admin = fields.boolean(json_body(call.request), "sysadmin_flag", False)
+    users.set_administrator(fields.identifier(call.parameters, "user_id"), admin)
+    return Response(200)
+
+
+@operation("PUT", "/users/{user_id}/password")
+def update_user_password(call: Call) -> Response:
+    """Who changes the own password gives the present one too: a login left open must not be enough."""
+    number = _own_or_any(call)
+    body = json_body(call.request)
+    if number == call.caller.number:
+        present = fields.text(body, "old_password", "")
+        if accounts.verify(call.caller.name, present, call.request.address) is None:
+            raise ForbiddenError("Current password is incorrect")
+    users.set_password(number, fields.text(body, "new_password"))
+    return Response(200)
+
+
+@operation("PUT", "/users/{user_id}/cli_secret")
+def set_cli_secret(call: Call) -> Response:
+    """Only for accounts that log in by OIDC, as in Harbor."""
+    _own_or_any(call)
+    raise PreconditionFailedError("unable to update CLI secret under authmode: db_auth")
+
+
+def _own_or_any(call: Call) -> int:
+    """The number in the path, if it is the caller's own or the caller is a system administrator."""
+    require_login(call.caller)
+    number = fields.identifier(call.parameters, "user_id")
+    if number != call.caller.number and not call.caller.is_admin:
+        raise refusal(call.caller)
+    return number
+
+
+def _resource(scope: str, resource: str) -> str:
+    """As Harbor writes it: the project itself is the scope, or empty within it."""
+    own = "" if resource == "project" else resource
+    return f"{scope}/{own}".rstrip("/") if scope else own
+
+
+def _to_json(user: User) -> dict[str, Any]:
+    """The swagger's UserResp."""
+    return {
+        "user_id": user.number,
+        "username": user.username,
+        "email": user.email,
+        "realname": user.realname,
+        "comment": user.comment,
+        "sysadmin_flag": user.admin,
+        "admin_role_in_auth": False,
+        "creation_time": fields.time(user.created),
+        "update_time": fields.time(user.updated),
+    }

@@ -1,0 +1,135 @@
+"""The Accounts table: users, their names and their e-mail addresses, both unique."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import AccountCounterItem, NumberItem, UserItem
+from chalicelib.storage.transactions import transact
+
+USER = "user"
+USER_NAME = "user-name"
+USER_EMAIL = "user-email"
+COUNTER = "counter"
+
+ADMINISTRATOR = 1
+"""The number of the administrator, as in Harbor. Its account is the deployment's, in Secrets Manager, not here."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Times are milliseconds since 1970. `version` is fresh with every write of the record."""
+
+    number: int
+    username: str
+    email: str
+    realname: str
+    comment: str
+    password_hash: str = field(repr=False)
+    admin: bool
+    created: int
+    updated: int
+    version: str
+
+
+def padded(number: int) -> str:
+    return f"{number:010d}"
+
+
+def read(number: int) -> User | None:
+    item = reads.get_item(Key(settings().accounts_table, USER, padded(number)))
+    return _to_user(item) if item else None
+
+
+def read_by_name(username: str) -> User | None:
+    item = reads.get_item(Key(settings().accounts_table, USER_NAME, username))
+    user = read(item["number"]) if item else None
+    # A name changes hands only by a delete: a number that was read before it may be nobody's now.
+    return user if user is not None and user.username == username else None
+
+
+def read_all() -> list[User]:
+    """Every user, by number."""
+    return [_to_user(item) for item in reads.query_all(settings().accounts_table, USER, "")]
+
+
+def next_number(kind: str, least: int) -> int:
+    """A number above `least` that nothing of this kind had before."""
+    counter = AccountCounterItem(COUNTER, kind)
+    counter.update(actions=[AccountCounterItem.last.set((AccountCounterItem.last | least) + 1)])
+    return int(counter.last)
+
+
+def create(user: User) -> bool:
+    """Write a user, its name and its e-mail address, all or nothing. False when one of these two is taken."""
+
+    def write(transaction: TransactWrite) -> None:
+        for kind, text in ((USER_NAME, user.username), (USER_EMAIL, user.email)):
+            transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
+        transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
+
+    return transact(write)
+
+
+def replace(before: User, after: User) -> bool:
+    """Write `after` in place of `before`, which has the same number and name.
+
+    False when the record has changed since it was read, or the new e-mail address is taken.
+    """
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(_to_item(after), condition=UserItem.version == before.version)
+        if after.email != before.email:
+            address = NumberItem(USER_EMAIL, after.email, number=after.number)
+            transaction.save(address, condition=NumberItem.pk.does_not_exist())
+            transaction.delete(NumberItem(USER_EMAIL, before.email))
+
+    return transact(write)
+
+
+def delete(user: User) -> bool:
+    """Remove a user, its name and its address. False when it has changed since it was read."""
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(_to_item(user), condition=UserItem.version == user.version)
+        transaction.delete(NumberItem(USER_NAME, user.username))
+        transaction.delete(NumberItem(USER_EMAIL, user.email))
+
+    return transact(write)
+
+
+def _to_item(user: User) -> UserItem:
+    return UserItem(
+        USER,
+        padded(user.number),
+        username=user.username,
+        email=user.email,
+        realname=user.realname,
+        comment=user.comment,
+        password_hash=user.password_hash,
+        admin=user.admin,
+        version=fresh(),
+        created=user.created,
+        updated=now(),
+    )
+
+
+def _to_user(item: Item) -> User:
+    return User(
+        int(item["sk"]),
+        item["username"],
+        item["email"],
+        item["realname"],
+        item["comment"],
+        item["password_hash"],
+        item["admin"],
+        item["created"],
+        item["updated"],
+        item["version"],
+    )

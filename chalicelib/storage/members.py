@@ -1,0 +1,116 @@
+"""The Accounts table: who has which role in which project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.accounts import padded
+from chalicelib.storage.conditions import holds
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import MemberItem, MembershipItem, ProjectItem
+from chalicelib.storage.transactions import transact
+
+MEMBER_PREFIX = "member|"
+MEMBERSHIP_PREFIX = "membership|"
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A user (kind "user") by number."""
+
+    kind: str
+    number: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}|{padded(self.number)}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """An entity's role in a project. `number` is the membership's own, unique among all projects'."""
+
+    project_id: int
+    entity: Entity
+    name: str
+    role: int
+    number: int
+
+
+def add(transaction: TransactWrite, member: Member) -> None:
+    """Add the writes of a new membership to a transaction, which fails when there is one already."""
+    item = MemberItem(
+        _partition(member.project_id), member.entity.key, number=member.number, name=member.name, role=member.role
+    )
+    transaction.save(item, condition=MemberItem.pk.does_not_exist())
+    transaction.save(_other_end(member.entity, member.project_id))
+
+
+def create(member: Member, project_name: str) -> bool:
+    """Write a membership. False when the entity has a role there already, or the project is not there any more."""
+
+    def write(transaction: TransactWrite) -> None:
+        add(transaction, member)
+        project = ProjectItem.project_id == member.project_id
+        transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+
+    return transact(write)
+
+
+def set_role(member: Member, role: int) -> bool:
+    """Give a member another role. False when it is none any more."""
+    item = MemberItem(_partition(member.project_id), member.entity.key)
+    return holds(item.update, actions=[MemberItem.role.set(role)], condition=MemberItem.number == member.number)
+
+
+def delete(member: Member) -> bool:
+    """End a membership. False when it had ended already."""
+
+    def write(transaction: TransactWrite) -> None:
+        item = MemberItem(_partition(member.project_id), member.entity.key)
+        transaction.delete(item, condition=MemberItem.number == member.number)
+        transaction.delete(_other_end(member.entity, member.project_id))
+
+    return transact(write)
+
+
+def read_all(project_id: int) -> list[Member]:
+    """Every member of a project: users by number."""
+    items = reads.query_all(settings().accounts_table, _partition(project_id), "")
+    return sorted((_to_member(item) for item in items), key=lambda member: member.number)
+
+
+def read_roles(project_id: int, entities: Iterable[Entity]) -> frozenset[int]:
+    """The roles that `entities` have in a project: one call."""
+    keys = [Key(settings().accounts_table, _partition(project_id), entity.key) for entity in entities]
+    return frozenset(int(item["role"]) for item in reads.get_items(keys, ("role",)).values())
+
+
+def projects_of(entity: Entity) -> list[int]:
+    """The projects in which `entity` has a role."""
+    items = reads.query_all(settings().accounts_table, f"{MEMBERSHIP_PREFIX}{entity.key}", "", ("created",))
+    return [int(item["sk"]) for item in items]
+
+
+def read(project_id: int, entity: Entity) -> Member | None:
+    item = reads.get_item(Key(settings().accounts_table, _partition(project_id), entity.key))
+    return _to_member(item) if item else None
+
+
+def _partition(project_id: int) -> str:
+    return f"{MEMBER_PREFIX}{padded(project_id)}"
+
+
+def _other_end(entity: Entity, project_id: int) -> MembershipItem:
+    return MembershipItem(f"{MEMBERSHIP_PREFIX}{entity.key}", padded(project_id))
+
+
+def _to_member(item: Item) -> Member:
+    kind, _, number = item["sk"].partition("|")
+    project_id = int(item["pk"].removeprefix(MEMBER_PREFIX))
+    return Member(project_id, Entity(kind, int(number)), item["name"], item["role"], item["number"])
