@@ -77,6 +77,15 @@ class Child:
             return False
         return True
 
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input, which stays open."""
+        stdin = self._process.stdin
+        # A process that has ended already says why in its log, which wait_until_up reads.
+        with contextlib.suppress(BrokenPipeError):
+            if stdin:
+                stdin.write(f"{line}\n".encode())
+                stdin.flush()
+
     def wait_until_up(self, url: str) -> None:
         """Wait until a GET of `url` answers 200. Raises StartError."""
         deadline = time.monotonic() + _START_SECONDS

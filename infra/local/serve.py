@@ -1,8 +1,9 @@
 """The local gateway as a process: the Chalice app and the upload relay under uvicorn.
 
-python -m infra.local.serve <bind address> <port> [<bucket>]
+python -m infra.local.serve <bind address> <port> <administrator> [<bucket>]
 
-Started by infra/local/supervisor.py with the functions' environment. With a bucket, presigned downloads pass through.
+Started by infra/local/supervisor.py with the functions' environment. Before it serves, it sets the administrator's
+account, with the password that it reads from its standard input. With a bucket, presigned downloads pass through.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import uvicorn
 
 from app import app
 from chalicelib import relay
+from chalicelib.access.bootstrap import bootstrap
 from infra.http_routes import routes
 from infra.local.downloads import Downloads
 from infra.local.gateway import AsgiApp, Gateway
@@ -24,7 +26,8 @@ RELAY_PREFIX = "/relay"
 
 
 def main() -> None:
-    address, port, *buckets = sys.argv[1:]
+    address, port, administrator, *buckets = sys.argv[1:]
+    bootstrap(administrator, sys.stdin.readline().rstrip("\n"))
     mounts: dict[str, AsgiApp] = {f"{RELAY_PREFIX}/": relay.app}
     mounts |= {f"/{bucket}/": Downloads(os.environ["AWS_ENDPOINT_URL"]) for bucket in buckets}
     gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts)

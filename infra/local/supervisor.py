@@ -12,7 +12,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from infra.deploy import deploy_local
 from infra.local import state
 from infra.local.durability import RECOVER_PATH
 from infra.local.options import Options, StartError
-from infra.local.processes import PROJECT, Child
+from infra.local.processes import Child
 from infra.package import build_template_only
 from infra.parameters import environment
 from infra.stack import StackError
@@ -54,10 +53,10 @@ def run(options: Options) -> NoReturn:
             _say("deploying the stack")
             outputs, variables = _deploy(options, template, endpoint)
             _recover(endpoint)
-            _bootstrap(variables, password)
             _say("starting the gateway")
-            arguments = [options.bind, str(options.port), *([outputs["Bucket"]] if options.is_public else [])]
+            arguments = [options.bind, str(options.port), ADMIN, *([outputs["Bucket"]] if options.is_public else [])]
             gateway = stack.enter_context(Child("gateway", "serve", arguments, variables, options.state))
+            gateway.tell(password)
             gateway.wait_until_up(f"http://127.0.0.1:{options.port}/api/v2.0/health")
             state.tell(options.state, _facts(options, outputs, endpoint, cloud, gateway))
         print(_banner(options, password), flush=True)
@@ -132,22 +131,6 @@ def _recover(endpoint: str) -> None:
         images = json.load(answer)["images"]
     if images:
         _say(f"recovered {images} records that the last run had not saved")
-
-
-def _bootstrap(variables: Mapping[str, str], password: str) -> None:
-    """Set the administrator, in a process of its own: the app reads its settings when it is imported."""
-    done = subprocess.run(
-        [sys.executable, "-m", "chalicelib.access.bootstrap", ADMIN],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        input=f"{password}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-    )
-    if done.returncode:
-        raise StartError(f"the administrator could not be set: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
 
 
 def _facts(
