@@ -54,6 +54,8 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.AlreadyExistsError: ("CONFLICT", 409),
     projects.NotFoundError: ("NOT_FOUND", 404),
     projects.NotEmptyError: ("PRECONDITION", 412),
+    projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
+    projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
     projects.ChangedError: ("CONFLICT", 409),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),

@@ -25,6 +25,12 @@ def text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
     return value
 
 
+def require_length(name: str, value: str, limit: int) -> None:
+    """Raises BadRequestError for a string that is longer than `limit` characters."""
+    if len(value) > limit:
+        raise BadRequestError(f"{name} may have {limit} characters")
+
+
 def number(body: Mapping[str, Any], name: str, default: int | None = None) -> int:
     """A whole number. Raises BadRequestError as `text` does."""
     value = body.get(name)

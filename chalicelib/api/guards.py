@@ -6,14 +6,17 @@ projects is told that one is missing.
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions
 from chalicelib.access.roles import Permission
 from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
 from chalicelib.api.operations import Call
 from chalicelib.projects import rules
-from chalicelib.projects.errors import NotFoundError
+from chalicelib.projects.errors import NotFoundError, RepositoryNotFoundError
 from chalicelib.projects.records import Project
+from chalicelib.registry import names
 from chalicelib.registry.http import Request
 
 
@@ -49,6 +52,17 @@ def require_admin(caller: Caller) -> None:
 
 def refusal(caller: Caller) -> ApiError:
     return UnauthorizedError("unauthorized") if caller.is_anonymous else ForbiddenError("forbidden")
+
+
+def repository_name(call: Call) -> str:
+    """The repository that the path names, below its project, with slashes encoded twice or once.
+
+    Raises RepositoryNotFoundError for what is no name of one.
+    """
+    name = f"{call.parameters['project_name']}/{unquote(call.parameters['repository_name'])}"
+    if not names.is_repository(name):
+        raise RepositoryNotFoundError("there is no such repository")
+    return name
 
 
 def flag(request: Request, header: str) -> bool:

@@ -25,6 +25,8 @@ PREFIX = "/api/v2.0"
 
 _BODY_LIMIT = 256 * 1024
 _SEGMENT = re.compile(r"\{(\w+)\}")
+_SLASHED = "repository_name"
+"""The one parameter that may hold slashes. Harbor has them encoded twice; a gateway may have undone that."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,18 @@ _operations: list[Operation] = []
 def operation(method: str, path: str) -> Callable[[Handler], Handler]:
     """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
     # Of a slash at the end, as Harbor's metadatas have it, a gateway or a client may make none.
-    pattern = re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path) + (r"?\Z" if path.endswith("/") else r"\Z"))
+    pattern = re.compile(_SEGMENT.sub(_group, path) + (r"?\Z" if path.endswith("/") else r"\Z"))
 
     def register(handler: Handler) -> Handler:
         _operations.append(Operation(method, path, pattern, handler))
         return handler
 
     return register
+
+
+def _group(segment: re.Match[str]) -> str:
+    name = segment[1]
+    return rf"(?P<{name}>{'.+' if name == _SLASHED else '[^/]+'})"
 
 
 def registered() -> tuple[Operation, ...]:
@@ -85,7 +92,8 @@ def handle(request: Request) -> Response:
 def _find(request: Request) -> tuple[Handler, Mapping[str, str]]:
     path = request.path.removeprefix(PREFIX)
     matches = [(each, match) for each in _operations if (match := each.pattern.match(path))]
-    for each, match in matches:
+    # Of several, the one with the longest path: what follows a repository's name is not part of the name.
+    for each, match in sorted(matches, key=lambda found: -len(found[0].path)):
         if each.method == request.method:
             return each.handler, match.groupdict()
     if matches:

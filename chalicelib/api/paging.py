@@ -18,6 +18,33 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Window:
+    """The page that a request asks for."""
+
+    request: Request
+    number: int
+    size: int
+
+    @property
+    def start(self) -> int:
+        """The index of its first entry."""
+        return (self.number - 1) * self.size
+
+    def headers(self, total: int) -> dict[str, str]:
+        """What places the page in the whole list of `total` entries."""
+        links = []
+        if self.number > 1 and self.start - self.size < total:
+            links.append(self._link(self.number - 1, "prev"))
+        if self.start + self.size < total:
+            links.append(self._link(self.number + 1, "next"))
+        return {"X-Total-Count": str(total), **({"Link": " , ".join(links)} if links else {})}
+
+    def _link(self, number: int, relation: str) -> str:
+        query = urlencode({**self.request.query, "page": number, "page_size": self.size})
+        return f'<{self.request.path}?{query}>; rel="{relation}"'
+
+
+@dataclass(frozen=True)
 class Page(Generic[T]):
     """The entries of one page, and the headers that place it in the whole."""
 
@@ -25,18 +52,16 @@ class Page(Generic[T]):
     headers: dict[str, str]
 
 
+def window(request: Request) -> Window:
+    """Raises BadRequestError for a page or size out of range."""
+    number = _number(request, "page", 1, _PAGE_LIMIT)
+    return Window(request, number, _number(request, "page_size", _DEFAULT_SIZE, _SIZE_LIMIT))
+
+
 def page(request: Request, entries: Sequence[T]) -> Page[T]:
     """The page of `entries` that `request` asks for. Raises BadRequestError for a page or size out of range."""
-    number = _number(request, "page", 1, _PAGE_LIMIT)
-    size = _number(request, "page_size", _DEFAULT_SIZE, _SIZE_LIMIT)
-    start = (number - 1) * size
-    links = []
-    if number > 1 and start - size < len(entries):
-        links.append(_link(request, number - 1, size, "prev"))
-    if start + size < len(entries):
-        links.append(_link(request, number + 1, size, "next"))
-    headers = {"X-Total-Count": str(len(entries)), **({"Link": " , ".join(links)} if links else {})}
-    return Page(entries[start : start + size], headers)
+    asked = window(request)
+    return Page(entries[asked.start : asked.start + asked.size], asked.headers(len(entries)))
 
 
 def _number(request: Request, name: str, default: int, limit: int) -> int:
@@ -44,8 +69,3 @@ def _number(request: Request, name: str, default: int, limit: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(limit)) and 1 <= int(text) <= limit):
         raise BadRequestError(f"{name} must be a number from 1 to {limit}")
     return int(text)
-
-
-def _link(request: Request, number: int, size: int, relation: str) -> str:
-    query = urlencode({**request.query, "page": number, "page_size": size})
-    return f'<{request.path}?{query}>; rel="{relation}"'

@@ -100,7 +100,7 @@ def get_project_summary(call: Call) -> Response:
     project = require_project(call, "project", "read")
     roles = [member.role for member in list_members(project)]
     counts = {f"{role.name.lower()}_count": roles.count(role) for role in Role}
-    return json_response({"repo_count": rules.count_repositories(project), **counts})
+    return json_response({"repo_count": project.repositories, **counts})
 
 
 def _refuse_unbuilt(body: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ def _to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
         "update_time": fields.time(project.updated),
         "deleted": False,
         "metadata": project_metadata.of(project),
-        "repo_count": rules.count_repositories(project) if counted else 0,
+        "repo_count": project.repositories if counted else 0,
         "current_user_role_id": _strongest(roles),
         "current_user_role_ids": sorted(int(role) for role in roles),
     }

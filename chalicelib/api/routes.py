@@ -7,10 +7,12 @@ from urllib.parse import unquote
 from chalice.app import Blueprint
 
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
+    artifact,
     member,
     operations,
     project,
     project_metadata,
+    repository,
     system,
     user,
 )

@@ -25,3 +25,11 @@ class ChangedError(ProjectError):
 
 class NotEmptyError(ProjectError):
     """The project still has repositories."""
+
+
+class RepositoryNotFoundError(ProjectError):
+    """No such repository."""
+
+
+class ArtifactNotFoundError(ProjectError):
+    """No such artifact, or no such tag of it."""

@@ -20,3 +20,5 @@ class Project:
     version: str
     metadata: Mapping[str, str]
     """Harbor's settings of a project by name, such as `auto_scan`, beside `public`."""
+    repositories: int
+    """How many there are."""

@@ -79,10 +79,6 @@ def is_empty(project: Project) -> bool:
     return not table.has_repositories(project.name)
 
 
-def count_repositories(project: Project) -> int:
-    return table.count_repositories(project.name)
-
-
 def create(
     name: str,
     owner: str,

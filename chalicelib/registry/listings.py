@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.registry.errors import NameUnknown, PaginationInvalid
 from chalicelib.registry.names import project_of
 from chalicelib.storage import listings as table
-from chalicelib.storage.manifests import repository_exists
+from chalicelib.storage import repositories
 
 PAGE_LIMIT = 1000
 """Entries a page has at most, and when the client names no `n`."""
@@ -37,7 +37,7 @@ def tags(repository: str, after: str, limit: int) -> Page:
     if limit == 0:
         return Page([], "")
     names, more = table.tags(repository, after, limit)
-    if not names and not repository_exists(repository):
+    if not names and not repositories.exists(repository):
         raise NameUnknown(f"there is no repository {repository}")
     return Page(names, names[-1] if more else "")
 

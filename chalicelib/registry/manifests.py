@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from chalicelib.registry import digests
@@ -54,6 +54,8 @@ class Manifest:
     subject: str | None
     artifact_type: str | None
     annotations: dict[str, str]
+    document: dict[str, Any] = field(repr=False)
+    """The manifest itself, read."""
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ def parse(content: bytes, content_type: str) -> Manifest:
         subject=None if subject is None else _digest(subject, "subject"),
         artifact_type=_artifact_type(document) or config_type,
         annotations=annotations,
+        document=document,
     )
 
 

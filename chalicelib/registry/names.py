@@ -59,8 +59,12 @@ def parse_repository(text: str) -> str:
     raise NameInvalid(f"{text[:NAME_LENGTH]!r} is not a valid repository name")
 
 
+def is_tag(text: str) -> bool:
+    return _TAG.match(text) is not None
+
+
 def parse_tag(text: str) -> str:
-    if not _TAG.match(text):
+    if not is_tag(text):
         raise TagInvalid(f"{text[:160]!r} is not a valid tag")
     return text
 

@@ -6,13 +6,14 @@ import random
 import time
 from dataclasses import dataclass
 
+from chalicelib.projects import summaries
 from chalicelib.registry import blobs, digests, manifests
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, reads
+from chalicelib.storage import blobstore, reads, repositories
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import projects as project_table
 from chalicelib.storage.blobs import DELETING, LIVE, Edge
@@ -26,7 +27,7 @@ _ATTEMPTS = 12
 
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since"),
-    *("generation", "media_type", "digest"),
+    *("generation", "media_type", "created", "digest"),
 )
 """What a push looks at of blobs, links, manifests and the tag."""
 
@@ -117,10 +118,11 @@ def _commit_when_unchanged(
             subject=parsed.subject,
             artifact_type=parsed.artifact_type,
             descriptor=parsed.descriptor(digest),
+            summary=summaries.of(parsed),
             replaces=view.current,
             tag=tag,
             tag_before=view.tag,
-            first_in_repository=not view.repository_known,
+            repository_known=view.repository_known,
         )
         if manifest_table.commit(change):
             return view.current
@@ -148,7 +150,7 @@ def _read(repository: str, digest: str, tag: str | None, parsed: Manifest) -> _V
     blob_keys = {blob_table.blob_key(d): d for d in parsed.references}
     link_keys = {blob_table.link_key(repository, d): d for d in parsed.references}
     child_keys = {manifest_table.manifest_key(repository, d): d for d in parsed.children}
-    current, catalog = manifest_table.manifest_key(repository, digest), manifest_table.catalog_key(repository)
+    current, catalog = manifest_table.manifest_key(repository, digest), repositories.catalog_key(repository)
     tag_key = manifest_table.tag_key(repository, tag) if tag else None
     wanted = [*blob_keys, *link_keys, *child_keys, current, catalog, *([tag_key] if tag_key else [])]
     found = reads.get_items(wanted, _ATTRIBUTES)

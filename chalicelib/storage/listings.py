@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads
-from chalicelib.storage.manifests import CATALOG_PREFIX, REFERRER_PREFIX, TAG_PREFIX
+from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX
 from chalicelib.storage.reads import Item
+from chalicelib.storage.repositories import CATALOG_PREFIX
+
+_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A tag, and when it was put, in milliseconds since 1970."""
+
+    name: str
+    digest: str
+    updated: int
 
 
 def tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
@@ -16,6 +32,31 @@ def tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
     start = f"{TAG_PREFIX}{after}" if after else ""
     items, more = _page(repository, TAG_PREFIX, start, limit, "digest")
     return [item["sk"].removeprefix(TAG_PREFIX) for item in items], more
+
+
+def tags_of(repository: str, digest: str) -> list[Tagged]:
+    """The tags of one manifest, in byte order."""
+    prefix = f"{TAGGED_PREFIX}{digest}|"
+    items = reads.query_all(settings().repositories_table, repository, prefix, ("digest", "updated"))
+    return [_to_tagged(item, prefix) for item in items]
+
+
+def tags_of_each(repository: str, digests: Sequence[str]) -> list[list[Tagged]]:
+    """The tags of each of `digests`: one call for each, side by side."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return list(pool.map(lambda digest: tags_of(repository, digest), digests))
+
+
+def tags_by_digest(repository: str) -> dict[str, list[Tagged]]:
+    """Every tag of a repository, by the manifest's digest."""
+    tags: dict[str, list[Tagged]] = defaultdict(list)
+    for item in reads.query_all(settings().repositories_table, repository, TAG_PREFIX, ("digest", "updated")):
+        tags[item["digest"]].append(_to_tagged(item, TAG_PREFIX))
+    return tags
+
+
+def _to_tagged(item: Item, prefix: str) -> Tagged:
+    return Tagged(item["sk"].removeprefix(prefix), item["digest"], item["updated"])
 
 
 def referrers(

@@ -9,20 +9,20 @@ from typing import Any
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import artifacts, reads, repositories
+from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import CatalogItem, ManifestItem, ProjectItem, ReferrerItem, TagItem
+from chalicelib.storage.tables import ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
 
 MANIFEST_PREFIX = "manifest|"
 TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
 REFERRER_PREFIX = "referrer|"
-CATALOG_PREFIX = "catalog|"
 
-_RECORD = ("generation", "version", "state", "media_type", "size", "candidate_since")
+_RECORD = ("generation", "version", "state", "media_type", "size", "created", "candidate_since")
 """What a decision about a manifest needs; its bytes stay behind."""
 
 
@@ -37,6 +37,8 @@ class Record:
     generation: str
     version: str
     state: str
+    created: int
+    """When the digest was first pushed to the repository."""
     candidate_since: int | None
 
 
@@ -70,10 +72,11 @@ class Commit:
     subject: str | None
     artifact_type: str | None
     descriptor: dict[str, Any]
+    summary: dict[str, Any]
     replaces: Record | None
     tag: str | None
     tag_before: Tag | None
-    first_in_repository: bool
+    repository_known: bool
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -82,11 +85,6 @@ def manifest_key(repository: str, digest: str) -> Key:
 
 def tag_key(repository: str, tag: str) -> Key:
     return Key(settings().repositories_table, repository, f"{TAG_PREFIX}{tag}")
-
-
-def catalog_key(repository: str) -> Key:
-    project = repository.partition("/")[0]
-    return Key(settings().repositories_table, f"{CATALOG_PREFIX}{project}", repository)
 
 
 def object_key(generation: str) -> str:
@@ -103,6 +101,7 @@ def to_record(item: Item) -> Record:
         item["generation"],
         item["version"],
         item["state"],
+        item["created"],
         item.get("candidate_since"),
     )
 
@@ -152,14 +151,15 @@ def commit(change: Commit) -> bool:
         if change.subject is not None:
             key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
-        if change.first_in_repository:
-            _add_to_catalog(transaction, change.repository)
+        if change.replaces is None:
+            repositories.add_manifest(transaction, change.repository, known=change.repository_known)
 
     return transact(write)
 
 
 def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
     key, before, time = manifest_key(change.repository, change.digest), change.replaces, now()
+    created = before.created if before else time
     untagged = change.tag is None and (before is None or before.candidate_since is not None)
     transaction.save(
         ManifestItem(
@@ -173,12 +173,13 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
             content=change.content,
             subject=change.subject,
             artifact_type=change.artifact_type,
-            created=time,
+            created=created,
             candidate=shard(change.digest) if untagged else None,
             candidate_since=time if untagged else None,
         ),
         condition=ManifestItem.version == before.version if before else ManifestItem.pk.does_not_exist(),
     )
+    artifacts.save(transaction, Artifact(change.repository, change.digest, created, change.summary))
 
 
 def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
@@ -193,16 +194,6 @@ def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
     if before is not None and before.digest != change.digest:
         transaction.delete(TagItem(key.pk, _tagged(before.digest, tag)))
         _mark_candidate(transaction, change.repository, before.digest)
-
-
-def _add_to_catalog(transaction: TransactWrite, repository: str) -> None:
-    """Make a repository known, in a project that is still there: a project without repositories may be deleted."""
-    key = catalog_key(repository)
-    project = key.pk.removeprefix(CATALOG_PREFIX)
-    transaction.condition_check(
-        ProjectItem, "project", project, condition=ProjectItem.pk.exists() & (ProjectItem.state == LIVE)
-    )
-    transaction.update(CatalogItem(key.pk, key.sk), actions=[CatalogItem.created.set(CatalogItem.created | now())])
 
 
 def _mark_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
@@ -254,6 +245,8 @@ def delete_manifest(
         if subject is not None:
             referrer = _referrer_key(record.repository, subject, artifact_type, record.digest)
             transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
+        artifacts.remove(transaction, record.repository, record.digest, record.created)
+        repositories.remove_manifest(transaction, record.repository)
 
     return transact(write)
 
@@ -282,10 +275,6 @@ def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: s
     key = tag_key(repository, tag)
     transaction.delete(TagItem(key.pk, key.sk), condition=TagItem.digest == digest)
     transaction.delete(TagItem(key.pk, _tagged(digest, tag)))
-
-
-def repository_exists(repository: str) -> bool:
-    return reads.get_item(catalog_key(repository), ("created",)) is not None
 
 
 def _tagged(digest: str, tag: str) -> str:

@@ -12,10 +12,10 @@ from chalicelib.settings import settings
 from chalicelib.storage import members, reads
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
-from chalicelib.storage.manifests import CATALOG_PREFIX
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import CatalogItem, ProjectCounterItem, ProjectIdItem, ProjectItem
+from chalicelib.storage.repositories import CATALOG_PREFIX
+from chalicelib.storage.tables import ProjectCounterItem, ProjectIdItem, ProjectItem
 from chalicelib.storage.transactions import transact
 
 PROJECT = "project"
@@ -60,7 +60,7 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
     """Write a project, its number and its first member, all or nothing. None when the name is taken."""
     time = now()
     project = Project(
-        name, owner.project_id, public, owner.name, owner.entity.number, time, time, fresh(), dict(metadata)
+        name, owner.project_id, public, owner.name, owner.entity.number, time, time, fresh(), dict(metadata), 0
     )
 
     def write(transaction: TransactWrite) -> None:
@@ -73,6 +73,7 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
                 owner=owner.name,
                 owner_number=owner.entity.number,
                 metadata=dict(metadata),
+                repositories=0,
                 state=LIVE,
                 version=project.version,
                 created=time,
@@ -128,11 +129,6 @@ def has_repositories(name: str) -> bool:
     return bool(items)
 
 
-def count_repositories(name: str) -> int:
-    """How many repositories the project has. Costs a read of its part of the catalog."""
-    return CatalogItem.count(f"{CATALOG_PREFIX}{name}", consistent_read=True)
-
-
 def _set_state(project: Project, state: str, version: str, expected: str | None) -> bool:
     condition = ProjectItem.project_id == project.project_id
     if expected is not None:
@@ -152,4 +148,5 @@ def _to_project(item: Item) -> Project:
         item["updated"],
         item["version"],
         json.loads(item.get("metadata") or "{}"),
+        item["repositories"],
     )

@@ -59,9 +59,16 @@ def get_items(keys: Iterable[Key], attributes: Sequence[str] = ()) -> dict[Key, 
 
 
 def query(
-    table: str, pk: str, prefix: str, *, after: str = "", limit: int = 0, attributes: Sequence[str] = ()
+    table: str,
+    pk: str,
+    prefix: str,
+    *,
+    after: str = "",
+    limit: int = 0,
+    attributes: Sequence[str] = (),
+    descending: bool = False,
 ) -> tuple[list[Item], str]:
-    """One page of the items of partition `pk` whose sort key starts with `prefix`, in its order.
+    """One page of the items of partition `pk` whose sort key starts with `prefix`, in its order or the reverse.
 
     `after` is the sort key to start behind; DynamoDB wants it to start with `prefix` too. Returns the items and the
     sort key to go on behind, empty at the end.
@@ -80,9 +87,26 @@ def query(
         request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
     if limit:
         request["Limit"] = limit
+    if descending:
+        request["ScanIndexForward"] = False
     answer = _call("Query", request)
     last = answer.get("LastEvaluatedKey")
     return [_decode_item(raw) for raw in answer["Items"]], last["sk"]["S"] if last else ""
+
+
+def query_page(table: str, pk: str, prefix: str, start: int, limit: int, *, descending: bool = False) -> list[Item]:
+    """The items with the indexes `start` up to `start + limit` of those that `query` lists, or of the reverse.
+
+    What is skipped is read too, as DynamoDB has it: the cost grows with `start`, not with what follows the page.
+    """
+    items: list[Item] = []
+    skip, after = start, ""
+    while True:
+        found, after = query(table, pk, prefix, after=after, limit=skip + limit - len(items), descending=descending)
+        items += found[skip:]
+        skip = max(0, skip - len(found))
+        if not after or len(items) >= limit:
+            return items
 
 
 def query_all(table: str, pk: str, prefix: str, attributes: Sequence[str] = ()) -> list[Item]:

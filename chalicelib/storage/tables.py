@@ -18,7 +18,8 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           tag|<tag>                                TagItem: the tag's digest
     <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
     <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
-    catalog|<project>      <repository>                             CatalogItem: the repository exists
+    <repository>           artifact|<time>|<digest>                 ArtifactItem: what lists show of a manifest
+    catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
 
 Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
 
@@ -159,7 +160,17 @@ class CatalogItem(Item):
     class Meta:
         table_name = settings().repositories_table
 
+    manifests = NumberAttribute()
+    description = UnicodeAttribute(null=True)
     created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class ArtifactItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    summary = JSONAttribute()
 
 
 class UploadItem(Item):
@@ -195,6 +206,7 @@ class ProjectItem(Item):
     owner_number = NumberAttribute(null=True)
     """Absent for what the administrator made before there were users."""
     metadata = JSONAttribute(null=True)
+    repositories = NumberAttribute()
     state = UnicodeAttribute()
     version = UnicodeAttribute()
     created = NumberAttribute()

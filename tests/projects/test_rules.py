@@ -15,7 +15,7 @@ from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.registry.errors import NameUnknown
-from chalicelib.storage import aws_json
+from chalicelib.storage import aws_json, repositories
 from chalicelib.storage import projects as table
 from tests.registry.images import push_image
 
@@ -128,11 +128,11 @@ def test_an_empty_project_is_deleted_and_its_name_is_free_again(project: Project
 
 def test_a_project_with_a_repository_stays_and_takes_more(project: Project) -> None:
     push_image(f"{project.name}/a")
-    assert rules.count_repositories(project) == 1
+    assert rules.get(project.name).repositories == 1
     with pytest.raises(NotEmptyError):
         rules.delete(project)
     push_image(f"{project.name}/b")
-    assert rules.count_repositories(project) == 2
+    assert rules.get(project.name).repositories == 2
 
 
 def test_a_push_that_comes_behind_the_mark_is_refused(project: Project) -> None:
@@ -142,7 +142,7 @@ def test_a_push_that_comes_behind_the_mark_is_refused(project: Project) -> None:
 
     with at_query(push):
         rules.delete(project)
-    assert rules.count_repositories(project) == 0
+    assert not repositories.exists(f"{project.name}/late")
 
 
 def test_a_delete_killed_behind_its_mark_is_finished_by_another(project: Project) -> None:

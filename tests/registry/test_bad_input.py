@@ -17,6 +17,7 @@ from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage import repositories
 from tests.registry.images import CONFIG, image, push_blob
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -110,7 +111,7 @@ def test_a_malformed_manifest_stores_nothing(send: Send, repository: str, conten
     response = send("PUT", f"{repository}/manifests/x", content, {"content-type": manifests.OCI_MANIFEST})
     assert_refused(response, 400, code)
     assert manifest_table.read_tag(repository, "x") is None
-    assert not manifest_table.repository_exists(repository)
+    assert not repositories.exists(repository)
 
 
 def test_a_manifest_under_a_wrong_digest_stores_nothing(send: Send, repository: str) -> None:

@@ -21,6 +21,7 @@ from chalicelib.registry.errors import (
 )
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage import repositories
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -82,7 +83,7 @@ def test_a_project_that_is_gone_takes_no_push(repository: str) -> None:
     nowhere = f"gone-{os.urandom(4).hex()}/app"
     with pytest.raises(NameUnknown):
         push.manifest(nowhere, "x", b'{"a": 1}', "a/b")
-    assert not manifest_table.repository_exists(nowhere)
+    assert not repositories.exists(nowhere)
 
 
 def test_a_large_manifest_lives_in_s3_and_goes_with_its_record(repository: str) -> None:

@@ -1,0 +1,93 @@
+"""Harbor's tag `repository`: list, look at, describe and delete the repositories of a project."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from chalicelib.access.authorization import visible_projects
+from chalicelib.api import fields
+from chalicelib.api.guards import repository_name, require_project
+from chalicelib.api.operations import Call, json_body, json_response, operation
+from chalicelib.api.paging import page, window
+from chalicelib.api.query import selection
+from chalicelib.projects import repositories
+from chalicelib.projects.records import Project
+from chalicelib.registry.http import Response
+from chalicelib.storage import repositories as table
+from chalicelib.storage.repositories import Repository
+
+_FILTERS = ("name",)
+_SORTS = ("name", "creation_time", "update_time", "artifact_count")
+_DESCRIPTION_LENGTH = 64 * 1024
+
+
+@operation("GET", "/projects/{project_name}/repositories")
+def list_repositories(call: Call) -> Response:
+    """By name, or as `sort` says. The pages of that order are read on their own; other orders and `q` read all."""
+    project = require_project(call, "repository", "list")
+    chosen = selection(call.request, _FILTERS, _SORTS)
+    by_name = chosen.order or (("name", False),)
+    if chosen.tests or by_name[0][0] != "name":
+        entries = [_to_json(project, each) for each in table.read_all(project.name)]
+        part = page(call.request, chosen.of(entries, dict))
+        return json_response(part.entries, headers=part.headers)
+    asked = window(call.request)
+    found = table.read_page(project.name, asked.start, asked.size, descending=by_name[0][1])
+    headers = asked.headers(project.repositories)
+    return json_response([_to_json(project, each) for each in found], headers=headers)
+
+
+@operation("GET", "/repositories")
+def list_all_repositories(call: Call) -> Response:
+    """The repositories of every project that the caller may see."""
+    chosen = selection(call.request, _FILTERS, _SORTS)
+    entries = [
+        _to_json(project, each)
+        for project in visible_projects(call.caller)
+        if project.repositories
+        for each in table.read_all(project.name)
+    ]
+    part = page(call.request, chosen.of(entries, dict))
+    return json_response(part.entries, headers=part.headers)
+
+
+@operation("GET", "/projects/{project_name}/repositories/{repository_name}")
+def get_repository(call: Call) -> Response:
+    project = require_project(call, "repository", "read")
+    return json_response(_to_json(project, repositories.get(repository_name(call))))
+
+
+@operation("PUT", "/projects/{project_name}/repositories/{repository_name}")
+def update_repository(call: Call) -> Response:
+    require_project(call, "repository", "update")
+    description = fields.text(json_body(call.request), "description", "")
+    fields.require_length("description", description, _DESCRIPTION_LENGTH)
+    repositories.describe(repository_name(call), description)
+    return Response(200)
+
+
+@operation("DELETE", "/projects/{project_name}/repositories/{repository_name}")
+def delete_repository(call: Call) -> Response:
+    require_project(call, "repository", "delete")
+    repositories.delete(repository_name(call))
+    return Response(200)
+
+
+def number_of(name: str) -> int:
+    """A number for what Harbor numbers and Berth names: of the name's digest, as many bits as JavaScript can hold."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 11
+
+
+def _to_json(project: Project, repository: Repository) -> dict[str, Any]:
+    """The swagger's Repository."""
+    return {
+        "id": number_of(repository.name),
+        "project_id": project.project_id,
+        "name": repository.name,
+        "description": repository.description,
+        "artifact_count": repository.manifests,
+        "pull_count": 0,
+        "creation_time": fields.time(repository.created),
+        "update_time": fields.time(repository.updated),
+    }

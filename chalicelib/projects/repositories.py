@@ -1,0 +1,115 @@
+"""Repositories and artifacts of a project, as people manage them: looked at, described, tagged and deleted.
+
+What a push or a client's delete does is chalicelib/registry's; deletes here go the same ways, so that the protocol of
+docs/gc.md holds for them too.
+"""
+
+from __future__ import annotations
+
+from chalicelib.projects.errors import ArtifactNotFoundError, NotEmptyError, RepositoryNotFoundError
+from chalicelib.registry import deletion, digests, manifests, pull, push
+from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced
+from chalicelib.storage import artifacts as artifact_table
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage import repositories as table
+from chalicelib.storage.artifacts import Artifact
+from chalicelib.storage.repositories import Repository
+
+_PAGE = 100
+
+
+def get(name: str) -> Repository:
+    """Raises RepositoryNotFoundError."""
+    found = table.read(name)
+    if found is None:
+        raise RepositoryNotFoundError(f"repository {name} not found")
+    return found
+
+
+def describe(name: str, description: str) -> None:
+    """Raises RepositoryNotFoundError."""
+    if not table.describe(name, description):
+        raise RepositoryNotFoundError(f"repository {name} not found")
+
+
+def artifact(repository: str, reference: str) -> Artifact:
+    """The artifact under a tag or a digest. Raises ArtifactNotFoundError."""
+    digest = reference
+    if not digests.is_digest(reference):
+        tag = manifest_table.read_tag(repository, reference)
+        digest = tag.digest if tag else ""
+    record = manifest_table.read_record(repository, digest) if digest else None
+    found = artifact_table.read(repository, digest, record.created) if record else None
+    if found is None:
+        raise ArtifactNotFoundError(f"artifact {repository}:{reference} not found")
+    return found
+
+
+def delete_artifact(repository: str, reference: str) -> None:
+    """Delete an artifact with all its tags, whichever of them it is named by.
+
+    Raises ArtifactNotFoundError, or Referenced while an index names it.
+    """
+    found = artifact(repository, reference)
+    try:
+        deletion.manifest(repository, found.digest)
+    except ManifestUnknown as error:
+        raise ArtifactNotFoundError(f"artifact {repository}:{reference} not found") from error
+
+
+def add_tag(repository: str, reference: str, tag: str) -> bool:
+    """Give an artifact one more tag. False when the tag exists. Raises ArtifactNotFoundError."""
+    found = artifact(repository, reference)
+    if manifest_table.read_tag(repository, tag) is not None:
+        return False
+    pulled = pull.manifest(repository, found.digest)
+    push.manifest(repository, tag, pulled.content, pulled.media_type)
+    return True
+
+
+def delete_tag(repository: str, reference: str, tag: str) -> None:
+    """Take a tag from the artifact that it names. Raises ArtifactNotFoundError when it names another, or none."""
+    found = artifact(repository, reference)
+    present = manifest_table.read_tag(repository, tag)
+    if present is None or present.digest != found.digest:
+        raise ArtifactNotFoundError(f"artifact {repository}:{reference} has no tag {tag}")
+    deletion.manifest(repository, tag)
+
+
+def delete(name: str) -> None:
+    """Delete a repository with all that it holds.
+
+    Raises RepositoryNotFoundError, or NotEmptyError when clients go on pushing to it. What a delete that was
+    interrupted has left is deleted by the next.
+    """
+    get(name)
+    while _delete_artifacts(name):
+        pass
+    if not table.delete_empty(name) and table.exists(name):
+        raise NotEmptyError(f"repository {name} is being pushed to: try again")
+
+
+def _delete_artifacts(repository: str) -> bool:
+    """Delete the artifacts of one page that no index names, then what they named alone. False when none was."""
+    deleted, start = 0, 0
+    while not deleted:
+        page = artifact_table.read_page(repository, start, _PAGE)
+        if not page:
+            return False
+        deleted = sum(_delete_unless_referenced(repository, each.digest) for each in page)
+        start += len(page)
+    return True
+
+
+def _delete_unless_referenced(repository: str, digest: str) -> bool:
+    try:
+        content = pull.manifest(repository, digest)
+        deletion.manifest(repository, digest)
+    except (Referenced, ManifestUnknown):
+        return False
+    for blob in manifests.parse(content.content, content.media_type).references:
+        try:
+            deletion.blob(repository, blob)
+        except (BlobUnknown, Referenced):
+            continue  # never uploaded here, or another artifact's too
+    return True

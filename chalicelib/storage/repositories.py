@@ -1,0 +1,117 @@
+"""The Repositories table: the catalog, which lists the repositories of each project.
+
+A repository's entry counts its manifests. It is written in the transactions that add a first manifest of a digest and
+that delete one, so it is exact, and an empty repository is deleted on the condition that it is still empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables import CatalogItem, ProjectItem
+from chalicelib.storage.transactions import transact
+
+CATALOG_PREFIX = "catalog|"
+_LIVE = "live"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Times are milliseconds since 1970; `manifests` counts them, tagged or not."""
+
+    name: str
+    manifests: int
+    description: str
+    created: int
+    updated: int
+
+
+def catalog_key(repository: str) -> Key:
+    project = repository.partition("/")[0]
+    return Key(settings().repositories_table, f"{CATALOG_PREFIX}{project}", repository)
+
+
+def exists(repository: str) -> bool:
+    return reads.get_item(catalog_key(repository), ("created",)) is not None
+
+
+def read(repository: str) -> Repository | None:
+    item = reads.get_item(catalog_key(repository))
+    return _to_repository(item) if item else None
+
+
+def read_page(project: str, start: int, limit: int, *, descending: bool = False) -> list[Repository]:
+    """Up to `limit` repositories of a project by name, from the one with index `start`."""
+    partition = f"{CATALOG_PREFIX}{project}"
+    items = reads.query_page(settings().repositories_table, partition, "", start, limit, descending=descending)
+    return [_to_repository(item) for item in items]
+
+
+def read_all(project: str) -> list[Repository]:
+    items = reads.query_all(settings().repositories_table, f"{CATALOG_PREFIX}{project}", "")
+    return [_to_repository(item) for item in items]
+
+
+def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) -> None:
+    """Count a new manifest, in a repository that is still there; or, when it is not `known`, in a new one.
+
+    A new one needs a project that is still there: one without repositories may be deleted.
+    """
+    key = catalog_key(repository)
+    actions: list[Action] = [
+        CatalogItem.created.set(CatalogItem.created | now()),
+        CatalogItem.updated.set(now()),
+        CatalogItem.manifests.add(1),
+    ]
+    if known:
+        transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+        return
+    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.does_not_exist())
+    transaction.update(
+        ProjectItem("project", key.pk.removeprefix(CATALOG_PREFIX)),
+        actions=[ProjectItem.repositories.add(1)],
+        condition=ProjectItem.pk.exists() & (ProjectItem.state == _LIVE),
+    )
+
+
+def remove_manifest(transaction: TransactWrite, repository: str) -> None:
+    """Count a manifest no longer."""
+    key = catalog_key(repository)
+    actions: list[Action] = [CatalogItem.manifests.add(-1), CatalogItem.updated.set(now())]
+    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+
+
+def describe(repository: str, description: str) -> bool:
+    """Set the description. False when there is no such repository."""
+    key = catalog_key(repository)
+    actions = [CatalogItem.description.set(description), CatalogItem.updated.set(now())]
+    return holds(CatalogItem(key.pk, key.sk).update, actions=actions, condition=CatalogItem.pk.exists())
+
+
+def delete_empty(repository: str) -> bool:
+    """Take a repository without manifests out of the catalog. False when it has one, or is not there."""
+    key = catalog_key(repository)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(CatalogItem(key.pk, key.sk), condition=CatalogItem.manifests == 0)
+        project = ProjectItem("project", key.pk.removeprefix(CATALOG_PREFIX))
+        transaction.update(project, actions=[ProjectItem.repositories.add(-1)], condition=ProjectItem.pk.exists())
+
+    return transact(write)
+
+
+def _to_repository(item: Item) -> Repository:
+    return Repository(
+        item["sk"],
+        item["manifests"],
+        item.get("description", ""),
+        item["created"],
+        item["updated"],
+    )
