@@ -25,9 +25,17 @@ def assumed_by(service: str) -> dict[str, Any]:
 
 _ITEM_ACTIONS = {
     "BlobsTable": ("BatchGetItem", "BatchWriteItem", "DeleteItem", "PutItem", "Query", "UpdateItem"),
-    "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "RepositoriesTable": (
+        "BatchGetItem",
+        "ConditionCheckItem",
+        "DeleteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "UpdateItem",
+    ),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
-    "ProjectsTable": ("ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chalicelib.api import fields
+from chalicelib.api import fields, label
 from chalicelib.api.errors import BadRequestError, ConflictError
 from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
 from chalicelib.api.query import selection
 from chalicelib.api.repository import number_of
-from chalicelib.projects import repositories
+from chalicelib.projects import labels, repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry import names
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts as table
+from chalicelib.storage import labels as label_table
 from chalicelib.storage import listings
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.listings import Tagged
@@ -34,7 +35,6 @@ def list_artifacts(call: Call) -> Response:
     """The newest first, or as `sort` says. The pages of that order are read on their own; `q` reads all."""
     project = require_project(call, "artifact", "list")
     repository = repositories.get(repository_name(call))
-    with_tags = fields.query_boolean(call.request.query, "with_tag") is not False
     chosen = selection(call.request, _FILTERS, _SORTS)
     order = chosen.order or (("push_time", True),)
     if chosen.tests or order[0][0] != "push_time":
@@ -46,14 +46,13 @@ def list_artifacts(call: Call) -> Response:
         asked = window(call.request)
         found = table.read_page(repository.name, asked.start, asked.size, descending=order[0][1])
         headers = asked.headers(repository.manifests)
-    return json_response(_to_json(project, found, with_tags), headers=headers)
+    return json_response(_to_json(call, project, found), headers=headers)
 
 
 @operation("GET", f"{_BASE}/{{reference}}")
 def get_artifact(call: Call) -> Response:
     project = require_project(call, "artifact", "read")
-    with_tags = fields.query_boolean(call.request.query, "with_tag") is not False
-    return json_response(_to_json(project, [_artifact(call)], with_tags)[0])
+    return json_response(_to_json(call, project, [_artifact(call)])[0])
 
 
 @operation("DELETE", f"{_BASE}/{{reference}}")
@@ -93,6 +92,21 @@ def delete_tag(call: Call) -> Response:
     return Response(200)
 
 
+@operation("POST", f"{_BASE}/{{reference}}/labels")
+def add_label(call: Call) -> Response:
+    project = require_project(call, "artifact-label", "create")
+    number = fields.number(json_body(call.request), "id")
+    labels.attach(number, project.project_id, _artifact(call))
+    return Response(200)
+
+
+@operation("DELETE", f"{_BASE}/{{reference}}/labels/{{label_id}}")
+def remove_label(call: Call) -> Response:
+    require_project(call, "artifact-label", "delete")
+    labels.detach(fields.identifier(call.parameters, "label_id"), _artifact(call))
+    return Response(200)
+
+
 def _artifact(call: Call) -> Artifact:
     return repositories.artifact(repository_name(call), call.parameters["reference"])
 
@@ -107,16 +121,21 @@ def _fields(artifact: Artifact, tags: Sequence[Tagged]) -> dict[str, Any]:
     }
 
 
-def _to_json(project: Project, artifacts: Sequence[Artifact], with_tags: bool) -> list[dict[str, Any]]:
-    """The swagger's Artifact, of several of one repository."""
-    if not with_tags:
-        return [_artifact_to_json(project, each) for each in artifacts]
-    tags = listings.tags_of_each(artifacts[0].repository, [each.digest for each in artifacts]) if artifacts else []
-    return [
-        # As in Harbor, an artifact without tags has null for them.
-        {**_artifact_to_json(project, each), "tags": [_tag_to_json(each, tag) for tag in its] or None}
-        for each, its in zip(artifacts, tags, strict=True)
-    ]
+def _to_json(call: Call, project: Project, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """The swagger's Artifact, of several of one repository, with the tags and labels that the query asks for."""
+    entries = [_artifact_to_json(project, each) for each in artifacts]
+    digests = [each.digest for each in artifacts]
+    query = call.request.query
+    if digests and fields.query_boolean(query, "with_tag") is not False:
+        for artifact, entry, tags in zip(
+            artifacts, entries, listings.tags_of_each(artifacts[0].repository, digests), strict=True
+        ):
+            # As in Harbor, an artifact without tags has null for them.
+            entry["tags"] = [_tag_to_json(artifact, tag) for tag in tags] or None
+    if digests and fields.query_boolean(query, "with_label"):
+        for entry, carried in zip(entries, label_table.labels_of_each(artifacts[0].repository, digests), strict=True):
+            entry["labels"] = [label.to_json(each) for each in carried] or None
+    return entries
 
 
 def _artifact_to_json(project: Project, artifact: Artifact) -> dict[str, Any]:

@@ -56,6 +56,8 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NotEmptyError: ("PRECONDITION", 412),
     projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
     projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
+    projects.LabelInvalidError: ("BAD_REQUEST", 400),
+    projects.LabelNotFoundError: ("NOT_FOUND", 404),
     projects.ChangedError: ("CONFLICT", 409),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),

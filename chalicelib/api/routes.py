@@ -8,6 +8,7 @@ from chalice.app import Blueprint
 
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
+    label,
     member,
     operations,
     project,

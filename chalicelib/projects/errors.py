@@ -31,5 +31,13 @@ class RepositoryNotFoundError(ProjectError):
     """No such repository."""
 
 
+class LabelInvalidError(ProjectError):
+    """A label's name, description or color breaks a rule."""
+
+
+class LabelNotFoundError(ProjectError):
+    """No such label, or not on this artifact."""
+
+
 class ArtifactNotFoundError(ProjectError):
     """No such artifact, or no such tag of it."""

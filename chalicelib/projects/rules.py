@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from chalicelib.projects import labels
 from chalicelib.projects.errors import (
     AlreadyExistsError,
     ChangedError,
@@ -124,6 +125,7 @@ def delete(project: Project) -> None:
     removed = table.delete(project, mark)
     _found.drop(project.name)
     if removed:
+        labels.delete_all(project.project_id)
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
     if not removed:

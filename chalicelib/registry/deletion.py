@@ -15,8 +15,8 @@ from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record
 
 _ATTEMPTS = 8
-_TAGS_A_TRANSACTION = 45
-"""Each takes two of a transaction's 100 items; the manifest and its referrer entry need room too."""
+_TAGS_A_TRANSACTION = 20
+"""Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
 
 
 def manifest(repository: str, reference: str) -> None:

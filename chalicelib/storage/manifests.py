@@ -9,15 +9,14 @@ from typing import Any
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, reads, repositories
+from chalicelib.storage import artifacts, labels, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import ManifestItem, ReferrerItem, TagItem
+from chalicelib.storage.tables import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
 
-MANIFEST_PREFIX = "manifest|"
 TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
 REFERRER_PREFIX = "referrer|"
@@ -235,7 +234,8 @@ def tags_of(repository: str, digest: str) -> list[str]:
 def delete_manifest(
     record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
 ) -> bool:
-    """Delete a manifest that has `version`, with `tags` and its referrer entry. False when it changed meanwhile."""
+    """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
+    carried = labels.numbers_of(record.repository, record.digest)
 
     def write(transaction: TransactWrite) -> None:
         key = manifest_key(record.repository, record.digest)
@@ -245,6 +245,8 @@ def delete_manifest(
         if subject is not None:
             referrer = _referrer_key(record.repository, subject, artifact_type, record.digest)
             transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
+        for number in carried:
+            labels.take_off(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created)
         repositories.remove_manifest(transaction, record.repository)
 

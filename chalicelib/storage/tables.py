@@ -19,6 +19,8 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
     <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
     <repository>           artifact|<time>|<digest>                 ArtifactItem: what lists show of a manifest
+    <repository>           label|<digest>|<label's number>          LabelledItem: the artifact carries the label
+    labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
 
 Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
@@ -26,7 +28,9 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
-    counter                project                                  CounterItem: the last number given out
+    label                  <number>                                 LabelItem
+    label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
+    counter                project, label                           CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -62,6 +66,8 @@ from pynamodb.models import Model
 from chalicelib.settings import settings
 
 CANDIDATE_SHARDS = 16
+MANIFEST_PREFIX = "manifest|"
+"""Of a manifest's sort key."""
 
 
 _connection = Connection(
@@ -166,6 +172,13 @@ class CatalogItem(Item):
     updated = NumberAttribute()
 
 
+class LabelledItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    number = NumberAttribute()
+
+
 class ArtifactItem(Item):
     class Meta:
         table_name = settings().repositories_table
@@ -225,6 +238,26 @@ class ProjectCounterItem(Item):
         table_name = settings().projects_table
 
     last = NumberAttribute()
+
+
+class LabelItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    project_id = NumberAttribute()
+    name = UnicodeAttribute()
+    description = UnicodeAttribute()
+    color = UnicodeAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class LabelNameItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    number = NumberAttribute()
 
 
 class UserItem(Item):
