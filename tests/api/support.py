@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from chalicelib.api import routes
 from chalicelib.registry.http import Request, Response
 from tests.access.support import BASIC, ORIGIN
+from tests.api import contract
 
 
 def call(
@@ -19,7 +20,10 @@ def call(
     content = b"" if body is None else json.dumps(body).encode()
     sent = {**(BASIC if admin else {}), **({"content-type": "application/json"} if content else {}), **(headers or {})}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return routes.handle(Request(method, parts.path, query, sent, content, ORIGIN))
+    request = Request(method, parts.path, query, sent, content, ORIGIN)
+    response = routes.handle(request)
+    contract.check(request, response)
+    return response
 
 
 def errors_of(response: Response) -> list[str]:

@@ -1,0 +1,84 @@
+"""Holds every answer that the tests get from the API to Harbor's swagger: its status and the schema of its body."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft4Validator
+from jsonschema.validators import extend
+
+from chalicelib.api import operations
+from chalicelib.registry.http import Request, Response
+
+SWAGGER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "harbor-v2-swagger.yaml"
+"""Beside the project's folder; where it is not, answers are held to nothing."""
+
+_ANYWHERE = {401, 429, 503}
+"""Wrong credentials, too many failed logins, a busy store: any operation may answer so, as behind any gateway."""
+
+_AS_HARBOR = {
+    # Harbor's code refuses so, and its swagger does not say it.
+    ("POST", "/projects"): {403},
+    ("GET", "/labels"): {403},
+    ("POST", "/labels"): {403},
+    ("PUT", "/labels/{label_id}"): {403},
+    ("DELETE", "/labels/{label_id}"): {403},
+}
+
+
+def check(request: Request, response: Response) -> None:
+    """Raises AssertionError when `response` is none that the swagger describes."""
+    operation = _operation(request)
+    if operation is None or not SWAGGER.exists():
+        return
+    method, path = operation
+    described = _swagger()["paths"][path][method.lower()]["responses"]
+    if response.status in _ANYWHERE | _AS_HARBOR.get(operation, set()) and str(response.status) not in described:
+        schema = {"$ref": "#/definitions/Errors"}
+    else:
+        assert str(response.status) in described, f"{method} {path} answers {response.status}: {response.body!r}"
+        answer = described[str(response.status)]
+        if "$ref" in answer:
+            answer = _swagger()["responses"][answer["$ref"].rpartition("/")[2]]
+        schema = answer.get("schema", {})
+        missing = {"Location"} & set(answer.get("headers", ())) - set(response.headers)
+        assert not missing, f"{method} {path} lacks {missing}"
+    if response.body and schema and method != "HEAD":
+        content = json.loads(response.body) if schema.get("type") != "string" else response.body.decode()
+        _validator(json.dumps(schema)).validate(content)
+
+
+def _operation(request: Request) -> tuple[str, str] | None:
+    path = request.path.removeprefix(operations.PREFIX)
+    found = [each for each in operations.registered() if each.pattern.match(path) and each.method == request.method]
+    longest = max(found, key=lambda each: len(each.path), default=None)
+    return (longest.method, longest.path) if longest else None
+
+
+@cache
+def _swagger() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(SWAGGER.read_text())
+    return loaded
+
+
+@cache
+def _validator(schema: str) -> Draft4Validator:
+    """Swagger 2.0 is JSON schema draft 4, whose `$ref`s are into the swagger, with `x-nullable` beside it."""
+
+    def properties(validator: Any, fields: Any, instance: Any, whole: Any) -> Any:
+        nullable = {name for name, field in fields.items() if _is_nullable(field)}
+        present = instance if isinstance(instance, dict) else {}
+        kept = {name: value for name, value in present.items() if not (value is None and name in nullable)}
+        yield from Draft4Validator.VALIDATORS["properties"](validator, fields, kept, whole)
+
+    document = {**json.loads(schema), "definitions": _swagger()["definitions"]}
+    return extend(Draft4Validator, {"properties": properties})(document, format_checker=Draft4Validator.FORMAT_CHECKER)
+
+
+def _is_nullable(field: dict[str, Any]) -> bool:
+    # Go writes a list that is empty as null: so does Harbor, for all its lists.
+    return bool(field.get("x-nullable")) or field.get("type") == "array"
