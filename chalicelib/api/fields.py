@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.api.errors import BadRequestError
+from chalicelib.api.errors import BadRequestError, NotFoundError
 
 _NUMBER_LIMIT = 2**53
 
@@ -69,12 +69,24 @@ def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
     return None if value is None else value == "true"
 
 
-def identifier(parameters: Mapping[str, str], name: str) -> int:
-    """The number that a path's parameter holds. Raises BadRequestError."""
-    value = parameters[name]
-    if not (value.isascii() and value.isdigit() and len(value) < 16):
+def query_number(query: Mapping[str, str], name: str) -> int:
+    """A query parameter that must be a number. Raises BadRequestError."""
+    value = query.get(name, "")
+    if not _is_number(value):
         raise BadRequestError(f"{name} must be a number")
     return int(value)
+
+
+def identifier(parameters: Mapping[str, str], name: str) -> int:
+    """The number that a path's parameter holds. Raises NotFoundError: there is nothing under what is none."""
+    value = parameters[name]
+    if not _is_number(value):
+        raise NotFoundError(f"{name} must be a number")
+    return int(value)
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 16
 
 
 def time(milliseconds: int) -> str:

@@ -27,7 +27,7 @@ def list_labels(call: Call) -> Response:
     scope = query.get("scope")
     if scope not in ("g", "p"):
         raise BadRequestError("scope must be g or p")
-    project_id = fields.identifier(query, "project_id") if scope == "p" else GLOBAL
+    project_id = fields.query_number(query, "project_id") if scope == "p" else GLOBAL
     _require(call.caller, project_id, "list")
     found = [to_json(label) for label in labels.list_all(project_id) if query.get("name", "") in label.name]
     part = page(call.request, selection(call.request, _FIELDS, _FIELDS).of(found, dict))

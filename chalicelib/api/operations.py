@@ -50,6 +50,13 @@ class Operation:
     pattern: re.Pattern[str]
     handler: Handler
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of several that match a path the first counts: `/users/current` is no user's number, and what follows a
+        repository's name no part of it.
+        """
+        return -self.path.count("/"), self.path.count("{")
+
 
 _operations: list[Operation] = []
 
@@ -92,8 +99,7 @@ def handle(request: Request) -> Response:
 def _find(request: Request) -> tuple[Handler, Mapping[str, str]]:
     path = request.path.removeprefix(PREFIX)
     matches = [(each, match) for each in _operations if (match := each.pattern.match(path))]
-    # Of several, the one with the longest path: what follows a repository's name is not part of the name.
-    for each, match in sorted(matches, key=lambda found: -len(found[0].path)):
+    for each, match in sorted(matches, key=lambda found: found[0].rank):
         if each.method == request.method:
             return each.handler, match.groupdict()
     if matches:

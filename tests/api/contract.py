@@ -17,12 +17,13 @@ from chalicelib.registry.http import Request, Response
 SWAGGER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "harbor-v2-swagger.yaml"
 """Beside the project's folder; where it is not, answers are held to nothing."""
 
-_ANYWHERE = {401, 429, 503}
-"""Wrong credentials, too many failed logins, a busy store: any operation may answer so, as behind any gateway."""
+_ANYWHERE = {400, 401, 429, 503}
+"""Malformed input, wrong credentials, too many failed logins, a busy store: any operation may answer so."""
 
 _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
+    ("PUT", "/users/{user_id}"): {409},
     ("GET", "/labels"): {403},
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
@@ -55,8 +56,8 @@ def check(request: Request, response: Response) -> None:
 def _operation(request: Request) -> tuple[str, str] | None:
     path = request.path.removeprefix(operations.PREFIX)
     found = [each for each in operations.registered() if each.pattern.match(path) and each.method == request.method]
-    longest = max(found, key=lambda each: len(each.path), default=None)
-    return (longest.method, longest.path) if longest else None
+    first = min(found, key=lambda each: each.rank, default=None)
+    return (first.method, first.path) if first else None
 
 
 @cache
