@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Statement = dict[str, Any]
@@ -41,6 +41,12 @@ _ITEM_ACTIONS = {
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""
 
+_UPLOAD_ITEM_ACTIONS = {
+    "BlobsTable": ("BatchGetItem", "PutItem", "UpdateItem"),
+    "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
+}
+"""tests/test_relay.py holds the relay to this."""
+
 _OBJECT_ACTIONS = [
     "s3:AbortMultipartUpload",
     "s3:DeleteObject",
@@ -51,23 +57,30 @@ _OBJECT_ACTIONS = [
 _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 
-def registry_statements(arn: Callable[[str], Any] = attribute_arn) -> list[Statement]:
-    """What the registry's rules need, whether the function or the relay carries them out.
+def registry_statements() -> list[Statement]:
+    """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
+    return _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
+
+
+def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
+    """What the relay needs, which goes on with uploads that the function has started; who may is in their addresses.
 
     `arn` gives a store's ARN by its logical id.
     """
+    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["SigningSecret"], arn)
+
+
+def _stores(
+    items: Mapping[str, Iterable[str]], prefixes: Iterable[str], secrets: Iterable[str], arn: Callable[[str], Any]
+) -> list[Statement]:
     bucket = arn("Bucket")
-    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in _OBJECT_PREFIXES]
+    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
     return [
-        *(
-            allow(table, [f"dynamodb:{action}" for action in actions], [arn(table)])
-            for table, actions in _ITEM_ACTIONS.items()
-        ),
-        # Presigned URLs are signed by this role, and can do no more than it.
+        *(allow(table, [f"dynamodb:{action}" for action in actions], [arn(table)]) for table, actions in items.items()),
         allow("Objects", _OBJECT_ACTIONS, objects),
         # Without it S3 answers 403 for an object that is gone, which could not be told from a fault of ours.
         allow("MissingObjects", ["s3:ListBucket"], [bucket]),
-        allow("Secrets", ["secretsmanager:GetSecretValue"], [arn("SigningSecret"), arn("AdminSecret")]),
+        allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(secret) for secret in secrets]),
     ]
 
 

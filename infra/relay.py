@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.certificate import certificate
 from infra.parameters import ENVIRONMENT, PARAMETERS, store_references
-from infra.policies import allow, assumed_by, registry_statements
+from infra.policies import allow, assumed_by, upload_statements
 
 PORT = 8080
 DRAIN_SECONDS = 300
@@ -205,7 +205,7 @@ def _roles() -> dict[str, Any]:
         allow("ImageToken", ["ecr:GetAuthorizationToken"], ["*"]),
         allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [{"Fn::GetAtt": ["Logs", "Arn"]}]),
     ]
-    return {"TaskRole": _role(registry_statements(_parameter_arn)), "ExecutionRole": _role(start)}
+    return {"TaskRole": _role(upload_statements(_parameter_arn)), "ExecutionRole": _role(start)}
 
 
 def _parameter_arn(name: str) -> Any:

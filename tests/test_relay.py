@@ -23,6 +23,8 @@ from chalicelib.registry.errors import Unavailable
 from chalicelib.relay import Buffers
 from chalicelib.storage import aws_json, blobs, blobstore
 from chalicelib.storage import uploads as table
+from infra.policies import upload_statements
+from tests.infra import iam
 from tests.registry.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -123,6 +125,21 @@ def test_sha512_is_found_after_sha256_was_kept(relay: RelayPath, repository: str
     location = relay.send("PATCH", start(relay, repository), content).headers["Location"]
     assert relay.send("PUT", location, digest=digest).status == 201
     assert stored(repository, digest) == content
+
+
+def test_it_calls_no_more_than_its_policy_allows(relay: RelayPath, repository: str, cloud: dict[str, str]) -> None:
+    content, digest = random_content(6 * MIB)
+    location, cancelled = start(relay, repository), start(relay, repository)
+    with iam.recorded() as called:
+        for chunk in (content[: 3 * MIB], content[3 * MIB :]):
+            location = relay.send("PATCH", location, chunk).headers["Location"]
+        assert relay.send("GET", location).status == 204
+        assert relay.send("PUT", location, digest=digest).status == 201
+        assert relay.send("DELETE", cancelled).status == 204
+    assert stored(repository, digest) == content
+    allowed = iam.actions_of(upload_statements(lambda name: name), cloud)
+    # A blob of the same digest that was condemned meanwhile would be rescued.
+    assert called | {(cloud["BlobsTable"], "UpdateItem")} == allowed
 
 
 def test_several_at_once(relay: RelayPath, repository: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from infra.policies import registry_statements, sweep_statements
+from infra.policies import Statement, registry_statements, sweep_statements
 
 _IN_TRANSACTIONS = {
     "ConditionCheck": "ConditionCheckItem",
@@ -18,16 +19,11 @@ _IN_TRANSACTIONS = {
 
 
 def enforce(outputs: Mapping[str, str]) -> None:
-    """From now on a DynamoDB call of this process that its policy does not allow fails. `outputs` are the stack's."""
+    """From now on a DynamoDB call of this process that no policy allows fails. `outputs` are the stack's."""
     # They read their settings when they are imported.
     from chalicelib.storage import aws_json, tables
 
-    granted = {
-        (outputs[statement["Sid"]], action.partition(":")[2])
-        for statement in [*registry_statements(), *sweep_statements()]
-        for action in statement["Action"]
-        if action.startswith("dynamodb:")
-    }
+    granted = actions_of([*registry_statements(), *sweep_statements()], outputs)
     own = {table for table, _ in granted}
 
     def check(operation: str, request: Mapping[str, Any]) -> None:
@@ -39,6 +35,39 @@ def enforce(outputs: Mapping[str, str]) -> None:
     client.meta.events.register(
         "before-call.dynamodb.*", lambda model, params, **_: check(model.name, json.loads(params["body"]))
     )
+
+
+def actions_of(statements: Iterable[Statement], outputs: Mapping[str, str]) -> set[tuple[str, str]]:
+    """The DynamoDB actions that `statements` allow, each with its table's name."""
+    return {
+        (outputs[statement["Sid"]], action.partition(":")[2])
+        for statement in statements
+        for action in statement["Action"]
+        if action.startswith("dynamodb:")
+    }
+
+
+@contextmanager
+def recorded() -> Iterator[set[tuple[str, str]]]:
+    """The DynamoDB actions that this process calls meanwhile, each with its table's name."""
+    from chalicelib.storage import aws_json, tables
+
+    called: set[tuple[str, str]] = set()
+
+    def lean(model: str, params: Mapping[str, Any], **_: Any) -> None:
+        called.update(_actions(model, params))
+
+    def client(model: Any, params: Mapping[str, Any], **_: Any) -> None:
+        called.update(_actions(model.name, json.loads(params["body"])))
+
+    hubs = [(aws_json.events, lean), (tables.connection().client.meta.events, client)]
+    for hub, record in hubs:
+        hub.register("before-call.dynamodb.*", record)
+    try:
+        yield called
+    finally:
+        for hub, record in hubs:
+            hub.unregister("before-call.dynamodb.*", record)
 
 
 def _actions(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
