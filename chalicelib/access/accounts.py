@@ -1,4 +1,4 @@
-"""Accounts that log in with a password: the administrator's, kept in Secrets Manager, and the users'."""
+"""Accounts that log in with a password: the administrator's, kept in Secrets Manager, the users' and the robots'."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import hashlib
 import hmac
 import json
 import secrets as randomness
+import time
 from dataclasses import dataclass, field
 from functools import cache
 
 from chalicelib.access import passwords, throttling
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as table
-from chalicelib.storage import secrets
+from chalicelib.storage import robots, secrets
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.robots import LOGIN_PREFIX, NEVER, Robot
 from chalicelib.timed_cache import TimedCache
 
 NAME_LENGTH = 255
@@ -25,17 +27,24 @@ _VERIFIED_SECONDS = 60
 
 @dataclass(frozen=True)
 class Account:
-    """Who can log in. `number` is Harbor's user id."""
+    """Who can log in. `number` is Harbor's user id, 0 for a robot."""
 
     username: str
     password_hash: str = field(repr=False)
     number: int = ADMINISTRATOR
     is_admin: bool = True
+    robot: Robot | None = None
 
     @property
     def stamp(self) -> str:
         """Changes with the password: what was issued under another stamp is void."""
         return hashlib.sha256(self.password_hash.encode()).hexdigest()[:16]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is a robot's that has been disabled or has expired: nobody can log in to it."""
+        robot = self.robot
+        return robot is not None and (robot.disabled or (robot.expires != NEVER and robot.expires <= time.time()))
 
 
 _administrator: TimedCache[str, Account | None] = TimedCache(1)
@@ -70,16 +79,13 @@ def set_administrator(username: str, password_hash: str) -> None:
 
 
 def find(username: str) -> Account | None:
-    """The account of this name, at most half a minute old."""
+    """The account of this name, at most half a minute old, unless it is closed."""
     admin = administrator()
     if admin is not None and username == admin.username:
         return admin
     cached = _users.get(username)
-    if cached is not None:
-        return cached[0]
-    user = table.read_by_name(username) if 1 <= len(username) <= NAME_LENGTH else None
-    account = Account(user.username, user.password_hash, user.number, user.admin) if user else None
-    return _users.put(username, account, _ACCOUNT_SECONDS)
+    account = cached[0] if cached else _users.put(username, _read(username), _ACCOUNT_SECONDS)
+    return None if account is None or account.is_closed else account
 
 
 def forget(username: str) -> None:
@@ -108,6 +114,14 @@ def verify(username: str, password: str, address: str = "") -> Account | None:
         return account
     attempt.failed()
     return None
+
+
+def _read(username: str) -> Account | None:
+    if username.startswith(LOGIN_PREFIX):
+        robot = robots.read_by_login(username)
+        return Account(username, robot.secret_hash, 0, is_admin=False, robot=robot) if robot else None
+    user = table.read_by_name(username) if 1 <= len(username) <= NAME_LENGTH else None
+    return Account(user.username, user.password_hash, user.number, user.admin) if user else None
 
 
 def _read_secret(name: str) -> Account | None:

@@ -11,6 +11,7 @@ from chalicelib.access import accounts, keys
 from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
+from chalicelib.storage.robots import Robot
 from chalicelib.timed_cache import TimedCache
 
 REGISTRY_AUDIENCE = "registry"
@@ -28,10 +29,12 @@ class Caller:
 
     name: str = ""
     number: int = 0
-    """The account's, as Harbor's user id; 0 for nobody and for the bearer of a token."""
+    """The account's, as Harbor's user id; 0 for nobody, for a robot and for the bearer of a token."""
     is_admin: bool = False
     grants: Mapping[str, frozenset[str]] | None = None
     sees_catalog: bool = False
+    robot: Robot | None = None
+    """The robot that asks with its own name and secret."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -62,7 +65,7 @@ def authenticate(request: Request) -> Caller:
 
 
 def caller_of(account: accounts.Account) -> Caller:
-    return Caller(account.username, account.number, is_admin=account.is_admin)
+    return Caller(account.username, account.number, is_admin=account.is_admin, robot=account.robot)
 
 
 def verify_basic(request: Request, encoded: str) -> accounts.Account:

@@ -6,7 +6,9 @@ project and refused action all give the caller the same challenge.
 
 from __future__ import annotations
 
-from chalicelib.access import members, roles
+from collections.abc import Iterable
+
+from chalicelib.access import memberships, roles
 from chalicelib.access.authentication import Caller
 from chalicelib.access.challenges import CATALOG_SCOPE, challenge, repository_scope
 from chalicelib.access.roles import Permission, Permissions, Role
@@ -15,6 +17,7 @@ from chalicelib.projects.records import Project
 from chalicelib.registry.errors import Denied, NameUnknown, RegistryError, Unauthorized
 from chalicelib.registry.http import Request
 from chalicelib.registry.names import project_of
+from chalicelib.storage.robots import ALL_PROJECTS, SYSTEM, Grant, Robot
 
 ACTIONS = frozenset({"pull", "push", "delete"})
 """Of the protocol: what a token's scope can name."""
@@ -27,10 +30,41 @@ def permissions(caller: Caller, project: Project) -> Permissions:
     if caller.grants is None and caller.is_admin:
         return roles.ALL
     allowed: Permissions = roles.OF_ANYONE if project.public else frozenset()
+    if caller.robot is not None:
+        return allowed | granted(caller.robot, "project", project.project_id)
     if caller.grants is None and not caller.is_anonymous:
-        for role in members.roles_of(caller.number, project):
+        for role in memberships.roles_of(caller.number, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
+
+
+def permits_in_system(caller: Caller, permission: Permission) -> bool:
+    """Whether `caller` may do what is outside of projects: the administrator all, a robot what it was given."""
+    if caller.robot is not None:
+        return permission in granted(caller.robot, "system", SYSTEM)
+    return caller.is_admin
+
+
+def granted(robot: Robot, kind: str, project_id: int) -> Permissions:
+    """What `robot` was given outside of projects (kind `system`) or in a project, with ALL_PROJECTS in every one.
+
+    As in Harbor (src/common/security/robot/context.go) a denial outweighs, and who pushes to the own project pulls too.
+    """
+    grants = [grant for grant in robot.grants if grant.kind == kind]
+    here = [grant for grant in grants if grant.project_id in (project_id, ALL_PROJECTS)]
+    allowed = _with_effect("allow", here)
+    if robot.project and Permission("repository", "push") in allowed:
+        allowed |= {Permission("repository", "pull")}
+    return allowed - _with_effect("deny", grants if project_id == ALL_PROJECTS else here)
+
+
+def _with_effect(effect: str, grants: Iterable[Grant]) -> Permissions:
+    return frozenset(
+        Permission(access.resource, access.action)
+        for grant in grants
+        for access in grant.access
+        if access.effect == effect
+    )
 
 
 def permitted(caller: Caller, repository: str) -> frozenset[str]:
@@ -68,7 +102,7 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
 
 def authorize_catalog(caller: Caller, request: Request) -> None:
     """Return if `caller` may list all repositories. Raises Unauthorized or Denied."""
-    if not (caller.is_admin or caller.sees_catalog):
+    if not (caller.sees_catalog or permits_in_system(caller, Permission("catalog", "read"))):
         raise _refusal(caller, request, CATALOG_SCOPE)
 
 
@@ -82,8 +116,16 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = members.projects_of(caller.number) if caller.number else frozenset()
-    return [project for project in rules.list_all() if project.public or project.project_id in own]
+    own = memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    found = rules.list_all()
+    if ALL_PROJECTS in own:
+        return found
+    return [project for project in found if project.public or project.project_id in own]
+
+
+def _projects_of(robot: Robot | None) -> frozenset[int]:
+    grants = robot.grants if robot is not None else ()
+    return frozenset(grant.project_id for grant in grants if grant.kind == "project")
 
 
 def _refusal(caller: Caller, request: Request, scope: str) -> RegistryError:

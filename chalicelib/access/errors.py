@@ -1,4 +1,4 @@
-"""What can go wrong with accounts and members. The API's mapper writes these in Harbor's form."""
+"""What can go wrong with accounts, robots and members. The API's mapper writes these in Harbor's form."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ class AccessError(Exception):
 
 
 class InvalidError(AccessError):
-    """A name, password or profile that breaks a rule."""
+    """A name, password, profile or permission that breaks a rule."""
 
 
 class AlreadyExistsError(AccessError):
     """The name or the e-mail address is taken, or the member has a role already."""
 
 
+class ChangedError(AccessError):
+    """Others changed the robot at the same time."""
+
+
 class NotFoundError(AccessError):
-    """No such user or member."""
+    """No such user, robot or member."""
 
 
 class NotAllowedError(AccessError):
-    """Nobody may do that to this account."""
+    """Nobody may do that to this account, or give what they do not have."""

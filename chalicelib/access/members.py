@@ -1,33 +1,14 @@
-"""Members of projects: who has which role where. Rules: Harbor, src/controller/member/controller.go."""
+"""Members of projects: who has which role, given and taken. Rules: Harbor, src/controller/member/controller.go."""
 
 from __future__ import annotations
 
-from chalicelib.access import users
+from chalicelib.access import memberships, users
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
 from chalicelib.access.roles import Role
 from chalicelib.projects.records import Project
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import members as table
 from chalicelib.storage.members import Entity, Member
-from chalicelib.timed_cache import TimedCache
-
-_KNOWN_SECONDS = 30
-
-_roles: TimedCache[tuple[int, int], frozenset[int]] = TimedCache(4096)
-
-
-def roles_of(user: int, project: Project) -> frozenset[int]:
-    """The roles that the user of this number has in `project`, at most half a minute old."""
-    key = (user, project.project_id)
-    cached = _roles.get(key)
-    if cached is not None:
-        return cached[0]
-    return _roles.put(key, table.read_roles(project.project_id, [Entity("user", user)]), _KNOWN_SECONDS)
-
-
-def projects_of(user: int) -> frozenset[int]:
-    """The numbers of the projects in which the user has a role."""
-    return frozenset(table.projects_of(Entity("user", user)))
 
 
 def list_all(project: Project, name_part: str = "") -> list[Member]:
@@ -82,4 +63,4 @@ def _role(number: int) -> int:
 
 
 def _forget(member: Member) -> None:
-    _roles.drop((member.entity.number, member.project_id))
+    memberships.forget(member.entity.number, member.project_id)

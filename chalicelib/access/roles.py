@@ -6,8 +6,8 @@ Source: Harbor, src/common/rbac/project/rbac_util.go. Resources and actions have
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Role(IntEnum):
@@ -25,8 +25,7 @@ class Role(IntEnum):
         return first + "".join(word.capitalize() for word in rest)
 
 
-@dataclass(frozen=True, order=True)
-class Permission:
+class Permission(NamedTuple):
     """An action on a kind of resource. A project itself is the resource `project`."""
 
     resource: str

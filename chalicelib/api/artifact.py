@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-from chalicelib.api import fields, label
+from chalicelib.api import PREFIX, fields, label
 from chalicelib.api.errors import BadRequestError, ConflictError
 from chalicelib.api.guards import repository_name, require_project
-from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
 from chalicelib.api.query import selection
 from chalicelib.api.repository import number_of
@@ -26,6 +27,10 @@ _FILTERS = ("digest", "type", "media_type", "artifact_type", "tags")
 _SORTS = ("push_time", "size", "type")
 _TAG_FILTERS = ("name",)
 _TAG_SORTS = ("name", "push_time")
+
+T = TypeVar("T")
+
+_SIDE_BY_SIDE = 8
 
 _BASE = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 
@@ -124,18 +129,23 @@ def _fields(artifact: Artifact, tags: Sequence[Tagged]) -> dict[str, Any]:
 def _to_json(call: Call, project: Project, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """The swagger's Artifact, of several of one repository, with the tags and labels that the query asks for."""
     entries = [_artifact_to_json(project, each) for each in artifacts]
-    digests = [each.digest for each in artifacts]
     query = call.request.query
-    if digests and fields.query_boolean(query, "with_tag") is not False:
-        for artifact, entry, tags in zip(
-            artifacts, entries, listings.tags_of_each(artifacts[0].repository, digests), strict=True
-        ):
+    if fields.query_boolean(query, "with_tag") is not False:
+        for artifact, entry, tags in zip(artifacts, entries, _of_each(listings.tags_of, artifacts), strict=True):
             # As in Harbor, an artifact without tags has null for them.
             entry["tags"] = [_tag_to_json(artifact, tag) for tag in tags] or None
-    if digests and fields.query_boolean(query, "with_label"):
-        for entry, carried in zip(entries, label_table.labels_of_each(artifacts[0].repository, digests), strict=True):
+    if fields.query_boolean(query, "with_label"):
+        for entry, carried in zip(entries, _of_each(label_table.labels_of, artifacts), strict=True):
             entry["labels"] = [label.to_json(each) for each in carried] or None
     return entries
+
+
+def _of_each(read: Callable[[str, str], list[T]], artifacts: Sequence[Artifact]) -> list[list[T]]:
+    """What `read` gives for the repository and the digest of each, read side by side."""
+    if len(artifacts) < 2:
+        return [read(each.repository, each.digest) for each in artifacts]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return list(pool.map(lambda each: read(each.repository, each.digest), artifacts))
 
 
 def _artifact_to_json(project: Project, artifact: Artifact) -> dict[str, Any]:

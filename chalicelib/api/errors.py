@@ -63,6 +63,7 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     access.NotAllowedError: ("FORBIDDEN", 403),
     access.NotFoundError: ("NOT_FOUND", 404),
     access.AlreadyExistsError: ("CONFLICT", 409),
+    access.ChangedError: ("CONFLICT", 409),
 }
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions
 from chalicelib.access.roles import Permission
-from chalicelib.api import fields
+from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import refusal, require_login
-from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
 from chalicelib.projects import labels, rules

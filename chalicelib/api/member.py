@@ -6,10 +6,10 @@ from typing import Any
 
 from chalicelib.access import members
 from chalicelib.access.roles import Role
-from chalicelib.api import fields
+from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_project
-from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.registry.http import Response
 from chalicelib.storage.members import Member

@@ -14,14 +14,12 @@ from typing import Any
 
 from chalicelib.access.authentication import Caller, authenticate
 from chalicelib.access.errors import AccessError
-from chalicelib.api import errors
+from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
 from chalicelib.storage.conditions import is_transient
-
-PREFIX = "/api/v2.0"
 
 _BODY_LIMIT = 256 * 1024
 _SEGMENT = re.compile(r"\{(\w+)\}")

@@ -7,12 +7,12 @@ from typing import Any
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import visible_projects
 from chalicelib.access.members import list_all as list_members
-from chalicelib.access.members import roles_of
+from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Role
-from chalicelib.api import fields, project_metadata
+from chalicelib.api import PREFIX, fields, project_metadata
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_login, require_project
-from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project

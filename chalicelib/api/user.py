@@ -6,10 +6,10 @@ from typing import Any
 
 from chalicelib.access import accounts, users
 from chalicelib.access.authorization import permissions
-from chalicelib.api import fields
+from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
 from chalicelib.api.guards import refusal, require_admin, require_login
-from chalicelib.api.operations import PREFIX, Call, json_body, json_response, operation
+from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
@@ -46,6 +46,8 @@ def create_user(call: Call) -> Response:
 
 @operation("GET", "/users/current")
 def get_current_user(call: Call) -> Response:
+    if call.caller.robot is not None:
+        raise PreconditionFailedError("a robot is no user")
     require_login(call.caller)
     return json_response(_to_json(users.get(call.caller.number)))
 

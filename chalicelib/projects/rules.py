@@ -26,6 +26,7 @@ from chalicelib.projects.errors import (
 from chalicelib.projects.records import Project
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
+from chalicelib.storage import robots as robot_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -128,5 +129,6 @@ def delete(project: Project) -> None:
         labels.delete_all(project.project_id)
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
+        robot_table.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pynamodb.transactions import TransactWrite
@@ -27,8 +26,6 @@ LABEL = "label"
 NAMES_PREFIX = "label-name|"
 LABELS_PREFIX = "label|"
 LABELLED_PREFIX = "labelled|"
-
-_SIDE_BY_SIDE = 8
 
 GLOBAL = 0
 """The project's number of a label that all projects may use."""
@@ -138,12 +135,6 @@ def labels_of(repository: str, digest: str) -> list[Label]:
 def numbers_of(repository: str, digest: str) -> list[int]:
     items = reads.query_all(settings().repositories_table, repository, f"{LABELS_PREFIX}{digest}|", ("number",))
     return [item["number"] for item in items]
-
-
-def labels_of_each(repository: str, digests: Sequence[str]) -> list[list[Label]]:
-    """The labels of each of `digests`, read side by side."""
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda digest: labels_of(repository, digest), digests))
 
 
 def _read_each(numbers: Sequence[int]) -> list[Label]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +12,6 @@ from chalicelib.storage import reads
 from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX
 from chalicelib.storage.reads import Item
 from chalicelib.storage.repositories import CATALOG_PREFIX
-
-_SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -39,12 +35,6 @@ def tags_of(repository: str, digest: str) -> list[Tagged]:
     prefix = f"{TAGGED_PREFIX}{digest}|"
     items = reads.query_all(settings().repositories_table, repository, prefix, ("digest", "updated"))
     return [_to_tagged(item, prefix) for item in items]
-
-
-def tags_of_each(repository: str, digests: Sequence[str]) -> list[list[Tagged]]:
-    """The tags of each of `digests`: one call for each, side by side."""
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda digest: tags_of(repository, digest), digests))
 
 
 def tags_by_digest(repository: str) -> dict[str, list[Tagged]]:

@@ -37,8 +37,10 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     user-email             <e-mail address, lower case>             NumberItem: the user's number
     member|<project's number>   user|<number>                       MemberItem: the role in a project
     membership|user|<number>    <project's number>                  MembershipItem: MemberItem from the other end
+    robot|<project's number>    <name>                              RobotItem; 0 is the system's
+    robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
-    counter                user, member                             CounterItem: the last number given out
+    counter                user, member, robot                      CounterItem: the last number given out
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
@@ -301,6 +303,36 @@ class MembershipItem(Item):
 
     class Meta:
         table_name = settings().accounts_table
+
+
+class RobotItem(Item):
+    """A robot account (chalicelib/storage/robots.py)."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+    project = UnicodeAttribute()
+    description = UnicodeAttribute()
+    secret_hash = UnicodeAttribute()
+    duration = NumberAttribute()
+    expires_at = NumberAttribute()
+    """In seconds, or -1. Not the table's TTL attribute: a robot that has expired stays, and can be given more time."""
+    disabled = BooleanAttribute()
+    grants = JSONAttribute()
+    creator_type = UnicodeAttribute()
+    creator_number = NumberAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class RobotNumberItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    project_id = NumberAttribute()
+    name = UnicodeAttribute()
 
 
 class FailuresItem(Item):

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft4Validator
 from jsonschema.validators import extend
 
-from chalicelib.api import operations
+from chalicelib.api import PREFIX, operations
 from chalicelib.registry.http import Request, Response
 
 SWAGGER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "harbor-v2-swagger.yaml"
@@ -24,6 +24,8 @@ _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
     ("PUT", "/users/{user_id}"): {409},
+    ("GET", "/robots"): {403},
+    ("POST", "/robots"): {409},
     ("GET", "/labels"): {403},
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
@@ -54,7 +56,7 @@ def check(request: Request, response: Response) -> None:
 
 
 def _operation(request: Request) -> tuple[str, str] | None:
-    path = request.path.removeprefix(operations.PREFIX)
+    path = request.path.removeprefix(PREFIX)
     found = [each for each in operations.registered() if each.pattern.match(path) and each.method == request.method]
     first = min(found, key=lambda each: each.rank, default=None)
     return (first.method, first.path) if first else None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from chalicelib.api import routes
+from chalicelib.api import dispatch
 from chalicelib.registry.http import Request, Response
 from tests.access.support import BASIC, ORIGIN
 from tests.api import contract
@@ -21,7 +21,7 @@ def call(
     sent = {**(BASIC if admin else {}), **({"content-type": "application/json"} if content else {}), **(headers or {})}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     request = Request(method, parts.path, query, sent, content, ORIGIN)
-    response = routes.handle(request)
+    response = dispatch.handle(request)
     contract.check(request, response)
     return response
 

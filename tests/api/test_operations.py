@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from chalicelib.api import routes
+from chalicelib.api import dispatch
 from chalicelib.registry.http import Request
 from tests.access.support import BASIC, ORIGIN
 from tests.api.support import call, errors_of
@@ -33,7 +33,7 @@ def test_a_method_that_is_not_built_is_405() -> None:
 
 def post(body: bytes, content_type: str = "application/json") -> int:
     headers = {**BASIC, "content-type": content_type}
-    return routes.handle(Request("POST", "/api/v2.0/projects", {}, headers, body, ORIGIN)).status
+    return dispatch.handle(Request("POST", "/api/v2.0/projects", {}, headers, body, ORIGIN)).status
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ _json = st.recursive(
 def test_no_request_is_answered_by_a_fault(method: str, path: str, text: str, query: dict[str, str], body: Any) -> None:
     content = json.dumps(body).encode()
     sent = Request(method, f"/api/v2.0{path.format(text)}", query, {**BASIC, **JSON}, content, ORIGIN)
-    assert routes.handle(sent).status < 500
+    assert dispatch.handle(sent).status < 500

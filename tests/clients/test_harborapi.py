@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from harborapi import HarborAsyncClient
 from harborapi.exceptions import Forbidden, NotFound
-from harborapi.models import Label, ProjectMetadata, ProjectReq, Tag, UserCreationReq
+from harborapi.models import (
+    Access,
+    Label,
+    ProjectMetadata,
+    ProjectReq,
+    RobotCreate,
+    RobotPermission,
+    Tag,
+    UserCreationReq,
+)
 
 from tests.bench.images import make_image
 from tests.clients.conftest import Run, Server
@@ -42,7 +51,28 @@ async def _live(server: Server, run: Run, image: Path) -> None:
     assert {member.entity_name for member in await developer.get_project_members(project)} == {server.user, user}
 
     target = f"docker://{server.registry}/{project}/team/app:v1"
-    run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", f"{user}:{PASSWORD}", f"dir:{image}", target)
+    copy = ["copy", "--dest-tls-verify=false", f"dir:{image}", target, "--dest-creds"]
+    robots = {
+        name: await admin.create_robot(
+            RobotCreate(
+                name=name,
+                level="project",
+                duration=30,
+                permissions=[
+                    RobotPermission(
+                        kind="project",
+                        namespace=project,
+                        access=[Access(resource="repository", action=action) for action in actions],
+                    )
+                ],
+            )
+        )
+        for name, actions in {"puller": ["pull"], "pusher": ["pull", "push"]}.items()
+    }
+    for name, robot in robots.items():
+        assert robot.name == f"robot${project}+{name}"
+        run("skopeo", *copy, f"{robot.name}:{robot.secret}", fails=name == "puller")
+    run("skopeo", *copy, f"{user}:{PASSWORD}")
     [repository] = await developer.get_repositories(project)
     assert (repository.name, repository.artifact_count) == (f"{project}/team/app", 1)
     await developer.create_artifact_tag(project, "team/app", "v1", Tag(name="stable"))
