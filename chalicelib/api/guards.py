@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions
+from chalicelib.access.authorization import permissions, permits_in_system
 from chalicelib.access.roles import Permission
 from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
 from chalicelib.api.operations import Call
@@ -44,9 +44,21 @@ def require_login(caller: Caller) -> None:
         raise refusal(caller)
 
 
+def require_account(caller: Caller) -> None:
+    """Raises UnauthorizedError or ForbiddenError for who is neither a user nor a robot."""
+    if not caller.number and caller.robot is None:
+        raise refusal(caller)
+
+
 def require_admin(caller: Caller) -> None:
     """Raises UnauthorizedError or ForbiddenError for who is no system administrator."""
     if not caller.is_admin:
+        raise refusal(caller)
+
+
+def require_system(caller: Caller, resource: str, action: str) -> None:
+    """Raises UnauthorizedError or ForbiddenError for who may not do `action` on `resource` outside of projects."""
+    if not permits_in_system(caller, Permission(resource, action)):
         raise refusal(caller)
 
 

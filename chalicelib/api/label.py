@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions
+from chalicelib.access.authorization import permissions, permits_in_system
 from chalicelib.access.roles import Permission
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
-from chalicelib.api.guards import refusal, require_login
+from chalicelib.api.guards import refusal, require_account
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
@@ -36,7 +36,7 @@ def list_labels(call: Call) -> Response:
 
 @operation("POST", "/labels")
 def create_label(call: Call) -> Response:
-    require_login(call.caller)
+    require_account(call.caller)
     body = json_body(call.request)
     scope = body.get("scope")
     if scope not in ("g", "p"):
@@ -99,9 +99,10 @@ def _require(caller: Caller, project_id: int, action: str) -> None:
 
 
 def _may(caller: Caller, project_id: int, action: str) -> bool:
-    """Global labels are for everybody who is logged in to see, and for system administrators to change."""
+    """Global labels are for every user to see, and for system administrators to change."""
     if project_id == GLOBAL:
-        return caller.is_admin or (bool(caller.number) and action in ("read", "list"))
+        seen = bool(caller.number) and action in ("read", "list")
+        return seen or permits_in_system(caller, Permission("label", action))
     try:
         project = rules.get_by_id(project_id)
     except NotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.access import users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import visible_projects
 from chalicelib.access.members import list_all as list_members
@@ -11,27 +12,31 @@ from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Role
 from chalicelib.api import PREFIX, fields, project_metadata
 from chalicelib.api.errors import BadRequestError, NotFoundError
-from chalicelib.api.guards import flag, require_login, require_project
+from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
+from chalicelib.storage.accounts import ADMINISTRATOR
 
 
 @operation("POST", "/projects")
 def create_project(call: Call) -> Response:
-    """Anyone who is logged in may, as in Harbor by default, and is the project's admin then."""
-    require_login(call.caller)
+    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is."""
+    require_account(call.caller)
+    if call.caller.robot is not None:
+        require_system(call.caller, "project", "create")
+    owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
     created = rules.create(
         fields.text(body, "project_name"),
-        call.caller.name,
+        owner.username,
         public=body.get("public") is True if public is None else public == "true",
-        owner_number=call.caller.number,
+        owner_number=owner.number,
         metadata=settings,
     )
     by_name = flag(call.request, "x-resource-name-in-location")

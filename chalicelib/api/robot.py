@@ -12,7 +12,7 @@ from chalicelib.access.errors import NotFoundError
 from chalicelib.access.roles import Permission
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
-from chalicelib.api.guards import refusal
+from chalicelib.api.guards import refusal, require_account
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
@@ -32,7 +32,7 @@ _PROJECT = re.compile(r"(?:^|,)\s*ProjectID\s*=\s*([0-9]{1,15})\s*(?:,|$)")
 @operation("GET", "/robots")
 def list_robots(call: Call) -> Response:
     """The robots of the system, or with `q=Level=project,ProjectID=<number>` those of a project."""
-    _require_account(call.caller)
+    require_account(call.caller)
     project_id = _listed(call.request)
     _require(call.caller, project_id, "list")
     chosen = selection(call.request, _FILTERS, _SORTS)
@@ -42,7 +42,7 @@ def list_robots(call: Call) -> Response:
 
 @operation("POST", "/robots")
 def create_robot(call: Call) -> Response:
-    _require_account(call.caller)
+    require_account(call.caller)
     body = json_body(call.request)
     settings = _settings(body)
     project = _project(call.caller, settings) if _level(body) == "project" else None
@@ -93,19 +93,13 @@ def delete_robot(call: Call) -> Response:
 
 def _find(call: Call, action: str) -> Robot:
     """The robot that the path names. One that the caller may not see answers as one that is not there."""
-    _require_account(call.caller)
+    require_account(call.caller)
     robot = robots.get(fields.identifier(call.parameters, "robot_id"))
     if _may(call.caller, robot.project_id, action):
         return robot
     if _may(call.caller, robot.project_id, "read"):
         raise refusal(call.caller)
     raise NotFoundError(f"robot {robot.number} not found")
-
-
-def _require_account(caller: Caller) -> None:
-    """Users and robots may ask, who bears a token may not."""
-    if caller.is_anonymous or caller.grants is not None:
-        raise refusal(caller)
 
 
 def _require(caller: Caller, project_id: int, action: str) -> None:

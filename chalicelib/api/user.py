@@ -8,7 +8,7 @@ from chalicelib.access import accounts, users
 from chalicelib.access.authorization import permissions
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
-from chalicelib.api.guards import refusal, require_admin, require_login
+from chalicelib.api.guards import require_account, require_admin, require_login, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.projects import rules
@@ -19,7 +19,7 @@ from chalicelib.storage.accounts import User
 
 @operation("GET", "/users")
 def list_users(call: Call) -> Response:
-    require_admin(call.caller)
+    require_system(call.caller, "user", "list")
     query = call.request.query
     found = [
         user
@@ -32,7 +32,7 @@ def list_users(call: Call) -> Response:
 
 @operation("POST", "/users")
 def create_user(call: Call) -> Response:
-    require_admin(call.caller)
+    require_system(call.caller, "user", "create")
     body = json_body(call.request)
     user = users.create(
         fields.text(body, "username"),
@@ -88,12 +88,12 @@ def search_users(call: Call) -> Response:
 
 @operation("GET", "/users/{user_id}")
 def get_user(call: Call) -> Response:
-    return json_response(_to_json(users.get(_own_or_any(call))))
+    return json_response(_to_json(users.get(_number(call, "read"))))
 
 
 @operation("PUT", "/users/{user_id}")
 def update_user_profile(call: Call) -> Response:
-    number = _own_or_any(call)
+    number = _number(call, "update")
     body = json_body(call.request)
     email, realname = fields.text(body, "email"), fields.text(body, "realname")
     users.update_profile(number, email, realname, fields.text(body, "comment", ""))
@@ -102,7 +102,7 @@ def update_user_profile(call: Call) -> Response:
 
 @operation("DELETE", "/users/{user_id}")
 def delete_user(call: Call) -> Response:
-    require_admin(call.caller)
+    require_system(call.caller, "user", "delete")
     number = fields.identifier(call.parameters, "user_id")
     if number == call.caller.number:
         raise ForbiddenError("nobody can delete themselves")
@@ -120,8 +120,13 @@ def set_user_sys_admin(call: Call) -> Response:
 
 @operation("PUT", "/users/{user_id}/password")
 def update_user_password(call: Call) -> Response:
-    """Who changes the own password gives the present one too: a login left open must not be enough."""
-    number = _own_or_any(call)
+    """Who changes the own password gives the present one too: a login left open must not be enough.
+
+    Another's is for administrators to change, not for robots that may update users: they could become anyone.
+    """
+    number = _number(call, "update")
+    if number != call.caller.number:
+        require_admin(call.caller)
     body = json_body(call.request)
     if number == call.caller.number:
         present = fields.text(body, "old_password", "")
@@ -134,16 +139,16 @@ def update_user_password(call: Call) -> Response:
 @operation("PUT", "/users/{user_id}/cli_secret")
 def set_cli_secret(call: Call) -> Response:
     """Only for accounts that log in by OIDC, as in Harbor."""
-    _own_or_any(call)
+    _number(call, "update")
     raise PreconditionFailedError("unable to update CLI secret under authmode: db_auth")
 
 
-def _own_or_any(call: Call) -> int:
-    """The number in the path, if it is the caller's own or the caller is a system administrator."""
-    require_login(call.caller)
+def _number(call: Call, action: str) -> int:
+    """The number in the path, if it is the caller's own or the caller may do `action` on any user."""
+    require_account(call.caller)
     number = fields.identifier(call.parameters, "user_id")
-    if number != call.caller.number and not call.caller.is_admin:
-        raise refusal(call.caller)
+    if number != call.caller.number:
+        require_system(call.caller, "user", action)
     return number
 
 

@@ -463,3 +463,50 @@ def test_every_permission_that_is_shown_can_be_given() -> None:
     body["permissions"].append({"kind": "system", "namespace": "/", "access": everything["system"]})
     given = ok(call("GET", f"/robots/{create(body)['id']}"))["permissions"]
     assert [len(each["access"]) for each in given] == [len(everything["project"]), len(everything["system"])]
+
+
+def test_a_robot_of_the_system_does_what_it_was_given_outside_of_projects() -> None:
+    given = [("project", "create"), ("user", "list"), ("user", "create"), ("user", "update"), ("label", "create")]
+    access = [{"resource": resource, "action": action} for resource, action in given]
+    robot = create(system_robot(*access, kind="system", namespace="/"))
+    headers = basic(robot["name"], robot["secret"])
+    suffix = uuid.uuid4().hex[:12]
+    project = as_caller("POST", "/projects", headers, {"project_name": f"made-{suffix}"})
+    assert project.status == 201
+    shown = ok(call("GET", f"/projects/made-{suffix}"))
+    assert (shown["owner_name"], shown["owner_id"]) == ("admin", 1)
+    assert as_caller("GET", f"/projects/made-{suffix}", headers).status == 403
+    body = {"username": f"user-{suffix}", "password": PASSWORD, "email": f"{suffix}@example.com", "realname": "A user"}
+    made = as_caller("POST", "/users", headers, body)
+    assert made.status == 201
+    number = int(made.headers["Location"].rpartition("/")[2])
+    assert as_caller("GET", "/users", headers).status == 200
+    assert as_caller("GET", f"/users/{number}", headers).status == 403
+    assert as_caller("DELETE", f"/users/{number}", headers).status == 403
+    assert as_caller("POST", "/labels", headers, {"name": f"label-{suffix}", "scope": "g"}).status == 201
+    assert "harbor_version" in ok(as_caller("GET", "/systeminfo", headers))
+
+
+def test_a_robot_that_may_update_users_cannot_become_one() -> None:
+    robot = create(system_robot({"resource": "user", "action": "update"}, kind="system", namespace="/"))
+    headers = basic(robot["name"], robot["secret"])
+    user = ok(as_caller("GET", "/users/current", make_user()))
+    number = user["user_id"]
+    profile = {"email": user["email"], "realname": "Renamed"}
+    assert as_caller("PUT", f"/users/{number}", headers, profile).status == 200
+    assert as_caller("PUT", f"/users/{number}/password", headers, {"new_password": "Another-passw0rd"}).status == 403
+    assert as_caller("PUT", f"/users/{number}/sysadmin", headers, {"sysadmin_flag": True}).status == 403
+
+
+def test_a_robot_that_was_not_given_them_does_none_of_these() -> None:
+    robot = create(system_robot({"resource": "quota", "action": "list"}, kind="system", namespace="/"))
+    headers = basic(robot["name"], robot["secret"])
+    for method, url, body in [
+        ("POST", "/projects", {"project_name": "never-made"}),
+        ("GET", "/users", None),
+        ("POST", "/users", {}),
+        ("PUT", "/users/1", {}),
+        ("DELETE", "/users/1", None),
+        ("POST", "/labels", {"name": "x", "scope": "g"}),
+    ]:
+        assert as_caller(method, url, headers, body).status == 403, (method, url)
