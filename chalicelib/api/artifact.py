@@ -13,7 +13,7 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
 from chalicelib.api.query import selection
 from chalicelib.api.repository import number_of
-from chalicelib.projects import labels, repositories
+from chalicelib.projects import immutability, labels, repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry import names
 from chalicelib.registry.http import Response
@@ -69,10 +69,10 @@ def delete_artifact(call: Call) -> Response:
 
 @operation("GET", f"{_BASE}/{{reference}}/tags")
 def list_tags(call: Call) -> Response:
-    require_project(call, "tag", "list")
+    project = require_project(call, "tag", "list")
     chosen = selection(call.request, _TAG_FILTERS, _TAG_SORTS)
     artifact = _artifact(call)
-    tags = [_tag_to_json(artifact, tag) for tag in listings.tags_of(artifact.repository, artifact.digest)]
+    tags = [_tag_to_json(project, artifact, tag) for tag in listings.tags_of(artifact.repository, artifact.digest)]
     part = page(call.request, chosen.of(tags, dict))
     return json_response(part.entries, headers=part.headers)
 
@@ -133,7 +133,7 @@ def _to_json(call: Call, project: Project, artifacts: Sequence[Artifact]) -> lis
     if fields.query_boolean(query, "with_tag") is not False:
         for artifact, entry, tags in zip(artifacts, entries, _of_each(listings.tags_of, artifacts), strict=True):
             # As in Harbor, an artifact without tags has null for them.
-            entry["tags"] = [_tag_to_json(artifact, tag) for tag in tags] or None
+            entry["tags"] = [_tag_to_json(project, artifact, tag) for tag in tags] or None
     if fields.query_boolean(query, "with_label"):
         for entry, carried in zip(entries, _of_each(label_table.labels_of, artifacts), strict=True):
             entry["labels"] = [label.to_json(each) for each in carried] or None
@@ -169,12 +169,12 @@ def _artifact_to_json(project: Project, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _tag_to_json(artifact: Artifact, tag: Tagged) -> dict[str, Any]:
+def _tag_to_json(project: Project, artifact: Artifact, tag: Tagged) -> dict[str, Any]:
     return {
         "id": number_of(f"{artifact.repository}:{tag.name}"),
         "repository_id": number_of(artifact.repository),
         "artifact_id": number_of(f"{artifact.repository}@{artifact.digest}"),
         "name": tag.name,
         "push_time": fields.time(tag.updated),
-        "immutable": False,
+        "immutable": immutability.is_immutable(project, artifact.repository, tag.name),
     }

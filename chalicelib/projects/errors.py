@@ -39,5 +39,17 @@ class LabelNotFoundError(ProjectError):
     """No such label, or not on this artifact."""
 
 
+class RuleInvalidError(ProjectError):
+    """A rule of immutability or retention that says nothing sensible."""
+
+
+class RuleExistsError(ProjectError):
+    """Another rule says the same."""
+
+
+class RuleNotFoundError(ProjectError):
+    """No such rule in this project."""
+
+
 class ArtifactNotFoundError(ProjectError):
     """No such artifact, or no such tag of it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,5 @@ class Project:
     """Harbor's settings of a project by name, such as `auto_scan`, beside `public`."""
     repositories: int
     """How many there are."""
+    immutable_rules: Sequence[Mapping[str, Any]] = ()
+    """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""

@@ -6,10 +6,12 @@ docs/gc.md holds for them too.
 
 from __future__ import annotations
 
+from chalicelib.projects import immutability
 from chalicelib.projects.errors import ArtifactNotFoundError, NotEmptyError, RepositoryNotFoundError
 from chalicelib.registry import deletion, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced
 from chalicelib.storage import artifacts as artifact_table
+from chalicelib.storage import listings
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import repositories as table
 from chalicelib.storage.artifacts import Artifact
@@ -80,9 +82,10 @@ def delete(name: str) -> None:
     """Delete a repository with all that it holds.
 
     Raises RepositoryNotFoundError, or NotEmptyError when clients go on pushing to it. What a delete that was
-    interrupted has left is deleted by the next.
+    interrupted has left is deleted by the next. Raises Immutable, and deletes nothing, when a tag must stay.
     """
     get(name)
+    immutability.require_deletable(name, (tag.name for tags in listings.tags_by_digest(name).values() for tag in tags))
     while _delete_artifacts(name):
         pass
     if not table.delete_empty(name) and table.exists(name):

@@ -12,8 +12,9 @@ that can be pulled from and that takes no new repositories until it is deleted a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from chalicelib.projects import labels
 from chalicelib.projects.errors import (
@@ -113,6 +114,13 @@ def update(project: Project, *, public: bool, metadata: Mapping[str, str]) -> No
     if not table.update(project, public=public, metadata=metadata):
         raise ChangedError(f"the project {project.name} is being changed by others: try again")
     _found.drop(project.name)
+
+
+def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Replace a project's immutable tag rules. False when others changed the project meanwhile."""
+    is_set = table.set_immutable_rules(project, immutable_rules)
+    _found.drop(project.name)
+    return is_set
 
 
 def delete(project: Project) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chalicelib.registry import blobs, digests, manifests, pull, push
-from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced, Unavailable
+from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
@@ -22,7 +22,7 @@ _TAGS_A_TRANSACTION = 20
 def manifest(repository: str, reference: str) -> None:
     """Delete a tag, or a manifest with all its tags (distribution-spec, "Content Management").
 
-    Raises ManifestUnknown, or Referenced while an index names the manifest.
+    Raises ManifestUnknown, Referenced while an index names the manifest, or Immutable for a tag that must stay.
     """
     if not digests.is_digest(reference):
         _delete_tag(repository, reference)
@@ -63,6 +63,7 @@ def _delete_tag(repository: str, name: str) -> None:
         tag = manifest_table.read_tag(repository, name)
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")
+        _require_deletable(repository, [name])
         if manifest_table.delete_tag(repository, tag):
             return
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
@@ -79,6 +80,11 @@ def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
         manifest_table.set_state(marked, LIVE)
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
+    try:
+        _require_deletable(repository, tags)
+    except Immutable:
+        manifest_table.set_state(marked, LIVE)
+        raise
     while len(tags) > _TAGS_A_TRANSACTION:
         if not manifest_table.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False
@@ -87,6 +93,13 @@ def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
         return False
     push.release(repository, digest, record.generation, parsed)
     return True
+
+
+def _require_deletable(repository: str, tags: Iterable[str]) -> None:
+    """Raises Immutable."""
+    from chalicelib.projects import immutability  # noqa: PLC0415 -- a cold start that deletes nothing does without it
+
+    immutability.require_deletable(repository, tags)
 
 
 def _holders(repository: str, edges: Iterable[Edge]) -> bool:

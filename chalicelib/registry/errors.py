@@ -94,6 +94,12 @@ class Referenced(RegistryError):
     code, status = "DENIED", 412
 
 
+class Immutable(RegistryError):
+    """A rule of the project keeps the tag as it is; Harbor's code and status."""
+
+    code, status = "PRECONDITION", 412
+
+
 class Unsupported(RegistryError):
     code, status = "UNSUPPORTED", 405
 

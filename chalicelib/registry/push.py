@@ -58,7 +58,7 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str)
     """Store a manifest under a digest or a tag.
 
     Raises ManifestInvalid, DigestInvalid, SizeInvalid, ManifestBlobUnknown (with the digests that are missing),
-    NameUnknown when the project is gone, Unavailable when others keep changing the same manifest.
+    NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the same manifest.
     """
     parsed = manifests.parse(content, content_type)
     if digests.is_digest(reference):
@@ -106,6 +106,8 @@ def _commit_when_unchanged(
             _require(repository, parsed, view)
         except _ChangedMeanwhileError:
             continue
+        if view.tag is not None and view.tag.digest != digest:
+            _require_movable(repository, view.tag.name)
         if time.monotonic() > deadline:
             break  # the edges may count as orphans soon: nothing may be committed that relies on them
         change = Commit(
@@ -181,6 +183,13 @@ def _require(repository: str, parsed: Manifest, view: _View) -> None:
     for child in view.children.values():
         if child.state == DELETING and not manifest_table.set_state(child, LIVE):
             raise _ChangedMeanwhileError
+
+
+def _require_movable(repository: str, tag: str) -> None:
+    """Raises Immutable."""
+    from chalicelib.projects import immutability  # noqa: PLC0415 -- most pushes move no tag: they do without it
+
+    immutability.require_movable(repository, tag)
 
 
 def _served(digest: str, view: _View) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
@@ -21,6 +22,7 @@ from chalicelib.storage.transactions import transact
 PROJECT = "project"
 PROJECT_ID = "project-id"
 COUNTER = "counter"
+IMMUTABLE_RULE = "immutable-rule"
 
 LIVE = "live"
 DELETING = "deleting"
@@ -99,6 +101,20 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> boo
     return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
 
 
+def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Replace a project's immutable tag rules. False when it has changed since it was read, or is gone."""
+    actions = [ProjectItem.immutable_rules.set(list(rules)), ProjectItem.version.set(fresh())]
+    condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
+    return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
+
+
+def next_immutable_rule() -> int:
+    """A number that no immutable tag rule had before."""
+    counter = ProjectCounterItem(COUNTER, IMMUTABLE_RULE)
+    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    return int(counter.last)
+
+
 def mark_deleting(project: Project) -> str | None:
     """Say that `project` is being deleted: from now on no repository is added. Returns the mark, None if it is gone.
 
@@ -149,4 +165,5 @@ def _to_project(item: Item) -> Project:
         item["version"],
         json.loads(item.get("metadata") or "{}"),
         item["repositories"],
+        json.loads(item.get("immutable_rules") or "[]"),
     )

@@ -30,7 +30,7 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     project-id             <number>                                 ProjectIdItem: the project's name
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
-    counter                project, label                           CounterItem: the last number given out
+    counter                project, label, immutable-rule           CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -221,6 +221,7 @@ class ProjectItem(Item):
     owner_number = NumberAttribute(null=True)
     """Absent for what the administrator made before there were users."""
     metadata = JSONAttribute(null=True)
+    immutable_rules = JSONAttribute(null=True)
     repositories = NumberAttribute()
     state = UnicodeAttribute()
     version = UnicodeAttribute()

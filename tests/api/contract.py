@@ -20,6 +20,8 @@ SWAGGER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "harbor
 _ANYWHERE = {400, 401, 429, 503}
 """Malformed input, wrong credentials, too many failed logins, a busy store: any operation may answer so."""
 
+_ARTIFACTS = "/projects/{project_name}/repositories/{repository_name}/artifacts"
+
 _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
@@ -30,6 +32,11 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
+    ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
+    ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
+    ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
+    ("DELETE", f"{_ARTIFACTS}/{{reference}}/tags/{{tag_name}}"): {412},
 }
 
 
