@@ -58,7 +58,8 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str)
     """Store a manifest under a digest or a tag.
 
     Raises ManifestInvalid, DigestInvalid, SizeInvalid, ManifestBlobUnknown (with the digests that are missing),
-    NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the same manifest.
+    NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the
+    same manifest.
     """
     parsed = manifests.parse(content, content_type)
     if digests.is_digest(reference):
