@@ -16,6 +16,8 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     project_metadata,
     repository,
     robot,
+    search,
+    statistic,
     system,
     user,
 )
