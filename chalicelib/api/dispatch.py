@@ -17,6 +17,8 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     project_metadata,
     repository,
     robot,
+    search,
+    statistic,
     system,
     user,
 )

@@ -6,10 +6,10 @@ from typing import Any
 
 from chalicelib.access import users
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import visible_projects
+from chalicelib.access.authorization import permissions, visible_projects
 from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
-from chalicelib.access.roles import Role
+from chalicelib.access.roles import Permission, Role
 from chalicelib.api import PREFIX, fields, project_metadata
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
@@ -17,6 +17,7 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
+from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
 from chalicelib.storage.accounts import ADMINISTRATOR
 
@@ -57,7 +58,7 @@ def list_projects(call: Call) -> Response:
     ]
     part = page(call.request, found)
     counted = fields.query_boolean(query, "with_detail") is not False
-    return json_response([_to_json(each, call.caller, counted) for each in part.entries], headers=part.headers)
+    return json_response([to_json(each, call.caller, counted) for each in part.entries], headers=part.headers)
 
 
 @operation("HEAD", "/projects")
@@ -65,14 +66,14 @@ def head_project(call: Call) -> Response:
     name = call.request.query.get("project_name")
     if not name:
         raise BadRequestError("project_name is required")
-    if not any(project.name == name for project in visible_projects(call.caller)):
+    if Permission("project", "read") not in permissions(call.caller, rules.get(name)):
         raise NotFoundError(f"project {name} not found")
     return Response(200)
 
 
 @operation("GET", "/projects/{project_name_or_id}")
 def get_project(call: Call) -> Response:
-    return json_response(_to_json(require_project(call, "project", "read"), call.caller, counted=True))
+    return json_response(to_json(require_project(call, "project", "read"), call.caller, counted=True))
 
 
 @operation("PUT", "/projects/{project_name_or_id}")
@@ -102,10 +103,20 @@ def get_project_deletable(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}/summary")
 def get_project_summary(call: Call) -> Response:
+    """As in Harbor, the members and the quota are told to who may list and read them."""
     project = require_project(call, "project", "read")
-    roles = [member.role for member in list_members(project)]
-    counts = {f"{role.name.lower()}_count": roles.count(role) for role in Role}
-    return json_response({"repo_count": project.repositories, **counts})
+    allowed = permissions(call.caller, project)
+    summary: dict[str, Any] = {"repo_count": project.repositories}
+    if Permission("quota", "read") in allowed:
+        summary |= _quota(usage([project]).get(project.project_id))
+    if Permission("member", "list") in allowed:
+        roles = [member.role for member in list_members(project)]
+        summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
+    return json_response(summary)
+
+
+def _quota(found: Usage | None) -> dict[str, Any]:
+    return {"quota": {"hard": {"storage": found.hard}, "used": {"storage": found.used}}} if found else {}
 
 
 def _refuse_unbuilt(body: dict[str, Any]) -> None:
@@ -114,7 +125,7 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
         raise BadRequestError("proxy cache projects and storage quotas are not supported")
 
 
-def _to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
+def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
     """The swagger's Project."""
     roles = set(roles_of(caller.number, project)) if caller.number else set()
     if caller.is_admin:

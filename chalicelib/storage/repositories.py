@@ -6,6 +6,7 @@ that delete one, so it is exact, and an empty repository is deleted on the condi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pynamodb.expressions.update import Action
@@ -57,6 +58,16 @@ def read_page(project: str, start: int, limit: int, *, descending: bool = False)
 def read_all(project: str) -> list[Repository]:
     items = reads.query_all(settings().repositories_table, f"{CATALOG_PREFIX}{project}", "")
     return [_to_repository(item) for item in items]
+
+
+def counts(project: str) -> Iterator[tuple[str, int]]:
+    """Name and number of manifests of each repository of a project: a page is read when it is come to."""
+    after, more = "", True
+    while more:
+        partition = f"{CATALOG_PREFIX}{project}"
+        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=("manifests",))
+        yield from ((item["sk"], item["manifests"]) for item in items)
+        more = bool(after)
 
 
 def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) -> None:

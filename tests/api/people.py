@@ -1,0 +1,30 @@
+"""Users to call the API as, beside the administrator and nobody."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from chalicelib.access import users
+from chalicelib.registry.http import Response
+from tests.access.support import basic
+from tests.api.support import call
+
+_PASSWORD = "Passw0rd-of-a-test"
+
+
+def new_user() -> tuple[str, int]:
+    """A plain user's name and number."""
+    name = f"user-{uuid.uuid4().hex[:12]}"
+    return name, users.create(name, _PASSWORD, f"{name}@example.com", "A user", "").number
+
+
+def as_user(name: str, method: str, url: str, body: Any = None) -> Response:
+    return call(method, url, body, headers=basic(name, _PASSWORD), admin=False)
+
+
+def content(response: Response, status: int = 200) -> Any:
+    """What an answer with this status holds."""
+    assert response.status == status, response.body
+    return json.loads(response.body) if response.body else None

@@ -1,0 +1,116 @@
+"""Search and statistics: what is found and counted, for whom, and at which cost."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from chalicelib.access import members
+from chalicelib.access.roles import Role
+from chalicelib.projects import repositories, rules
+from chalicelib.projects.records import Project
+from tests.access.support import BASIC, bearer, token_for
+from tests.api.people import as_user, content, new_user
+from tests.api.support import call
+from tests.registry.images import push_image
+from tests.registry.test_budgets import counted
+
+pytestmark = pytest.mark.usefixtures("administrator")
+
+
+def new_project(name: str, *, public: bool = False) -> Project:
+    return rules.create(name, "admin", public=public)
+
+
+def names(found: dict[str, Any]) -> tuple[list[str], list[str]]:
+    return [each["name"] for each in found["project"]], [each["repository_name"] for each in found["repository"]]
+
+
+def test_names_that_hold_the_text_are_found_for_who_may_see_them() -> None:
+    mark = uuid.uuid4().hex[:10]
+    private, public = new_project(f"shut-{mark}"), new_project(f"x{uuid.uuid4().hex[:10]}", public=True)
+    push_image(f"{private.name}/app")
+    push_image(f"{public.name}/team/{mark}")
+    push_image(f"{public.name}/other")
+    stranger, member = new_user(), new_user()
+    members.add(private, Role.LIMITED_GUEST, member[1])
+    seen = ([], [f"{public.name}/team/{mark}"])
+    all_of_it = ([private.name], [f"{private.name}/app", f"{public.name}/team/{mark}"])
+    assert names(content(call("GET", f"/search?q={mark}"))) == all_of_it
+    assert names(content(as_user(member[0], "GET", f"/search?q={mark}"))) == all_of_it
+    assert names(content(as_user(stranger[0], "GET", f"/search?q={mark}"))) == seen
+    assert names(content(call("GET", f"/search?q={mark}", admin=False))) == seen
+    [entry] = content(call("GET", f"/search?q={mark}", admin=False))["repository"]
+    assert (entry["project_id"], entry["project_public"], entry["artifact_count"]) == (public.project_id, True, 1)
+
+
+@pytest.mark.parametrize("query", ["", "?q="])
+def test_a_search_needs_a_text(query: str) -> None:
+    assert call("GET", f"/search{query}").status == 400
+
+
+def test_a_text_that_no_name_holds_finds_nothing() -> None:
+    assert content(call("GET", "/search?q=%7C%F0%9F%98%80")) == {"project": [], "repository": []}
+
+
+def test_a_search_reads_names_only() -> None:
+    project = new_project(f"cost-{uuid.uuid4().hex[:8]}")
+    for index in range(3):
+        push_image(f"{project.name}/app{index}")
+    filled = [each for each in rules.list_all() if each.repositories]
+    with counted() as calls:
+        call("GET", f"/search?q={uuid.uuid4().hex}")
+    assert len(calls) <= len(filled) + 8
+
+
+def counts(name: str = "") -> dict[str, int]:
+    response = as_user(name, "GET", "/statistics") if name else call("GET", "/statistics")
+    found: dict[str, int] = content(response)
+    return found
+
+
+def test_statistics_follow_every_change() -> None:
+    user, number = new_user()
+    before, own = counts(), counts(user)
+    private = new_project(f"counted-{uuid.uuid4().hex[:8]}")
+    public = new_project(f"counted-{uuid.uuid4().hex[:8]}", public=True)
+    members.add(private, Role.GUEST, number)
+    for repository in (f"{private.name}/a", f"{private.name}/b", f"{public.name}/a"):
+        push_image(repository)
+    after = counts()
+    grown = {name: after[name] - before[name] for name in after}
+    assert grown == {
+        "total_project_count": 2,
+        "public_project_count": 1,
+        "private_project_count": 1,
+        "total_repo_count": 3,
+        "public_repo_count": 1,
+        "private_repo_count": 2,
+        "total_storage_consumption": grown["total_storage_consumption"],
+    }
+    seen = counts(user)
+    assert (seen["private_project_count"], seen["private_repo_count"]) == (1, 2)
+    assert seen["public_repo_count"] == own["public_repo_count"] + 1
+    assert (seen["total_project_count"], seen["total_repo_count"], seen["total_storage_consumption"]) == (0, 0, 0)
+    repositories.delete(f"{private.name}/a")
+    assert counts()["total_repo_count"] == after["total_repo_count"] - 1
+
+
+def test_statistics_are_for_who_has_logged_in() -> None:
+    assert call("GET", "/statistics", admin=False).status == 401
+    token = bearer(token_for(BASIC, "repository:library/a:pull"))
+    assert call("GET", "/statistics", admin=False, headers=token).status == 401
+
+
+def test_a_summary_tells_of_members_to_who_may_list_them() -> None:
+    project = new_project(f"summed-{uuid.uuid4().hex[:8]}", public=True)
+    guest, limited, stranger = new_user(), new_user(), new_user()
+    members.add(project, Role.GUEST, guest[1])
+    members.add(project, Role.LIMITED_GUEST, limited[1])
+    url = f"/projects/{project.name}/summary"
+    assert content(as_user(guest[0], "GET", url))["limited_guest_count"] == 1
+    assert "limited_guest_count" not in content(as_user(limited[0], "GET", url))
+    assert "guest_count" not in content(as_user(stranger[0], "GET", url))
+    assert content(call("GET", url, admin=False))["repo_count"] == 0
