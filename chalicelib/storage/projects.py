@@ -165,5 +165,5 @@ def _to_project(item: Item) -> Project:
         item["version"],
         json.loads(item.get("metadata") or "{}"),
         item["repositories"],
-        json.loads(item.get("immutable_rules") or "[]"),
+        tuple(json.loads(item.get("immutable_rules") or "[]")),
     )
