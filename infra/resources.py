@@ -1,7 +1,7 @@
 """The stores of the stack: tables, bucket, queue, secrets, log groups, and the schedules of the background functions.
 
-The tables are what the docstring of chalicelib/storage/tables.py says. Stores are retained when the stack is deleted:
-a registry's images must outlive a mistake with its stack. `infra.deploy` adopts them into a new one.
+The tables are what the docstring of chalicelib/storage/tables/__init__.py says. Stores are retained when the stack is
+deleted: a registry's images must outlive a mistake with its stack. `infra.deploy` adopts them into a new one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import AccountCounterItem, NumberItem, UserItem
+from chalicelib.storage.tables.accounts import AccountCounterItem, NumberItem, UserItem
 from chalicelib.storage.transactions import transact
 
 USER = "user"

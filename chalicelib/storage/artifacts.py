@@ -12,7 +12,7 @@ from pynamodb.transactions import TransactWrite
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import ArtifactItem
+from chalicelib.storage.tables.repositories import ArtifactItem
 
 ARTIFACT_PREFIX = "artifact|"
 

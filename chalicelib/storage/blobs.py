@@ -14,7 +14,8 @@ from chalicelib.storage import reads
 from chalicelib.storage.aws_json import RETRY_SECONDS
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import CANDIDATE_SHARDS, BlobItem, LinkItem, connection
+from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS, BlobItem, LinkItem
+from chalicelib.storage.tables.item import connection
 
 LIVE = "live"
 CONDEMNED = "condemned"

@@ -12,14 +12,8 @@ from chalicelib.storage import reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import (
-    MANIFEST_PREFIX,
-    LabelItem,
-    LabelledItem,
-    LabelNameItem,
-    ManifestItem,
-    ProjectCounterItem,
-)
+from chalicelib.storage.tables.projects import LabelItem, LabelNameItem, ProjectCounterItem
+from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, LabelledItem, ManifestItem
 from chalicelib.storage.transactions import transact
 
 LABEL = "label"

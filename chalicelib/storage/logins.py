@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables import FailuresItem
+from chalicelib.storage.tables.accounts import FailuresItem
 
 FAILURES = "failures"
 

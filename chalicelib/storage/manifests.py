@@ -14,7 +14,7 @@ from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
+from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
 
 TAG_PREFIX = "tag|"

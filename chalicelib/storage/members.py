@@ -12,7 +12,8 @@ from chalicelib.storage import reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import MemberItem, MembershipItem, ProjectItem
+from chalicelib.storage.tables.accounts import MemberItem, MembershipItem
+from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
 
 MEMBER_PREFIX = "member|"

@@ -16,7 +16,7 @@ from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.repositories import CATALOG_PREFIX
-from chalicelib.storage.tables import ProjectCounterItem, ProjectIdItem, ProjectItem
+from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectIdItem, ProjectItem
 from chalicelib.storage.transactions import transact
 
 PROJECT = "project"

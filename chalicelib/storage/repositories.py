@@ -16,7 +16,8 @@ from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import CatalogItem, ProjectItem
+from chalicelib.storage.tables.projects import ProjectItem
+from chalicelib.storage.tables.repositories import CatalogItem
 from chalicelib.storage.transactions import transact
 
 CATALOG_PREFIX = "catalog|"

@@ -13,7 +13,8 @@ from chalicelib.storage import projects, reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import ProjectItem, RobotItem, RobotNumberItem
+from chalicelib.storage.tables.accounts import RobotItem, RobotNumberItem
+from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
 
 ROBOT_PREFIX = "robot|"

@@ -8,7 +8,7 @@ from pynamodb.exceptions import TransactWriteError
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.storage.conditions import lost_race
-from chalicelib.storage.tables import connection
+from chalicelib.storage.tables.item import connection
 
 
 def transact(write: Callable[[TransactWrite], None]) -> bool:

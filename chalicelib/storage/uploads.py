@@ -11,7 +11,7 @@ from chalicelib.storage import reads
 from chalicelib.storage.blobstore import Part
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables import UploadItem
+from chalicelib.storage.tables.uploads import UploadItem
 
 _UPLOAD = "upload"
 _LINGER = 2 * 86_400

@@ -21,7 +21,8 @@ _IN_TRANSACTIONS = {
 def enforce(outputs: Mapping[str, str]) -> None:
     """From now on a DynamoDB call of this process that no policy allows fails. `outputs` are the stack's."""
     # They read their settings when they are imported.
-    from chalicelib.storage import aws_json, tables
+    from chalicelib.storage import aws_json
+    from chalicelib.storage.tables.item import connection
 
     granted = actions_of([*registry_statements(), *sweep_statements()], outputs)
     own = {table for table, _ in granted}
@@ -31,7 +32,7 @@ def enforce(outputs: Mapping[str, str]) -> None:
             assert table not in own or (table, action) in granted, f"infra/policies.py lacks {action} on {table}"
 
     aws_json.events.register("before-call.dynamodb.*", lambda model, params, **_: check(model, params))
-    client = tables.connection().client
+    client = connection().client
     client.meta.events.register(
         "before-call.dynamodb.*", lambda model, params, **_: check(model.name, json.loads(params["body"]))
     )
@@ -50,7 +51,8 @@ def actions_of(statements: Iterable[Statement], outputs: Mapping[str, str]) -> s
 @contextmanager
 def recorded() -> Iterator[set[tuple[str, str]]]:
     """The DynamoDB actions that this process calls meanwhile, each with its table's name."""
-    from chalicelib.storage import aws_json, tables
+    from chalicelib.storage import aws_json
+    from chalicelib.storage.tables.item import connection
 
     called: set[tuple[str, str]] = set()
 
@@ -60,7 +62,7 @@ def recorded() -> Iterator[set[tuple[str, str]]]:
     def client(model: Any, params: Mapping[str, Any], **_: Any) -> None:
         called.update(_actions(model.name, json.loads(params["body"])))
 
-    hubs = [(aws_json.events, lean), (tables.connection().client.meta.events, client)]
+    hubs = [(aws_json.events, lean), (connection().client.meta.events, client)]
     for hub, record in hubs:
         hub.register("before-call.dynamodb.*", record)
     try:

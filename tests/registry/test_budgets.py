@@ -14,7 +14,10 @@ from chalicelib.access.authentication import Caller
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle
-from chalicelib.storage import aws_json, tables
+from chalicelib.storage import aws_json
+from chalicelib.storage.tables.blobs import BlobItem, LinkItem
+from chalicelib.storage.tables.item import connection
+from chalicelib.storage.tables.repositories import CatalogItem, ManifestItem, TagItem
 from tests.registry.images import CONFIG, image, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -41,7 +44,7 @@ def counted() -> Iterator[Calls]:
         _, service, operation = event_name.split(".")
         calls.append((service, operation))
 
-    hubs = [aws_json.events, tables.connection().client.meta.events]
+    hubs = [aws_json.events, connection().client.meta.events]
     for hub in hubs:
         hub.register("before-call.*.*", record)
     try:
@@ -150,5 +153,5 @@ def test_lists(repository: str, send: Callable[..., Response]) -> None:
 def test_one_client_serves_all_tables(repository: str) -> None:
     """docs/decisions/one-client.md: a client a model would cost 200 ms of cold start each."""
     push_image(repository, "v1")
-    models = [tables.BlobItem, tables.LinkItem, tables.ManifestItem, tables.TagItem, tables.CatalogItem]
-    assert {id(model._get_connection().connection.client) for model in models} == {id(tables.connection().client)}
+    models = [BlobItem, LinkItem, ManifestItem, TagItem, CatalogItem]
+    assert {id(model._get_connection().connection.client) for model in models} == {id(connection().client)}

@@ -17,9 +17,10 @@ from chalicelib.registry import digests, manifests
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
 from chalicelib.settings import settings
-from chalicelib.storage import aws_json, blobstore, reads, tables
+from chalicelib.storage import aws_json, blobstore, reads
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.tables.item import connection
 from tests.registry.images import CONFIG, descriptor, image, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -46,7 +47,7 @@ def killed_at(number: int, moment: str) -> Iterator[list[str]]:
             if len(seen) - 1 == number:
                 raise Killed(operation)
 
-    hubs = [tables.connection().client.meta.events, aws_json.events]
+    hubs = [connection().client.meta.events, aws_json.events]
     for hub in hubs:
         hub.register(f"{moment}.*.*", count)
     try:
@@ -158,7 +159,7 @@ def test_writes_that_are_throttled_for_a_moment_are_tried_again(repository: str,
         answer = HTTPResponse(BytesIO(body), preload_content=False)
         return AWSResponse(request.url, 400, {"content-type": "application/x-amz-json-1.0"}, answer)
 
-    events = tables.connection().client.meta.events
+    events = connection().client.meta.events
     events.register("before-send.dynamodb.*", throttle)
     try:
         push(repository, admin_authorization, "v1", os.urandom(16), os.urandom(64))
@@ -179,7 +180,7 @@ def test_a_store_that_stays_busy_is_answered_with_503(
         raw = type("Raw", (), {"status_code": 500 if code == "InternalServerError" else 400})()
         return raw, {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": raw.status_code}}
 
-    events = tables.connection().client.meta.events
+    events = connection().client.meta.events
     events.register("before-call.dynamodb.*", refuse)
     try:
         body = image(descriptor(b"{}", CONFIG))

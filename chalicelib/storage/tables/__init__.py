@@ -1,0 +1,52 @@
+"""The DynamoDB tables: their names, keys and attributes. infra/resources.py deploys what is written here.
+
+All keys are strings, named `pk` and `sk`. `|` separates the parts of a key: no name, tag, digest or media type
+holds one. The protocol that these items serve is docs/gc.md.
+
+Blobs: what a digest points at and who refers to it. One partition a digest, so that a collector learns all with one
+consistent query.
+
+    pk                     sk                                       item
+    <digest>               blob                                     BlobItem: object key, size, state
+    <digest>               link|<repository>                        LinkItem: the repository may serve the blob
+    <digest>               edge|<repository>|<manifest>|<generation>    EdgeItem: a manifest names the blob
+    <repository>@<digest>  edge|<repository>|<manifest>|<generation>    EdgeItem: an index names the manifest
+
+Repositories: what a repository holds. One partition a repository.
+
+    <repository>           manifest|<digest>                        ManifestItem: media type, bytes, generation
+    <repository>           tag|<tag>                                TagItem: the tag's digest
+    <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
+    <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
+    <repository>           artifact|<time>|<digest>                 ArtifactItem: what lists show of a manifest
+    <repository>           label|<digest>|<label's number>          LabelledItem: the artifact carries the label
+    labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
+    catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
+
+Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
+
+    <upload id>            upload                                   UploadItem
+    project                <name>                                   ProjectItem
+    project-id             <number>                                 ProjectIdItem: the project's name
+    label                  <number>                                 LabelItem
+    label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
+    counter                project, label, immutable-rule           CounterItem: the last number given out
+
+    user                   <number>                                 UserItem
+    user-name              <user name>                              NumberItem: the user's number
+    user-email             <e-mail address, lower case>             NumberItem: the user's number
+    member|<project's number>   user|<number>                       MemberItem: the role in a project
+    membership|user|<number>    <project's number>                  MembershipItem: MemberItem from the other end
+    robot|<project's number>    <name>                              RobotItem; 0 is the system's
+    robot-number           <number>                                 RobotNumberItem: the robot's project and name
+    failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
+    counter                user, member, robot                      CounterItem: the last number given out
+
+Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
+
+The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is
+`<shard>` (0..15, by digest), its range key `candidate_since` is in milliseconds since 1970.
+
+Every write of a blob, a link or a manifest gives it a fresh `version` (random, never reused), and every conditional
+write names the version that it read, so that no decision is carried out on an item that has changed since.
+"""

@@ -1,0 +1,99 @@
+"""The items of the Accounts table."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib.settings import settings
+from chalicelib.storage.tables.item import Item
+
+
+class UserItem(Item):
+    """An account that logs in with a password of its own."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    username = UnicodeAttribute()
+    email = UnicodeAttribute()
+    realname = UnicodeAttribute()
+    comment = UnicodeAttribute()
+    password_hash = UnicodeAttribute()
+    admin = BooleanAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class NumberItem(Item):
+    """Which number a name stands for; there is one at most, which makes the name unique."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+
+
+class MemberItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+    """Of the membership, as the API names it."""
+    name = UnicodeAttribute()
+    role = NumberAttribute()
+
+
+class MembershipItem(Item):
+    """Says only that there is a MemberItem, which tells the role."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+
+class RobotItem(Item):
+    """A robot account (chalicelib/storage/robots.py)."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    number = NumberAttribute()
+    project = UnicodeAttribute()
+    description = UnicodeAttribute()
+    secret_hash = UnicodeAttribute()
+    duration = NumberAttribute()
+    expires_at = NumberAttribute()
+    """In seconds, or -1. Not the table's TTL attribute: a robot that has expired stays, and can be given more time."""
+    disabled = BooleanAttribute()
+    grants = JSONAttribute()
+    creator_type = UnicodeAttribute()
+    creator_number = NumberAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class RobotNumberItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    project_id = NumberAttribute()
+    name = UnicodeAttribute()
+
+
+class FailuresItem(Item):
+    """`expires` is the table's TTL attribute, in seconds."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    failed = NumberAttribute()
+    last = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class AccountCounterItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    last = NumberAttribute()

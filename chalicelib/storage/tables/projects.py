@@ -1,0 +1,62 @@
+"""The items of the Projects table."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib.settings import settings
+from chalicelib.storage.tables.item import Item
+
+
+class ProjectItem(Item):
+    """A project; what its states mean stands in chalicelib/projects/rules.py."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    project_id = NumberAttribute()
+    public = BooleanAttribute()
+    owner = UnicodeAttribute()
+    owner_number = NumberAttribute(null=True)
+    """Absent for what the administrator made before there were users."""
+    metadata = JSONAttribute(null=True)
+    immutable_rules = JSONAttribute(null=True)
+    repositories = NumberAttribute()
+    state = UnicodeAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class ProjectIdItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    name = UnicodeAttribute()
+
+
+class ProjectCounterItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    last = NumberAttribute()
+
+
+class LabelItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    project_id = NumberAttribute()
+    name = UnicodeAttribute()
+    description = UnicodeAttribute()
+    color = UnicodeAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class LabelNameItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    number = NumberAttribute()

@@ -1,0 +1,71 @@
+"""The items of the Repositories table."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib.settings import settings
+from chalicelib.storage.tables.item import Item
+
+MANIFEST_PREFIX = "manifest|"
+"""Of a manifest's sort key."""
+
+
+class ManifestItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    generation = UnicodeAttribute()
+    """The commit that wrote this item; the edges of another generation are not its own."""
+    state = UnicodeAttribute()
+    version = UnicodeAttribute()
+    media_type = UnicodeAttribute()
+    size = NumberAttribute()
+    content = BinaryAttribute(null=True, legacy_encoding=False)
+    """The manifest's bytes; absent when they are too many and S3 keeps them."""
+    subject = UnicodeAttribute(null=True)
+    artifact_type = UnicodeAttribute(null=True)
+    created = NumberAttribute()
+    candidate = UnicodeAttribute(null=True)
+    candidate_since = NumberAttribute(null=True)
+
+
+class TagItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    digest = UnicodeAttribute()
+    media_type = UnicodeAttribute()
+    updated = NumberAttribute()
+
+
+class ReferrerItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    generation = UnicodeAttribute()
+    descriptor = JSONAttribute()
+
+
+class CatalogItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    manifests = NumberAttribute()
+    description = UnicodeAttribute(null=True)
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class LabelledItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    number = NumberAttribute()
+
+
+class ArtifactItem(Item):
+    class Meta:
+        table_name = settings().repositories_table
+
+    summary = JSONAttribute()
