@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+UNLIMITED = -1
+"""Harbor's number for a storage limit that is none."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -25,3 +28,5 @@ class Project:
     """How many there are."""
     immutable_rules: Sequence[Mapping[str, Any]] = ()
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
+    storage_limit: int = UNLIMITED
+    """Bytes that the project's distinct blobs and manifests may have; UNLIMITED for no limit."""

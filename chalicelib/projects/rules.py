@@ -24,10 +24,11 @@ from chalicelib.projects.errors import (
     NotEmptyError,
     NotFoundError,
 )
-from chalicelib.projects.records import Project
+from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
 from chalicelib.storage import robots as robot_table
+from chalicelib.storage import usage
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -53,6 +54,11 @@ def find(name: str) -> Project | None:
         return cached[0]
     project = table.read(name)
     return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
+
+
+def forget(name: str) -> None:
+    """What this process remembers of a project is no longer so."""
+    _found.drop(name)
 
 
 def get(name: str) -> Project:
@@ -89,8 +95,9 @@ def create(
     public: bool,
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    storage_limit: int = UNLIMITED,
 ) -> Project:
-    """Make a project, and its owner a member with the role of a project admin.
+    """Make a project, and its owner a member with the role of a project admin. `storage_limit` is a valid one.
 
     Raises NameInvalidError or AlreadyExistsError.
     """
@@ -102,7 +109,7 @@ def create(
     if table.read(name) is None:
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
-        project = table.create(name, member, public=public, metadata=metadata)
+        project = table.create(name, member, public=public, metadata=metadata, storage_limit=storage_limit)
         if project is not None:
             _found.drop(name)
             return project
@@ -138,5 +145,6 @@ def delete(project: Project) -> None:
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
         robot_table.delete_all(project.project_id)
+        usage.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")

@@ -188,6 +188,12 @@ def edges_onto(target: str, repository: str = "") -> list[Edge]:
     return [_to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
 
 
+def edges_in_project(target: str, project: str) -> list[Edge]:
+    """Every edge onto `target` from the repositories of one project; strongly consistent."""
+    items = reads.query_all(settings().blobs_table, target, f"{EDGE_PREFIX}{project}/")
+    return [_to_edge(item) for item in items]
+
+
 def _to_edge(item: Item) -> Edge:
     _, repository, manifest, generation = item["sk"].split("|")
     return Edge(item["pk"], repository, manifest, generation, item["created"])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, labels, reads, repositories
+from chalicelib.storage import artifacts, labels, reads, repositories, usage
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
+from chalicelib.storage.usage import Adjustment
 
 TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
@@ -76,6 +77,11 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    project_id: int
+    charges: Mapping[str, int]
+    """The digests to charge the project for, with their sizes."""
+    adjustments: Sequence[Adjustment]
+    """What the charges change in the project's totals."""
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -132,13 +138,20 @@ def read_records(repository: str, digests: Sequence[str]) -> dict[str, Record]:
     return {record.digest: record for record in records}
 
 
+def read_generations(manifests: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The generation of each manifest that exists, by repository and digest."""
+    keys = [manifest_key(repository, digest) for repository, digest in manifests]
+    found = reads.get_items(keys, ("generation",))
+    return {(key.pk, key.sk.removeprefix(MANIFEST_PREFIX)): item["generation"] for key, item in found.items()}
+
+
 def read_stored(repository: str, digest: str) -> Stored | None:
     item = reads.get_item(manifest_key(repository, digest), ("media_type", "content", "generation"))
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
 
 
 def commit(change: Commit) -> bool:
-    """Write a manifest with its tag, its referrer entry and its repository, all or nothing.
+    """Write a manifest with its tag, its referrer entry, its repository and its charges, all or nothing.
 
     False when something that `change` was based on has changed since: read again and retry.
     """
@@ -152,6 +165,7 @@ def commit(change: Commit) -> bool:
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         if change.replaces is None:
             repositories.add_manifest(transaction, change.repository, known=change.repository_known)
+        usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
 
     return transact(write)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
-from chalicelib.projects.records import Project
+from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
-from chalicelib.storage import members, reads
+from chalicelib.storage import members, reads, usage
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
@@ -28,15 +28,19 @@ LIVE = "live"
 DELETING = "deleting"
 
 
+def project_key(name: str) -> Key:
+    return Key(settings().projects_table, PROJECT, name)
+
+
 def read(name: str) -> Project | None:
     """The project of this name, be it live or being deleted."""
-    item = reads.get_item(Key(settings().projects_table, PROJECT, name))
+    item = reads.get_item(project_key(name))
     return _to_project(item) if item else None
 
 
 def takes_repositories(name: str) -> bool:
     """Whether the project is there and not being deleted: what a transaction that adds a repository requires."""
-    item = reads.get_item(Key(settings().projects_table, PROJECT, name), ("state",))
+    item = reads.get_item(project_key(name), ("state",))
     return item is not None and item["state"] == LIVE
 
 
@@ -58,11 +62,23 @@ def next_id() -> int:
     return int(counter.last)
 
 
-def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str]) -> Project | None:
-    """Write a project, its number and its first member, all or nothing. None when the name is taken."""
+def create(
+    name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], storage_limit: int
+) -> Project | None:
+    """Write a project, its number, its room and its first member, all or nothing. None when the name is taken."""
     time = now()
     project = Project(
-        name, owner.project_id, public, owner.name, owner.entity.number, time, time, fresh(), dict(metadata), 0
+        name,
+        owner.project_id,
+        public,
+        owner.name,
+        owner.entity.number,
+        time,
+        time,
+        fresh(),
+        dict(metadata),
+        0,
+        storage_limit=storage_limit,
     )
 
     def write(transaction: TransactWrite) -> None:
@@ -76,6 +92,7 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
                 owner_number=owner.entity.number,
                 metadata=dict(metadata),
                 repositories=0,
+                storage_limit=storage_limit,
                 state=LIVE,
                 version=project.version,
                 created=time,
@@ -85,6 +102,8 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
         )
         transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
         members.add(transaction, owner)
+        if storage_limit != UNLIMITED:
+            usage.make_room(transaction, owner.project_id, storage_limit)
 
     return project if transact(write) else None
 
@@ -99,6 +118,30 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> boo
     ]
     condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
     return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
+
+
+def set_storage_limit(before: Project, limit: int) -> bool:
+    """Change how much a project may store, and its room with it. False when it has changed since it was read."""
+    room = _room(limit) - _room(before.storage_limit)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.update(
+            ProjectItem(PROJECT, before.name),
+            actions=[
+                ProjectItem.storage_limit.set(limit),
+                ProjectItem.updated.set(now()),
+                ProjectItem.version.set(fresh()),
+            ],
+            condition=(ProjectItem.version == before.version) & (ProjectItem.state == LIVE),
+        )
+        usage.adjust(transaction, before.project_id, usage.anywhere(0, room))
+
+    return transact(write)
+
+
+def _room(limit: int) -> int:
+    """What a limit adds to the room that is left (chalicelib/storage/usage.py)."""
+    return 0 if limit == UNLIMITED else limit
 
 
 def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -166,4 +209,5 @@ def _to_project(item: Item) -> Project:
         json.loads(item.get("metadata") or "{}"),
         item["repositories"],
         tuple(json.loads(item.get("immutable_rules") or "[]")),
+        item.get("storage_limit", UNLIMITED),
     )
