@@ -44,6 +44,7 @@ whole suite to this."""
 _UPLOAD_ITEM_ACTIONS = {
     "BlobsTable": ("BatchGetItem", "PutItem", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
+    "ProjectsTable": ("BatchGetItem", "GetItem"),  # a project's limit, and whether a blob still fits
 }
 """tests/test_relay.py holds the relay to this."""
 

@@ -15,6 +15,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     permissions,
     project,
     project_metadata,
+    quota,
     repository,
     robot,
     search,

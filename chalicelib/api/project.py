@@ -6,7 +6,7 @@ from typing import Any
 
 from chalicelib.access import users
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions, visible_projects
+from chalicelib.access.authorization import permissions, permits_in_system, visible_projects
 from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
@@ -15,7 +15,7 @@ from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
-from chalicelib.projects import rules
+from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
@@ -24,13 +24,18 @@ from chalicelib.storage.accounts import ADMINISTRATOR
 
 @operation("POST", "/projects")
 def create_project(call: Call) -> Response:
-    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is."""
+    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is.
+
+    `storage_limit` is for who may set quotas; others, and who gives none or 0, get the default limit (Harbor,
+    src/server/v2.0/handler/project.go).
+    """
     require_account(call.caller)
     if call.caller.robot is not None:
         require_system(call.caller, "project", "create")
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    limit = _storage_limit(call.caller, body) or quotas.default_limit()
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
     created = rules.create(
@@ -39,6 +44,7 @@ def create_project(call: Call) -> Response:
         public=body.get("public") is True if public is None else public == "true",
         owner_number=owner.number,
         metadata=settings,
+        storage_limit=limit,
     )
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
@@ -78,12 +84,16 @@ def get_project(call: Call) -> Response:
 
 @operation("PUT", "/projects/{project_name_or_id}")
 def update_project(call: Call) -> Response:
+    """`storage_limit` counts only from who may set quotas."""
     project = require_project(call, "project", "update")
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    limit = _storage_limit(call.caller, body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
     rules.update(project, public=project.public if public is None else public == "true", metadata=settings)
+    if limit:
+        quotas.set_limit(project.project_id, limit)
     return Response(200)
 
 
@@ -108,21 +118,28 @@ def get_project_summary(call: Call) -> Response:
     allowed = permissions(call.caller, project)
     summary: dict[str, Any] = {"repo_count": project.repositories}
     if Permission("quota", "read") in allowed:
-        summary |= _quota(usage([project]).get(project.project_id))
+        summary["quota"] = _quota(usage([project])[project.project_id])
     if Permission("member", "list") in allowed:
         roles = [member.role for member in list_members(project)]
         summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
     return json_response(summary)
 
 
-def _quota(found: Usage | None) -> dict[str, Any]:
-    return {"quota": {"hard": {"storage": found.hard}, "used": {"storage": found.used}}} if found else {}
+def _quota(found: Usage) -> dict[str, Any]:
+    return {"hard": {"storage": found.hard}, "used": {"storage": found.used}}
+
+
+def _storage_limit(caller: Caller, body: dict[str, Any]) -> int:
+    """The limit that is asked for, if the caller may set one, else 0. Raises BadRequestError or LimitInvalidError."""
+    limit = fields.number(body, "storage_limit", 0)
+    if limit and permits_in_system(caller, Permission("quota", "update")):
+        return quotas.valid(limit)
+    return 0
 
 
 def _refuse_unbuilt(body: dict[str, Any]) -> None:
-    """A limit that is asked for and not enforced would be a false promise."""
-    if body.get("registry_id") is not None or body.get("storage_limit") not in (None, -1):
-        raise BadRequestError("proxy cache projects and storage quotas are not supported")
+    if body.get("registry_id") is not None:
+        raise BadRequestError("proxy cache projects are not supported")
 
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Harbor's tag `statistic`: how many projects and repositories there are.
+"""Harbor's tag `statistic`: how many projects and repositories there are, and what they store.
 
 Nothing is counted here. A project's record holds the exact number of its repositories, which changes in the
 transactions that add and remove one, so the answer is a sum over the records of the projects: one query, in pages of
-some thousands.
+some thousands. What they store is the sum of what each of them is charged for, read for the administrator alone.
 """
 
 from __future__ import annotations
