@@ -32,7 +32,7 @@ def read(repository: str) -> list[Candidate]:
             tuple(carried.get(each.digest, ())),
             each.pushed,
             max([each.pushed, *(tag.updated for tag in tags.get(each.digest, ()))]),
-            0,
+            max([each.pulled or 0, *(tag.pulled or 0 for tag in tags.get(each.digest, ()))]),
             tuple(digest for digest in following.get(each.digest, ()) if digest not in tags),
         )
         for each in found
