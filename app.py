@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from chalicelib import background
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
@@ -13,6 +15,9 @@ app = BerthApp(app_name="berth")
 app.register_blueprint(registry_routes)
 app.register_blueprint(access_routes)
 app.register_blueprint(api_routes)
+
+if os.environ.get("_HANDLER") == "app.app" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    background.start_extension()
 
 
 @app.lambda_function(name="rotate_signing_key")
@@ -27,3 +32,10 @@ def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
     from chalicelib.registry.uploads import sweep  # noqa: PLC0415 -- see above
 
     return sweep()
+
+
+@app.lambda_function(name="run_retention")
+def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,11 +17,14 @@ class Settings:
     uploads_table: str
     projects_table: str
     accounts_table: str
+    jobs_table: str
     bucket: str
     signing_secret: str
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    state_machines: str
+    """What the ARNs of the stack's state machines begin with; the name of each follows."""
     s3_public_endpoint: str | None
     """Where clients reach S3, when that differs from where the function does (never so on AWS).
 
@@ -40,6 +44,8 @@ class Settings:
     """How long a push may take: an edge that is older and belongs to no manifest is an orphan."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    outbound_allowed: tuple[str, ...]
+    """Private networks (CIDR) and host names that may be called all the same (chalicelib/outbound.py)."""
 
 
 @cache
@@ -52,9 +58,11 @@ def settings() -> Settings:
         uploads_table=env["BERTH_UPLOADS_TABLE"],
         projects_table=env["BERTH_PROJECTS_TABLE"],
         accounts_table=env["BERTH_ACCOUNTS_TABLE"],
+        jobs_table=env["BERTH_JOBS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
+        state_machines=env["BERTH_STATE_MACHINES"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
         registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),
@@ -64,4 +72,5 @@ def settings() -> Settings:
         candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),
         push_seconds=int(env.get("BERTH_PUSH_SECONDS", "60")),
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),
     )

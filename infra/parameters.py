@@ -59,6 +59,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "AllowedValues": ["true", "false"],
         "Description": "Accept an index that names manifests which the repository does not hold.",
     },
+    "OutboundAllowed": {
+        "Type": "String",
+        "Default": "",
+        "AllowedPattern": r"[A-Za-z0-9.:/_, -]*",
+        "Description": "Private networks (CIDR) and hosts that may be called, separated by commas; public ones may be.",
+    },
     "LogLevel": {"Type": "String", "Default": "INFO", "AllowedValues": ["DEBUG", "INFO", "WARNING", "ERROR"]},
     "LogRetentionDays": {"Type": "Number", "Default": 30, "AllowedValues": [7, 14, 30, 90, 180, 365]},
     "RotationSchedule": {
@@ -91,6 +97,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
+COMPUTED = {
+    "StateMachines": {
+        "Fn::Sub": "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-"
+    },
+}
+"""What the environment names that is neither a parameter nor a resource; outputs of the stack, all the same.
+
+StateMachines is what the ARNs of all begin with. A machine needs the ARN of its function, so the function's environment
+cannot name the machine itself.
+"""
+
 CONDITIONS = {
     "HasDomain": {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]},
     "HasAlarmTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
@@ -102,9 +119,11 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
     "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
+    "BERTH_JOBS_TABLE": {"Ref": "JobsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
     "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
     "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},
     "BERTH_TOKEN_SECONDS": {"Ref": "TokenSeconds"},
@@ -113,6 +132,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},
     "BERTH_PUSH_SECONDS": {"Ref": "PushSeconds"},
     "BERTH_SPARSE_INDEXES": {"Ref": "SparseIndexes"},
+    "BERTH_OUTBOUND_ALLOWED": {"Ref": "OutboundAllowed"},
     "POWERTOOLS_SERVICE_NAME": "berth",
     "POWERTOOLS_METRICS_NAMESPACE": "Berth",
     "POWERTOOLS_LOG_LEVEL": {"Ref": "LogLevel"},
@@ -120,9 +140,17 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 def store_references() -> list[str]:
-    """The stack's resources that the environment names."""
+    """The stack's outputs that the environment names."""
     references = (value["Ref"] for value in ENVIRONMENT.values() if isinstance(value, dict))
     return [name for name in references if name not in PARAMETERS]
+
+
+def function_environment() -> dict[str, Any]:
+    """The environment as the template has it."""
+    return {
+        name: COMPUTED.get(value["Ref"], value) if isinstance(value, dict) else value
+        for name, value in ENVIRONMENT.items()
+    }
 
 
 def environment(outputs: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:

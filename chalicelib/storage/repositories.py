@@ -22,6 +22,7 @@ from chalicelib.storage.transactions import transact
 
 CATALOG_PREFIX = "catalog|"
 _LIVE = "live"
+_COUNTS = ("manifests", "pulls")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Repository:
     description: str
     created: int
     updated: int
+    pulls: int = 0
 
 
 def catalog_key(repository: str) -> Key:
@@ -61,14 +63,22 @@ def read_all(project: str) -> list[Repository]:
     return [_to_repository(item) for item in items]
 
 
-def counts(project: str) -> Iterator[tuple[str, int]]:
-    """Name and number of manifests of each repository of a project: a page is read when it is come to."""
+def counts(project: str) -> Iterator[tuple[str, int, int]]:
+    """Name and numbers of manifests and of pulls of each repository of a project: a page is read when it is come to."""
     after, more = "", True
     while more:
         partition = f"{CATALOG_PREFIX}{project}"
-        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=("manifests",))
-        yield from ((item["sk"], item["manifests"]) for item in items)
+        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=_COUNTS)
+        yield from ((item["sk"], item["manifests"], item.get("pulls", 0)) for item in items)
         more = bool(after)
+
+
+def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
+    """Up to `limit` repositories of a project behind `after`, by name, and which to go on behind, empty at the end."""
+    partition = f"{CATALOG_PREFIX}{project}"
+    table = settings().repositories_table
+    items, more = reads.query(table, partition, "", after=after, limit=limit, attributes=("created",))
+    return [item["sk"] for item in items], more
 
 
 def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) -> None:
@@ -126,4 +136,5 @@ def _to_repository(item: Item) -> Repository:
         item.get("description", ""),
         item["created"],
         item["updated"],
+        item.get("pulls", 0),
     )
