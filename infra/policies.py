@@ -126,16 +126,37 @@ def retention_statements() -> list[Statement]:
     items = {
         "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
-        "ProjectsTable": ("GetItem",),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
     return _stores(items, ("manifests",), (), attribute_arn)
+
+
+def recount_statements() -> list[Statement]:
+    """Reading manifests and who names what, and correcting what projects are charged for."""
+    charges = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+    items = {
+        "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query"),
+        "RepositoriesTable": ("BatchGetItem", "Query"),
+        "ProjectsTable": charges,
+    }
+    bucket = attribute_arn("Bucket")
+    manifests = {"Fn::Sub": ["${Bucket}/manifests/*", {"Bucket": bucket}]}
+    return [
+        *(
+            allow(table, [f"dynamodb:{action}" for action in actions], [attribute_arn(table)])
+            for table, actions in items.items()
+        ),
+        allow("Objects", ["s3:GetObject"], [manifests]),
+        allow("MissingObjects", ["s3:ListBucket"], [bucket]),
+    ]
 
 
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
+    "RecountUsage": (recount_statements, "RecountUsageLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
 }
 """Each function's logical id, its statements, and its log group."""

@@ -43,12 +43,15 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "RecountUsageLogs": _log_group("recount-usage"),
         "RunRetentionLogs": _log_group("run-retention"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
         "Rotation": _rotation(),
         "SweepSchedulerRole": _scheduler_role("SweepUploads"),
         "Sweep": _sweep(),
+        "RecountSchedulerRole": _scheduler_role("RecountUsage"),
+        "Recount": _recount(),
     }
 
 
@@ -230,6 +233,24 @@ def _sweep() -> Resource:
                 "Arn": {"Fn::GetAtt": ["SweepUploads", "Arn"]},
                 "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
+            },
+        },
+    }
+
+
+def _recount() -> Resource:
+    """Every hour, so that a round goes on soon where a function's life ended; one begins once a day."""
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "Description": "Recounts what projects use, once a day.",
+            "ScheduleExpression": "rate(1 hour)",
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
+            "Target": {
+                "Arn": {"Fn::GetAtt": ["RecountUsage", "Arn"]},
+                "RoleArn": {"Fn::GetAtt": ["RecountSchedulerRole", "Arn"]},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
+                "Input": "{}",
             },
         },
     }

@@ -27,8 +27,8 @@ from chalicelib.projects.errors import (
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
+from chalicelib.storage import recounts, usage
 from chalicelib.storage import robots as robot_table
-from chalicelib.storage import usage
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -146,5 +146,6 @@ def delete(project: Project) -> None:
             member_table.delete(member)
         robot_table.delete_all(project.project_id)
         usage.delete_all(project.project_id)
+        recounts.delete(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")

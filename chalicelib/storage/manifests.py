@@ -150,6 +150,17 @@ def read_stored(repository: str, digest: str) -> Stored | None:
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
 
 
+def read_page(repository: str, after: str, limit: int) -> tuple[dict[str, Stored], str]:
+    """Up to `limit` manifests of a repository by digest, and the sort key to go on behind, empty at the end."""
+    attributes = ("media_type", "content", "generation")
+    table = settings().repositories_table
+    items, last = reads.query(table, repository, MANIFEST_PREFIX, after=after, limit=limit, attributes=attributes)
+    return {
+        item["sk"].removeprefix(MANIFEST_PREFIX): Stored(item["media_type"], item.get("content"), item["generation"])
+        for item in items
+    }, last
+
+
 def commit(change: Commit) -> bool:
     """Write a manifest with its tag, its referrer entry, its repository and its charges, all or nothing.
 

@@ -18,6 +18,7 @@ from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.repositories import CATALOG_PREFIX
 from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectIdItem, ProjectItem
 from chalicelib.storage.transactions import transact
+from chalicelib.storage.usage import Adjustment
 
 PROJECT = "project"
 PROJECT_ID = "project-id"
@@ -135,6 +136,19 @@ def set_storage_limit(before: Project, limit: int) -> bool:
             condition=(ProjectItem.version == before.version) & (ProjectItem.state == LIVE),
         )
         usage.adjust(transaction, before.project_id, usage.anywhere(0, room))
+
+    return transact(write)
+
+
+def adjust_usage(project: Project, adjustments: Sequence[Adjustment]) -> bool:
+    """Correct the totals of a project that is still as it was read. False when one of them or the project is not."""
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.condition_check(
+            ProjectItem, PROJECT, project.name, condition=ProjectItem.version == project.version
+        )
+        for adjustment in adjustments:
+            usage.adjust(transaction, project.project_id, adjustment)
 
     return transact(write)
 

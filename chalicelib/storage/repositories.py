@@ -63,6 +63,11 @@ def read_all(project: str) -> list[Repository]:
     return [_to_repository(item) for item in items]
 
 
+def names(project: str, first: str = "") -> Iterator[str]:
+    """The repositories of a project by name, from `first` on: a page is read when it is come to."""
+    return (found[0] for found in counts(project) if found[0] >= first)
+
+
 def counts(project: str) -> Iterator[tuple[str, int, int]]:
     """Name and numbers of manifests and of pulls of each repository of a project: a page is read when it is come to."""
     after, more = "", True
