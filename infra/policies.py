@@ -61,7 +61,7 @@ _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
     stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
-    return [*stores, *_jobs_control()]
+    return [*stores, *_jobs_control(), *_schedules_control()]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
@@ -97,6 +97,22 @@ def _jobs_control() -> list[Statement]:
             [{"Fn::Sub": machines.replace(":stateMachine:", ":execution:")}],
         ),
     ]
+
+
+def _schedules_control() -> list[Statement]:
+    """Setting the schedules of jobs, in the stack's own group and with the one role that they may be fired with."""
+    schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${ScheduleGroup}/*"
+    actions = ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"]
+    return [
+        allow("Schedules", actions, [{"Fn::Sub": schedules}]),
+        allow("ScheduleRole", ["iam:PassRole"], [attribute_arn("JobSchedulerRole")]),
+    ]
+
+
+def scheduled_job_statements() -> list[Statement]:
+    """What starting a job by its schedule needs, and putting right a schedule that is left over."""
+    actions = [f"dynamodb:{name}" for name in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")]
+    return [allow("JobsTable", actions, [attribute_arn("JobsTable")]), *_jobs_control(), *_schedules_control()]
 
 
 def rotation_statements() -> list[Statement]:
@@ -136,6 +152,7 @@ FUNCTIONS = {
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
     immutable,
+    jobservice,
     label,
     member,
     operations,
@@ -16,7 +17,9 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     project,
     project_metadata,
     repository,
+    retention,
     robot,
+    schedule,
     search,
     statistic,
     system,

@@ -16,6 +16,7 @@ from chalicelib.access.authentication import Caller, authenticate
 from chalicelib.access.errors import AccessError
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
+from chalicelib.jobs.errors import JobError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
@@ -86,7 +87,7 @@ def handle(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
         return handler(Call(request, authenticate(request), parameters))
-    except (ApiError, RegistryError, ProjectError, AccessError) as error:
+    except (ApiError, RegistryError, ProjectError, AccessError, JobError) as error:
         return errors.to_response(error)
     except Exception as error:
         if not is_transient(error):

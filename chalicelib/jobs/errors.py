@@ -19,6 +19,10 @@ class TaskNotFoundError(JobError):
     """No such task."""
 
 
+class JobTypeUnknownError(JobError):
+    """There is no such kind of job."""
+
+
 class ScheduleInvalidError(JobError):
     """A schedule that says nothing sensible, or what EventBridge Scheduler cannot do."""
 

@@ -1,9 +1,9 @@
 """Schedules: jobs that start by themselves, by a cron expression.
 
-The record in the Jobs table is the truth. EventBridge Scheduler has a schedule for each, named after the job, that
-only wakes the function `run_scheduled_job`: whether something is due is decided by the record. So a schedule of
-EventBridge's that is missing is put back (at each deploy and start), one that is left over does nothing, and one that fires
-twice, late or by an older expression starts nothing twice: what starts is the record's last time, once.
+The record in the Jobs table is the truth. EventBridge Scheduler has a schedule for each, named after the job, that only
+wakes the function `run_scheduled_job`: whether something is due is decided by the record. So a schedule that is lost is
+put back (at each deploy and start), one that is left over does nothing, and one that fires twice, late or by an older
+expression starts nothing twice: what starts is the record's last time, once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ CUSTOM = ("Custom", "Schedule")
 """Kinds that tell their own expression."""
 
 _ATTEMPTS = 8
+_CLOCK_SKEW_MS = 2000
+"""A function's clock may be so far behind the scheduler's."""
 
 
 def find(kind: Kind, vendor_id: int) -> Schedule | None:
@@ -80,7 +82,7 @@ def run(event: Mapping[str, Any]) -> int | None:
     if schedule is None:
         _establish(vendor_type, vendor_id)
         return None
-    due = cron.parse(schedule.cron).last(now())
+    due = cron.parse(schedule.cron).last(now() + _CLOCK_SKEW_MS)
     if due <= schedule.updated or {vendor_type, SCHEDULER} & table.paused():
         return None
     started = _start(schedule, due)

@@ -93,7 +93,7 @@ def test_an_occasion_whose_first_start_died_half_way_is_driven_by_its_repetition
 
 
 def extra(policy: Policy) -> dict[str, object]:
-    return {"dry_run": False, "project_id": policy.project_id, "rules": list(policy.rules)}
+    return {"dry_run": False}
 
 
 def test_a_stop_ends_the_execution_and_its_machine(policy: Policy) -> None:
