@@ -16,6 +16,7 @@ class Settings:
     uploads_table: str
     projects_table: str
     accounts_table: str
+    events_table: str
     bucket: str
     signing_secret: str
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
@@ -52,6 +53,7 @@ def settings() -> Settings:
         uploads_table=env["BERTH_UPLOADS_TABLE"],
         projects_table=env["BERTH_PROJECTS_TABLE"],
         accounts_table=env["BERTH_ACCOUNTS_TABLE"],
+        events_table=env["BERTH_EVENTS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],

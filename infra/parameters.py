@@ -102,6 +102,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
     "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
+    "BERTH_EVENTS_TABLE": {"Ref": "EventsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},

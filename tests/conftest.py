@@ -42,6 +42,7 @@ _NAMES = {
     "UploadsTable": "berth-uploads",
     "ProjectsTable": "berth-projects",
     "AccountsTable": "berth-accounts",
+    "EventsTable": "berth-events",
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",

@@ -112,7 +112,11 @@ def test_tables_are_as_the_storage_package_says(template: Template, name: str) -
         assert index_keys == [("candidate", "HASH"), ("candidate_since", "RANGE")]
     else:
         assert not indexes
-    expires = {"AttributeName": "expires", "Enabled": True} if name in ("UploadsTable", "AccountsTable") else None
+    expires = (
+        {"AttributeName": "expires", "Enabled": True}
+        if name in ("UploadsTable", "AccountsTable", "EventsTable")
+        else None
+    )
     assert table.get("TimeToLiveSpecification") == expires
 
 
