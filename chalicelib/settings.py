@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,6 +42,8 @@ class Settings:
     """How long a push may take: an edge that is older and belongs to no manifest is an orphan."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    outbound_allowed: tuple[str, ...]
+    """Private networks (CIDR) and host names that may be called all the same (chalicelib/outbound.py)."""
 
 
 @cache
@@ -66,4 +69,5 @@ def settings() -> Settings:
         candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),
         push_seconds=int(env.get("BERTH_PUSH_SECONDS", "60")),
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),
     )

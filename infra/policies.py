@@ -37,7 +37,7 @@ _ITEM_ACTIONS = {
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
-    "EventsTable": ("BatchGetItem", "PutItem", "Query"),
+    "EventsTable": ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""
@@ -104,6 +104,12 @@ def sweep_statements() -> list[Statement]:
         allow("BlobsTable", ["dynamodb:BatchGetItem"], [attribute_arn("BlobsTable")]),
         allow("Objects", ["s3:AbortMultipartUpload", "s3:DeleteObject"], objects),
     ]
+
+
+def purge_statements() -> list[Statement]:
+    """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
+    actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
+    return [allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")])]
 
 
 FUNCTIONS = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.auditing.records import Actor, Event
 from chalicelib.projects import rules
 from chalicelib.registry.names import project_of
+from chalicelib.registry.pulls import Pull
 
 PUSHED, PULLED, DELETED = "PUSH_ARTIFACT", "PULL_ARTIFACT", "DELETE_ARTIFACT"
 """Harbor's names of the webhook events (src/controller/event/topic.go)."""
@@ -18,14 +20,15 @@ def pushed(actor: Actor, repository: str, digest: str, tag: str | None) -> Event
     return _artifact("create", PUSHED, actor, repository, digest, tag)
 
 
-def pulled(actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
-    return _artifact("pull", PULLED, actor, repository, digest, tag)
+def pulled(pull: Pull) -> Event:
+    event = _artifact("pull", PULLED, pull.actor, pull.repository, pull.digest, pull.tag)
+    return replace(event, time=pull.time, id=pull.id)
 
 
 def deleted(actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
     """Of an artifact; `tag` is one of those that it had, if any. The log tells its digest, as Harbor's does."""
     event = _artifact("delete", DELETED, actor, repository, digest, tag)
-    return Event(**{**vars(event), "resource": f"{repository}:{digest}"})
+    return replace(event, resource=f"{repository}:{digest}")
 
 
 def tag_deleted(actor: Actor, repository: str, tag: str) -> Event:

@@ -82,6 +82,14 @@ def write(event: Event) -> None:
     transact(lambda transaction: record(transaction, event))
 
 
+def write_all(events: Iterable[Event]) -> None:
+    """Write many events that tell of no change; each is one entry however often it is written."""
+    with EntryItem.batch_write() as batch:
+        for event in events:
+            for item in items_of(event):
+                batch.save(item)
+
+
 def items_of(event: Event) -> Iterator[EntryItem | OutboxItem]:
     """The items that tell of `event`: its entries, and what webhooks are told, if any are."""
     key = sort_key(event.time, event.id)

@@ -32,6 +32,8 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("GET", "/projects/{project_name}/logs"): {403, 404},
+    ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
@@ -60,6 +62,16 @@ def check(request: Request, response: Response) -> None:
     if response.body and schema and method != "HEAD":
         content = json.loads(response.body) if schema.get("type") != "string" else response.body.decode()
         _validator(json.dumps(schema)).validate(content)
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Method, path and tag of every operation in the swagger, in its order."""
+    return [
+        (method.upper(), path, fields["tags"][0])
+        for path, methods in _swagger()["paths"].items()
+        for method, fields in methods.items()
+        if method != "parameters"
+    ]
 
 
 def _operation(request: Request) -> tuple[str, str] | None:
