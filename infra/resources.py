@@ -17,6 +17,7 @@ STORE_NAMES = {
     "ProjectsTable": "${AWS::StackName}-projects",
     "AccountsTable": "${AWS::StackName}-accounts",
     "EventsTable": "${AWS::StackName}-events",
+    "JobsTable": "${AWS::StackName}-jobs",
     "Bucket": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}",
 }
 """What holds the registry's data, by logical id. Names are fixed so that a new stack can find what an old one left."""
@@ -34,6 +35,7 @@ def resources() -> dict[str, Resource]:
         "ProjectsTable": _table("ProjectsTable"),
         "AccountsTable": _table("AccountsTable", ttl="expires"),
         "EventsTable": _table("EventsTable", ttl="expires", stream=True),
+        "JobsTable": _table("JobsTable", ttl="expires"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),
@@ -43,6 +45,7 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "RunRetentionLogs": _log_group("run-retention"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
         "Rotation": _rotation(),
