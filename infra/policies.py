@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 Statement = dict[str, Any]
@@ -37,6 +37,7 @@ _ITEM_ACTIONS = {
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "EventsTable": ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query"),
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
@@ -73,7 +74,7 @@ def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
 
 
 def _stores(
-    items: Mapping[str, Iterable[str]], prefixes: Iterable[str], secrets: Iterable[str], arn: Callable[[str], Any]
+    items: Mapping[str, Iterable[str]], prefixes: Iterable[str], secrets: Collection[str], arn: Callable[[str], Any]
 ) -> list[Statement]:
     bucket = arn("Bucket")
     objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
@@ -82,7 +83,7 @@ def _stores(
         allow("Objects", _OBJECT_ACTIONS, objects),
         # Without it S3 answers 403 for an object that is gone, which could not be told from a fault of ours.
         allow("MissingObjects", ["s3:ListBucket"], [bucket]),
-        allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(secret) for secret in secrets]),
+        *([allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(name) for name in secrets])] if secrets else []),
     ]
 
 
@@ -136,12 +137,19 @@ def sweep_statements() -> list[Statement]:
     ]
 
 
+def purge_statements() -> list[Statement]:
+    """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
+    actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
+    return [allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")])]
+
+
 def retention_statements() -> list[Statement]:
     """What the steps of tag retention need: looking at repositories, and deleting artifacts as the protocol has it."""
     items = {
         "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
-        "ProjectsTable": ("GetItem",),
+        "ProjectsTable": ("BatchGetItem", "GetItem"),
+        "EventsTable": ("PutItem",),
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
     return _stores(items, ("manifests",), (), attribute_arn)

@@ -50,7 +50,7 @@ def add_project_metadatas(call: Call) -> Response:
     [name] = added
     if name in of(project):
         raise ConflictError(f"metadata {name} already exists")
-    _save(project, {**of(project), **added})
+    _save(call, project, {**of(project), **added})
     return Response(200)
 
 
@@ -69,7 +69,7 @@ def update_project_metadata(call: Call) -> Response:
     if set(changed) != {name}:
         raise BadRequestError(f"the body must hold {name} and nothing else")
     _present(project, name)
-    _save(project, {**of(project), **changed})
+    _save(call, project, {**of(project), **changed})
     return Response(200)
 
 
@@ -81,7 +81,7 @@ def delete_project_metadata(call: Call) -> Response:
     if name == RETENTION_ID:
         raise BadRequestError(f"{RETENTION_ID} goes with the retention policy")
     # As in Harbor, a project without the setting is private.
-    _save(project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
+    _save(call, project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
     return Response(200)
 
 
@@ -92,9 +92,9 @@ def _present(project: Project, name: str) -> str:
     return metadata[name]
 
 
-def _save(project: Project, settings: dict[str, str]) -> None:
+def _save(call: Call, project: Project, settings: dict[str, str]) -> None:
     public = settings.pop("public") == "true"
-    rules.update(project, public=public, metadata=settings)
+    rules.update(project, public=public, metadata=settings, actor=call.actor)
 
 
 def _checked(name: str, value: Any) -> str:

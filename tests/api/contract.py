@@ -32,6 +32,8 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("GET", "/projects/{project_name}/logs"): {403, 404},
+    ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
     ("POST", "/retentions"): {409},
     ("GET", "/retentions/{id}"): {404},
@@ -103,7 +105,7 @@ def _validator(schema: str) -> Draft4Validator:
         yield from Draft4Validator.VALIDATORS["properties"](validator, fields, kept, whole)
 
     def additional(validator: Any, wanted: Any, instance: Any, whole: Any) -> Any:
-        # Harbor's swagger writes Go's `map[string]interface{}` so: its values are anything (`params` of a rule: numbers).
+        # Harbor's swagger writes Go's `map[string]interface{}` so: its values are anything, such as numbers.
         if wanted != {"type": "object"}:
             yield from Draft4Validator.VALIDATORS["additionalProperties"](validator, wanted, instance, whole)
 
