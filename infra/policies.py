@@ -140,7 +140,11 @@ def sweep_statements() -> list[Statement]:
 def purge_statements() -> list[Statement]:
     """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
     actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
-    return [allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")])]
+    jobs = ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
+    return [
+        allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")]),
+        allow("JobsTable", [f"dynamodb:{action}" for action in jobs], [attribute_arn("JobsTable")]),
+    ]
 
 
 def retention_statements() -> list[Statement]:
@@ -159,6 +163,7 @@ FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
+    "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
 }

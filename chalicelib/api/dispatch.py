@@ -17,6 +17,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     permissions,
     project,
     project_metadata,
+    purge,
     repository,
     retention,
     robot,

@@ -41,7 +41,6 @@ _AS_HARBOR = {
     ("PATCH", "/retentions/{id}/executions/{eid}"): {404},
     ("GET", "/retentions/{id}/executions/{eid}/tasks"): {404},
     ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
-    ("POST", "/retentions/{id}/executions"): {409},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},

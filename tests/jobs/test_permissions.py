@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.auditing import purge_steps
 from chalicelib.jobs import schedules
-from chalicelib.jobs.kinds import RETENTION
-from chalicelib.jobs.records import Status, Trigger
+from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, RETENTION
+from chalicelib.jobs.records import SYSTEM, Status, Trigger
 from chalicelib.projects import labels
 from chalicelib.projects import rules as projects
 from chalicelib.projects.labels import attach
@@ -14,7 +15,7 @@ from chalicelib.projects.repositories import artifact
 from chalicelib.retention import steps
 from chalicelib.storage import executions as table
 from chalicelib.storage import tasks
-from infra.policies import retention_statements, scheduled_job_statements
+from infra.policies import purge_statements, retention_statements, scheduled_job_statements
 from tests.infra import iam
 from tests.jobs.support import policy_of, rule
 from tests.jobs.test_schedules import set_long_ago
@@ -49,3 +50,15 @@ def test_scheduled_jobs(cloud: dict[str, str], project: str) -> None:
         schedules.run({"vendor_type": "RETENTION", "vendor_id": policy.number + 100_000})
     assert called <= iam.actions_of(scheduled_job_statements(), cloud)
     schedules.remove(RETENTION, policy.number)
+
+
+def test_purges(cloud: dict[str, str], project: str) -> None:
+    told = {"audit_retention_hour": 0, "include_event_types": ["create_project"], "dry_run": False}
+    execution = table.create(PURGE_AUDIT_LOG, SYSTEM, Trigger.MANUAL, "", told, "")
+    assert execution is not None
+    progress: Any = {"slice": 0, "cursor": "", "deleted": 0, "done": False}
+    with iam.recorded() as called:
+        while not progress["done"]:
+            progress = purge_steps.run({"step": "purge", "execution": execution.number, "progress": progress})
+        purge_steps.run({"step": "finish", "execution": execution.number})
+    assert called <= iam.actions_of(purge_statements(), cloud)

@@ -21,7 +21,7 @@ from chalicelib.storage import scheduler
 from chalicelib.storage import schedules as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.tables.jobs import ScheduleItem
-from tests.jobs.support import policy_of, rule, wait
+from tests.jobs.support import ALONE, policy_of, rule, wait
 
 EVERY_MINUTE = "0 * * * * *"
 _DAY_MS = 86_400_000
@@ -133,12 +133,15 @@ def test_while_it_is_paused_nothing_starts(policy: Policy, what: str) -> None:
     assert fire(policy) is not None
 
 
-def test_while_the_execution_before_runs_no_other_starts(policy: Policy) -> None:
+def test_of_an_exclusive_job_none_starts_while_the_execution_before_runs(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(policy)
     set_long_ago(policy)
-    running = executions.start(RETENTION, policy.number, Trigger.MANUAL, extra={"dry_run": True})
-    found = fire(policy)
-    assert found is None or executions.get(running.number).status is Status.SUCCESS
+    monkeypatch.setitem(schedules.KINDS, "RETENTION", ALONE)
+    before = executions.start(ALONE, policy.number, Trigger.MANUAL, extra={"dry_run": True})
+    assert schedules.run({"vendor_type": "RETENTION", "vendor_id": policy.number}) is None
+    assert [each.number for each in started(policy)] == [before.number]
 
 
 def test_a_schedule_that_is_left_over_starts_nothing_and_goes(policy: Policy) -> None:
