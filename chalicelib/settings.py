@@ -22,6 +22,8 @@ class Settings:
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    oidc_secret: str
+    """Name of the Secrets Manager secret that holds what Berth proves itself by to the OIDC provider."""
     s3_public_endpoint: str | None
     """Where clients reach S3, when that differs from where the function does (never so on AWS).
 
@@ -58,6 +60,7 @@ def settings() -> Settings:
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
+        oidc_secret=env["BERTH_OIDC_SECRET"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
         registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),

@@ -59,7 +59,10 @@ _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    return _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
+    return [
+        *_stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn),
+        allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")]),
+    ]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:

@@ -19,7 +19,16 @@ from infra.resources import STORE_NAMES, resources
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_OUTPUTS = [*STORE_NAMES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
+_OUTPUTS = [
+    *STORE_NAMES,
+    "SigningSecret",
+    "AdminSecret",
+    "OidcSecret",
+    "AdminPassword",
+    "RequestFunction",
+    "RotateSigningKey",
+    "Api",
+]
 """Resources whose `Ref` is an output of the same name."""
 
 

@@ -11,7 +11,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.access import accounts, passwords
+from chalicelib.access import accounts, configuration, passwords
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import granted
 from chalicelib.access.errors import (
@@ -105,7 +105,8 @@ _OF_KIND: Mapping[str, Permissions] = {"system": frozenset(IN_SYSTEM), "project"
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is.
+    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is, and is the
+    configuration's for a new robot.
 
     The numbers of the grants' projects are looked up, by their names.
     """
@@ -137,8 +138,9 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
     """
     if not _NAME.match(name) or len(name) > NAME_LENGTH:
         raise InvalidError(f"robot name is not in lower case or contains illegal characters, or over {NAME_LENGTH}")
-    if settings.duration is None:
-        raise InvalidError("duration must be either -1(Never) or a positive integer")
+    duration = settings.duration
+    if duration is None:
+        duration = configuration.current().robot_token_duration
     grants = _checked(settings, project, caller.robot)
     secret = _secret(secret)
     time = now()
@@ -149,8 +151,8 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
         name,
         settings.description,
         passwords.hash_password(secret),
-        settings.duration,
-        _expiry(time, settings.duration),
+        duration,
+        _expiry(time, duration),
         settings.disabled,
         grants,
         "robot" if caller.robot else "local",

@@ -59,6 +59,12 @@ def read_all() -> list[User]:
     return [_to_user(item) for item in reads.query_all(settings().accounts_table, USER, "")]
 
 
+def has_users() -> bool:
+    """Whether there is a user beside the administrator; strongly consistent."""
+    items, _ = reads.query(settings().accounts_table, USER, "", limit=1)
+    return bool(items)
+
+
 def next_number(kind: str, least: int) -> int:
     """A number above `least` that nothing of this kind had before."""
     counter = AccountCounterItem(COUNTER, kind)

@@ -40,6 +40,7 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     robot|<project's number>    <name>                              RobotItem; 0 is the system's
     robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
+    configuration          system                                   ConfigurationItem: what an administrator has set
     counter                user, member, robot                      CounterItem: the last number given out
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.

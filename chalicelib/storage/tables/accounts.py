@@ -92,6 +92,16 @@ class FailuresItem(Item):
     expires = NumberAttribute()
 
 
+class ConfigurationItem(Item):
+    """What an administrator has set of the system's configuration (chalicelib/access/configuration.py)."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    values = JSONAttribute()
+    version = UnicodeAttribute()
+
+
 class AccountCounterItem(Item):
     class Meta:
         table_name = settings().accounts_table

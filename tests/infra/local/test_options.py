@@ -16,7 +16,10 @@ README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 LISTED = dict(re.findall(r"^\| `(BERTH_[A-Z_]+)` \| (\S+) \|", README, re.MULTILINE))
 SUPERVISED = set(re.findall(r"BERTH_[A-Z_]+", inspect.getsource(from_environment)))
 RESOURCES = {"BLOBS_TABLE", "REPOSITORIES_TABLE", "UPLOADS_TABLE", "PROJECTS_TABLE", "ACCOUNTS_TABLE", "BUCKET"}
-PLACED = {f"BERTH_{name}" for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}}
+PLACED = {
+    f"BERTH_{name}"
+    for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
+}
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""
 

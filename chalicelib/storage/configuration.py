@@ -1,0 +1,48 @@
+"""The Accounts table: the system's configuration, one item, and the OIDC client's secret in Secrets Manager."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads, secrets
+from chalicelib.storage.conditions import fresh, holds
+from chalicelib.storage.reads import Key
+from chalicelib.storage.tables.accounts import ConfigurationItem
+
+CONFIGURATION = "configuration"
+SYSTEM = "system"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What an administrator has set, by Harbor's names. `version` is fresh with every write, empty before the first."""
+
+    values: Mapping[str, Any]
+    version: str
+
+
+def read() -> Stored:
+    item = reads.get_item(Key(settings().accounts_table, CONFIGURATION, SYSTEM))
+    return Stored(json.loads(item["values"]), item["version"]) if item else Stored({}, "")
+
+
+def replace(before: Stored, values: Mapping[str, Any]) -> bool:
+    """Write `values` in place of `before`. False when others have changed the configuration since it was read."""
+    unchanged = ConfigurationItem.version == before.version
+    condition = unchanged if before.version else ConfigurationItem.pk.does_not_exist()
+    item = ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
+    return holds(item.save, condition=condition)
+
+
+def read_client_secret() -> str:
+    """The secret that the OIDC provider knows Berth by; empty when none was set."""
+    content: dict[str, str] = json.loads(secrets.read(settings().oidc_secret) or "{}")
+    return content.get("client_secret", "")
+
+
+def write_client_secret(client_secret: str) -> None:
+    secrets.write(settings().oidc_secret, json.dumps({"client_secret": client_secret}))
