@@ -33,7 +33,7 @@ def permissions(caller: Caller, project: Project) -> Permissions:
     if caller.robot is not None:
         return allowed | granted(caller.robot, "project", project.project_id)
     if caller.grants is None and not caller.is_anonymous:
-        for role in memberships.roles_of(caller.number, project):
+        for role in memberships.roles_of(caller.entities, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
 
@@ -116,7 +116,7 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    own = memberships.projects_of(caller.entities) if caller.number else _projects_of(caller.robot)
     found = rules.list_all()
     if ALL_PROJECTS in own:
         return found

@@ -22,6 +22,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     statistic,
     system,
     user,
+    usergroup,
 )
 from chalicelib.observability import observed
 

@@ -132,7 +132,7 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
     """The swagger's Project."""
-    roles = set(roles_of(caller.number, project)) if caller.number else set()
+    roles = set(roles_of(caller.entities, project)) if caller.number else set()
     if caller.is_admin:
         roles.add(Role.PROJECT_ADMIN)
     return {

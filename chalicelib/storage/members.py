@@ -11,8 +11,9 @@ from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
+from chalicelib.storage.groups import GROUP
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import MemberItem, MembershipItem
+from chalicelib.storage.tables.accounts import GroupItem, MemberItem, MembershipItem
 from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
 
@@ -22,7 +23,7 @@ MEMBERSHIP_PREFIX = "membership|"
 
 @dataclass(frozen=True)
 class Entity:
-    """A user (kind "user") by number."""
+    """A user or a group (kind "user" or "group") by number."""
 
     kind: str
     number: int
@@ -53,12 +54,15 @@ def add(transaction: TransactWrite, member: Member) -> None:
 
 
 def create(member: Member, project_name: str) -> bool:
-    """Write a membership. False when the entity has a role there already, or the project is not there any more."""
+    """Write a membership. False when the entity has a role there already, or the project or the group is gone."""
 
     def write(transaction: TransactWrite) -> None:
         add(transaction, member)
         project = ProjectItem.project_id == member.project_id
         transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+        if member.entity.kind == GROUP:
+            group = padded(member.entity.number)
+            transaction.condition_check(GroupItem, GROUP, group, condition=GroupItem.pk.exists())
 
     return transact(write)
 
@@ -67,6 +71,12 @@ def set_role(member: Member, role: int) -> bool:
     """Give a member another role. False when it is none any more."""
     item = MemberItem(_partition(member.project_id), member.entity.key)
     return holds(item.update, actions=[MemberItem.role.set(role)], condition=MemberItem.number == member.number)
+
+
+def rename(project_id: int, entity: Entity, name: str) -> None:
+    """Show a member under another name, if it still is one."""
+    item = MemberItem(_partition(project_id), entity.key)
+    holds(item.update, actions=[MemberItem.name.set(name)], condition=MemberItem.pk.exists())
 
 
 def delete(member: Member) -> bool:
@@ -81,7 +91,7 @@ def delete(member: Member) -> bool:
 
 
 def read_all(project_id: int) -> list[Member]:
-    """Every member of a project: users by number."""
+    """Every member of a project, by the membership's number."""
     items = reads.query_all(settings().accounts_table, _partition(project_id), "")
     return sorted((_to_member(item) for item in items), key=lambda member: member.number)
 

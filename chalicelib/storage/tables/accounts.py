@@ -20,9 +20,22 @@ class UserItem(Item):
     comment = UnicodeAttribute()
     password_hash = UnicodeAttribute()
     admin = BooleanAttribute()
+    groups = JSONAttribute(null=True)
+    """Numbers of the groups that the login provider told of last; absent for who logs in with a password alone."""
+    identity = JSONAttribute(null=True)
+    """Who the user is at the login provider (chalicelib/storage/accounts.py); absent as above."""
     version = UnicodeAttribute()
     created = NumberAttribute()
     updated = NumberAttribute()
+
+
+class GroupItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    name = UnicodeAttribute()
+    kind = NumberAttribute()
+    version = UnicodeAttribute()
 
 
 class NumberItem(Item):
