@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from infra import relay
+from infra import relay, state_machines
 from infra.package import PROJECT
 from infra.policies import FUNCTIONS, function_role, registry_statements, rotation_statements
 
 # Actions that name no resource: the service authorization reference gives them "*" alone.
-WITHOUT_RESOURCES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments", "ecr:GetAuthorizationToken"}
+WITHOUT_RESOURCES = {
+    "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
+}  # fmt: skip
 
 # What IAM calls the S3 operations that have no action of their own name.
 S3_ACTIONS = {
@@ -34,7 +39,8 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 def roles() -> dict[str, dict[str, Any]]:
     own = {name: function_role(name) for name in FUNCTIONS}
     resources = relay.build()["Resources"]
-    return {**own, **{name: resources[name] for name in ("TaskRole", "ExecutionRole")}}
+    machines = {name: body for name, body in state_machines.state_machines().items() if name.endswith("Role")}
+    return {**own, **machines, **{name: resources[name] for name in ("TaskRole", "ExecutionRole")}}
 
 
 def string_arguments(function: str) -> Iterator[tuple[str, list[str]]]:
@@ -66,10 +72,15 @@ def test_no_function_may_read_the_administrators_password() -> None:
         assert "AdminPassword" not in repr(role)
 
 
-def test_only_the_rotation_may_write_a_secret() -> None:
-    for name, role in roles().items():
-        writes = [a for s in statements(role) for a in s["Action"] if a.startswith("secretsmanager:Put")]
-        assert bool(writes) == (name == "RotateSigningKey")
+def test_keys_are_written_by_the_rotation_alone_and_the_client_secret_by_the_api() -> None:
+    written = {
+        (name, resource["Ref"])
+        for name, role in roles().items()
+        for statement in statements(role)
+        if "secretsmanager:PutSecretValue" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert written == {("RotateSigningKey", "SigningSecret"), ("RequestFunction", "OidcSecret")}
 
 
 def test_the_s3_actions_are_those_that_the_code_calls() -> None:
@@ -87,3 +98,16 @@ def test_the_secret_actions_are_those_that_the_code_calls() -> None:
     }
     granted = {a for s in rotation_statements() for a in s["Action"]}
     assert granted == called
+
+
+def test_the_request_function_controls_the_machines_of_its_stack_by_what_the_code_calls() -> None:
+    called = {
+        f"states:{literals[0]}"
+        for module, literals in string_arguments("call")
+        if module == "workflows.py" and literals
+    }
+    granted = {a for s in registry_statements() for a in s["Action"] if a.startswith("states:")}
+    assert granted == called
+    for statement in registry_statements():
+        if statement["Sid"] in ("StartJobs", "Jobs"):
+            assert all(resource["Fn::Sub"].endswith("${AWS::StackName}-*") for resource in statement["Resource"])
