@@ -19,6 +19,10 @@ class ChangedError(AccessError):
     """Others changed the robot at the same time."""
 
 
+class ForgedError(AccessError):
+    """A request with a browser's session that another site may have made."""
+
+
 class NotFoundError(AccessError):
     """No such user, robot or member."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access import accounts, users
+from chalicelib.access import accounts, configuration, csrf, users
 from chalicelib.access.authorization import permissions
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
@@ -32,7 +32,14 @@ def list_users(call: Call) -> Response:
 
 @operation("POST", "/users")
 def create_user(call: Call) -> Response:
-    require_system(call.caller, "user", "create")
+    """Who may make users, and anybody with a browser while users may register themselves; not while they are OIDC's."""
+    present = configuration.current()
+    if present.auth_mode != configuration.DB_AUTH:
+        raise ForbiddenError(f"creating local user is not allowed under auth mode: {present.auth_mode}")
+    if present.self_registration and call.caller.is_anonymous:
+        csrf.check(call.request)
+    else:
+        require_system(call.caller, "user", "create")
     body = json_body(call.request)
     user = users.create(
         fields.text(body, "username"),

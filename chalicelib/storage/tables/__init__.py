@@ -45,6 +45,7 @@ what runs in the background, dropped by TTL.
     robot|<project's number>    <name>                              RobotItem; 0 is the system's
     robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
+    session|<digest of a name>  login, ...                          SessionItem: a browser's session, dropped by TTL
     configuration          system                                   ConfigurationItem: what an administrator has set
     counter                user, member, robot, group                  CounterItem: the last number given out
 

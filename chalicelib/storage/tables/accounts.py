@@ -115,6 +115,16 @@ class ConfigurationItem(Item):
     version = UnicodeAttribute()
 
 
+class SessionItem(Item):
+    """What a browser is remembered by (chalicelib/storage/sessions.py). `expires` is the table's TTL, in seconds."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    content = JSONAttribute()
+    expires = NumberAttribute()
+
+
 class AccountCounterItem(Item):
     class Meta:
         table_name = settings().accounts_table
