@@ -126,10 +126,11 @@ def _read(username: str) -> Account | None:
         robot = robots.read_by_login(username)
         return Account(username, robot.secret_hash, 0, is_admin=False, robot=robot) if robot else None
     user = table.read_by_name(username) if 1 <= len(username) <= NAME_LENGTH else None
-    return _of_user(user) if user else None
+    return of_user(user) if user else None
 
 
-def _of_user(user: User) -> Account:
+def of_user(user: User) -> Account:
+    """The account that a user's record is."""
     identity = user.identity
     if identity is None:
         return Account(user.username, user.password_hash, user.number, user.admin, groups=user.groups)

@@ -79,7 +79,21 @@ def _is_external(name: str) -> bool:
 
 
 def _log_out(request: Request) -> Response:
+    if configuration.current().oidc_logout:
+        return _oidc("log_out")(request)
     return Response(200, cookies=(sessions.end(request),))
+
+
+def _oidc(name: str) -> Handler:
+    """A handler of console_oidc's, which is imported when it is called: Authlib takes its time."""
+
+    def handler(request: Request) -> Response:
+        from chalicelib.access import console_oidc  # noqa: PLC0415 -- see above
+
+        answer: Handler = getattr(console_oidc, name)
+        return answer(request)
+
+    return handler
 
 
 def _form(request: Request) -> dict[str, str]:
@@ -97,4 +111,7 @@ def _form(request: Request) -> dict[str, str]:
 _HANDLERS: dict[str, dict[str, Handler]] = {
     "/c/login": {"POST": _login},
     "/c/log_out": {"GET": _log_out},
+    "/c/oidc/login": {"GET": _oidc("login")},
+    "/c/oidc/callback": {"GET": _oidc("callback")},
+    "/c/oidc/onboard": {"POST": _oidc("onboard")},
 }

@@ -6,8 +6,6 @@ The rules are Harbor's (src/server/v2.0/handler/robot.go, src/controller/robot/c
 from __future__ import annotations
 
 import re
-import secrets as randomness
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -38,10 +36,7 @@ _GRANT_LIMIT = 500
 """Places that a robot may have permissions in: the record must stay below DynamoDB's 400 KB."""
 _ATTEMPTS = 4
 
-_SECRET_LETTERS = string.ascii_letters + string.digits
-_SECRET_LENGTH = 32
 _SECRET_LENGTHS = range(8, 129)
-_SECRET_KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
 
 def _permissions(table: Mapping[str, str]) -> tuple[Permission, ...]:
@@ -288,17 +283,10 @@ def _expiry(created: int, duration: int) -> int:
 def _secret(given: str) -> str:
     """The secret that the client gives, if it follows Harbor's rule, or a new one. Raises InvalidError."""
     if given:
-        if len(given) not in _SECRET_LENGTHS or not _is_mixed(given):
+        if len(given) not in _SECRET_LENGTHS or not passwords.is_mixed(given):
             raise InvalidError(
                 "the secret must be 8-128, inclusively, characters long with at least 1 uppercase letter, "
                 "1 lowercase letter and 1 number"
             )
         return given
-    while True:
-        secret = "".join(randomness.choice(_SECRET_LETTERS) for _ in range(_SECRET_LENGTH))
-        if _is_mixed(secret):
-            return secret
-
-
-def _is_mixed(secret: str) -> bool:
-    return all(any(letter in kind for letter in secret) for kind in _SECRET_KINDS)
+    return passwords.generate()

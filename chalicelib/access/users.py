@@ -48,17 +48,40 @@ def list_all() -> list[User]:
 
 def create(username: str, password: str, email: str, realname: str, comment: str) -> User:
     """Make a user. Raises InvalidError or AlreadyExistsError."""
-    _require_name(username)
+    require_name(username)
     _require_profile(email, realname, comment)
     _require_password(password)
     if find(username) is None:
-        number, time = table.next_number("user", _ANONYMOUS), now()
+        number, time = next_number(), now()
         digest = passwords.hash_password(password)
         user = User(number, username, email.lower(), realname, comment, digest, False, time, time, "")
         if table.create(user):
             accounts.forget(username)
             return user
     raise AlreadyExistsError(f"the user name {username} or its e-mail address is taken")
+
+
+def next_number() -> int:
+    """A number that no user had before."""
+    return table.next_number("user", _ANONYMOUS)
+
+
+def set_cli_secret(number: int, secret: str) -> str:
+    """Give a user who logs in by OIDC a secret for command lines, generated if `secret` is empty, and return it.
+
+    Only its hash is kept. Raises InvalidError for a weak one, NotFoundError, or NotAllowedError for who has a password.
+    """
+    secret = secret or passwords.generate()
+    _require_password(secret)
+
+    def change(user: User) -> User:
+        if user.identity is None:
+            raise NotAllowedError(f"user {user.username} does not log in by OIDC")
+        identity = replace(user.identity, secret_hash=passwords.hash_password(secret), updated=now())
+        return replace(user, identity=identity)
+
+    _change(number, change)
+    return secret
 
 
 def update_profile(number: int, email: str, realname: str, comment: str) -> None:
@@ -77,6 +100,8 @@ def set_password(number: int, password: str) -> None:
     _require_password(password)
 
     def change(user: User) -> User:
+        if user.identity is not None:
+            raise NotAllowedError("the password is the login provider's")
         if passwords.verify_password(password, user.password_hash):
             raise InvalidError("New password is identical to old password")
         return replace(user, password_hash=passwords.hash_password(password))
@@ -122,7 +147,8 @@ def _administrator() -> User:
     return User(ADMINISTRATOR, name, "", "system admin", "admin user", "", True, 0, 0, "")
 
 
-def _require_name(username: str) -> None:
+def require_name(username: str) -> None:
+    """Raises InvalidError for what cannot be a user's name."""
     if not 1 <= len(username) <= accounts.NAME_LENGTH or _ILLEGAL_IN_NAME.search(username):
         raise InvalidError("a user name has 1 to 255 characters, no white space and none of , ~ # $ % | :")
 

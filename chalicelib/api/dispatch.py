@@ -12,6 +12,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     immutable,
     label,
     member,
+    oidc,
     operations,
     permissions,
     project,
