@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.access.errors import InvalidError
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
@@ -95,7 +96,7 @@ def auth_mode_can_change() -> bool:
     return not accounts_table.has_users()
 
 
-def update(changes: Mapping[str, Any]) -> None:
+def update(changes: Mapping[str, Any], actor: Actor = JOBS) -> None:
     """Set keys. Raises InvalidError, naming the key, when one cannot be set so: then none is. Unavailable when busy."""
     for name, value in changes.items():
         _require_valid(name, value)
@@ -105,7 +106,9 @@ def update(changes: Mapping[str, Any]) -> None:
         present = asdict(_of(stored.values))
         changed = {name: value for name, value in wanted.items() if value != present[name]}
         _require_changeable(changed)
-        if not changed or table.replace(stored, {**stored.values, **changed}):
+        description = f"update configuration: {', '.join(sorted(changed))}"
+        event = Event("update", "configuration", "configuration", actor, description=description)
+        if not changed or table.replace(stored, {**stored.values, **changed}, event):
             break
     else:
         raise Unavailable("the configuration is being changed by others")

@@ -20,9 +20,11 @@ from chalicelib.api.errors import (
     UnauthorizedError,
     to_response,
 )
+from chalicelib.auditing.records import Actor
 from chalicelib.observability import observed
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
+from chalicelib.storage import audit
 from chalicelib.storage.conditions import is_transient
 
 _BODY_LIMIT = 64 * 1024
@@ -68,6 +70,7 @@ def _login(request: Request) -> Response:
     account = accounts.verify(name, password, request.address)
     if account is None or account.robot is not None or account.is_external:
         raise UnauthorizedError("the user name or the password is wrong")
+    audit.write(users.event("login", account.username, Actor(account.username, request.address)))
     return Response(200, cookies=(sessions.begin(request, account),))
 
 
@@ -79,13 +82,24 @@ def _is_external(name: str) -> bool:
 
 
 def _log_out(request: Request) -> Response:
-    if configuration.current().oidc_logout:
-        return _oidc("log_out")(request)
-    return Response(200, cookies=(sessions.end(request),))
+    """End a session; that at the login provider too, if that is configured and the session came from it."""
+    account = sessions.find(request)
+    cookie = sessions.end(request)
+    if account is None:
+        return Response(200, cookies=(cookie,))
+    audit.write(users.event("logout", account.username, Actor(account.username, request.address)))
+    address = _provider_log_out(request) if account.is_external else ""
+    return Response(302, {"Location": address}, cookies=(cookie,)) if address else Response(200, cookies=(cookie,))
+
+
+def _provider_log_out(request: Request) -> str:
+    from chalicelib.access.oidc import log_out_address  # noqa: PLC0415 -- Authlib takes its time
+
+    return log_out_address(f"{request.origin}/")
 
 
 def _oidc(name: str) -> Handler:
-    """A handler of console_oidc's, which is imported when it is called: Authlib takes its time."""
+    """A handler of console_oidc's, which is imported when it is called: it needs Authlib."""
 
     def handler(request: Request) -> Response:
         from chalicelib.access import console_oidc  # noqa: PLC0415 -- see above

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from chalicelib.access import configuration, cookies, keys, oidc, onboarding, sessions
-from chalicelib.access.accounts import Account
 from chalicelib.access.errors import ProviderError
 from chalicelib.access.oidc import Flow, Profile
 from chalicelib.api import fields
@@ -56,12 +55,12 @@ def callback(request: Request) -> Response:
         said = f"{query['error'][:100]} - {query.get('error_description', '')[:500]}"
         raise BadRequestError(f"OIDC callback returned error: {said}")
     profile = oidc.finish(_redirect_uri(request), query.get("code", ""), flow)
-    account = onboarding.refresh(profile)
+    account = onboarding.refresh(profile, request.address)
     name = onboarding.suggested_name(profile)
     if account is None and configuration.current().oidc_auto_onboard:
         if not name:
             raise ProviderError("the provider tells no user name: set oidc_user_claim")
-        account = onboarding.onboard(profile, name)
+        account = onboarding.onboard(profile, name, request.address)
     if account is not None:
         return _redirect(back, done, sessions.begin(request, account))
     waiting = randomness.token_urlsafe(32)
@@ -78,17 +77,9 @@ def onboard(request: Request) -> Response:
     found = table.read(waiting, _ONBOARD_COOKIE) if waiting else None
     if found is None:
         raise BadRequestError("Failed to get OIDC user info from session")
-    account = onboarding.onboard(_profile(found[0]), username)
+    account = onboarding.onboard(_profile(found[0]), username, request.address)
     table.delete(waiting, _ONBOARD_COOKIE)
     return Response(200, cookies=(cookies.clear(request, _ONBOARD_COOKIE), sessions.begin(request, account)))
-
-
-def log_out(request: Request) -> Response:
-    """End a session; that at the provider too, if that is configured and the session came from it."""
-    account: Account | None = sessions.find(request)
-    cookie = sessions.end(request)
-    address = oidc.log_out_address(f"{request.origin}/") if account is not None and account.is_external else ""
-    return _redirect(address, cookie) if address else Response(200, cookies=(cookie,))
 
 
 def _take_flow(request: Request) -> tuple[Flow, str]:

@@ -12,6 +12,7 @@ from chalicelib.access import accounts, groups, users
 from chalicelib.access.accounts import Account
 from chalicelib.access.errors import AlreadyExistsError, ChangedError
 from chalicelib.access.oidc import Profile
+from chalicelib.auditing.records import Actor
 from chalicelib.storage import accounts as table
 from chalicelib.storage.accounts import Identity, User
 from chalicelib.storage.conditions import now
@@ -20,21 +21,24 @@ COMMENT = "Onboarded via OIDC provider"
 _ATTEMPTS = 4
 
 
-def refresh(profile: Profile) -> Account | None:
-    """The account of who has logged in, now in the groups that the provider tells of; None for who is new here."""
+def refresh(profile: Profile, address: str) -> Account | None:
+    """The account of who has logged in from `address`, now in the groups that the provider tells of.
+
+    None for who is new here.
+    """
     for _ in range(_ATTEMPTS):
         user = table.read_by_identity(_identity(profile))
         if user is None or user.identity is None:
             return None
         identity = replace(user.identity, admin=profile.admin, updated=now())
         changed = replace(user, groups=groups.numbers_of(profile.groups), identity=identity)
-        if table.replace(user, changed):
+        if table.replace(user, changed, users.event("login", user.username, Actor(user.username, address))):
             accounts.forget(user.username)
             return accounts.of_user(changed)
     raise ChangedError(f"the user {profile.username} is being changed by others: try again")
 
 
-def onboard(profile: Profile, username: str) -> Account:
+def onboard(profile: Profile, username: str, address: str) -> Account:
     """Make the user of who has logged in for the first time. Raises InvalidError or AlreadyExistsError."""
     users.require_name(username)
     if users.find(username) is None:
@@ -53,7 +57,7 @@ def onboard(profile: Profile, username: str) -> Account:
             groups=numbers,
             identity=_identity(profile),
         )
-        if table.create(user):
+        if table.create(user, users.event("create", username, Actor(username, address))):
             accounts.forget(username)
             return accounts.of_user(user)
     raise AlreadyExistsError("Conflict, the user with same username or email has been onboarded.")

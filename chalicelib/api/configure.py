@@ -18,5 +18,5 @@ def get_configurations(call: Call) -> Response:
 @operation("PUT", "/configurations")
 def update_configurations(call: Call) -> Response:
     require_system(call.caller, "configuration", "update")
-    configuration.update(json_body(call.request))
+    configuration.update(json_body(call.request), call.actor)
     return Response(200)

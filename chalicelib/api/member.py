@@ -34,10 +34,10 @@ def create_project_member(call: Call) -> Response:
     user_id, username = fields.number(user, "user_id", 0), fields.text(user, "username", "")
     group_id, group_name = fields.number(group, "id", 0), fields.text(group, "group_name", "")
     if user_id or username:
-        member = members.add(project, role, user_id, username)
+        member = members.add(project, role, user_id, username, call.actor)
     elif group_id or group_name:
         kind = fields.number(group, "group_type", groups.OIDC)
-        member = members.add_group(project, role, group_id, group_name, kind)
+        member = members.add_group(project, role, group_id, group_name, kind, call.actor)
     else:
         raise BadRequestError("member_user or member_group must name somebody")
     return Response(201, {"Location": f"{PREFIX}/projects/{project.project_id}/members/{member.number}"})
@@ -53,14 +53,14 @@ def get_project_member(call: Call) -> Response:
 def update_project_member(call: Call) -> Response:
     project = require_project(call, "member", "update")
     role = fields.number(json_body(call.request), "role_id")
-    members.set_role(project, fields.identifier(call.parameters, "mid"), role)
+    members.set_role(project, fields.identifier(call.parameters, "mid"), role, call.actor)
     return Response(200)
 
 
 @operation("DELETE", "/projects/{project_name_or_id}/members/{mid}")
 def delete_project_member(call: Call) -> Response:
     project = require_project(call, "member", "delete")
-    members.remove(project, fields.identifier(call.parameters, "mid"))
+    members.remove(project, fields.identifier(call.parameters, "mid"), call.actor)
     return Response(200)
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.access import csrf, sessions
-from chalicelib.access.authentication import Caller
+from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.access.errors import AccessError
 from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
+from chalicelib.auditing.records import Actor
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
@@ -36,6 +37,10 @@ class Call:
     request: Request
     caller: Caller
     parameters: Mapping[str, str]
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.caller, self.request)
 
 
 Handler = Callable[[Call], Response]

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.accounts import AccountCounterItem, NumberItem, UserItem
@@ -105,18 +106,19 @@ def next_number(kind: str, least: int) -> int:
     return int(counter.last)
 
 
-def create(user: User) -> bool:
+def create(user: User, event: Event) -> bool:
     """Write a user, its name, its e-mail address and its identity, all or nothing. False when one of them is taken."""
 
     def write(transaction: TransactWrite) -> None:
         for kind, text in _unique(user):
             transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
         transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def replace(before: User, after: User) -> bool:
+def replace(before: User, after: User, event: Event) -> bool:
     """Write `after` in place of `before`, which has the same number and name.
 
     False when the record has changed since it was read, or the new e-mail address is taken.
@@ -129,17 +131,19 @@ def replace(before: User, after: User) -> bool:
             transaction.save(address, condition=NumberItem.pk.does_not_exist())
             if before.email:
                 transaction.delete(NumberItem(USER_EMAIL, before.email))
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete(user: User) -> bool:
+def delete(user: User, event: Event) -> bool:
     """Remove a user, its name and its address. False when it has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(_to_item(user), condition=UserItem.version == user.version)
         for kind, text in _unique(user):
             transaction.delete(NumberItem(kind, text))
+        audit.record(transaction, event)
 
     return transact(write)
 

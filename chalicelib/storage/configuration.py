@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads, secrets
-from chalicelib.storage.conditions import fresh, holds
+from chalicelib.storage import audit, reads, secrets
+from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.accounts import ConfigurationItem
+from chalicelib.storage.transactions import transact
 
 CONFIGURATION = "configuration"
 SYSTEM = "system"
@@ -30,12 +34,17 @@ def read() -> Stored:
     return Stored(json.loads(item["values"]), item["version"]) if item else Stored({}, "")
 
 
-def replace(before: Stored, values: Mapping[str, Any]) -> bool:
+def replace(before: Stored, values: Mapping[str, Any], event: Event) -> bool:
     """Write `values` in place of `before`. False when others have changed the configuration since it was read."""
     unchanged = ConfigurationItem.version == before.version
     condition = unchanged if before.version else ConfigurationItem.pk.does_not_exist()
-    item = ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
-    return holds(item.save, condition=condition)
+
+    def write(transaction: TransactWrite) -> None:
+        item = ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
+        transaction.save(item, condition=condition)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
 def read_client_secret() -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.groups import GROUP
@@ -53,7 +54,7 @@ def add(transaction: TransactWrite, member: Member) -> None:
     transaction.save(_other_end(member.entity, member.project_id))
 
 
-def create(member: Member, project_name: str) -> bool:
+def create(member: Member, project_name: str, event: Event) -> bool:
     """Write a membership. False when the entity has a role there already, or the project or the group is gone."""
 
     def write(transaction: TransactWrite) -> None:
@@ -63,14 +64,21 @@ def create(member: Member, project_name: str) -> bool:
         if member.entity.kind == GROUP:
             group = padded(member.entity.number)
             transaction.condition_check(GroupItem, GROUP, group, condition=GroupItem.pk.exists())
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def set_role(member: Member, role: int) -> bool:
+def set_role(member: Member, role: int, event: Event) -> bool:
     """Give a member another role. False when it is none any more."""
-    item = MemberItem(_partition(member.project_id), member.entity.key)
-    return holds(item.update, actions=[MemberItem.role.set(role)], condition=MemberItem.number == member.number)
+
+    def write(transaction: TransactWrite) -> None:
+        item = MemberItem(_partition(member.project_id), member.entity.key)
+        condition = MemberItem.number == member.number
+        transaction.update(item, actions=[MemberItem.role.set(role)], condition=condition)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
 def rename(project_id: int, entity: Entity, name: str) -> None:
@@ -79,13 +87,15 @@ def rename(project_id: int, entity: Entity, name: str) -> None:
     holds(item.update, actions=[MemberItem.name.set(name)], condition=MemberItem.pk.exists())
 
 
-def delete(member: Member) -> bool:
-    """End a membership. False when it had ended already."""
+def delete(member: Member, event: Event | None = None) -> bool:
+    """End a membership; `event` tells of it, unless its project or user goes too. False when it had ended already."""
 
     def write(transaction: TransactWrite) -> None:
         item = MemberItem(_partition(member.project_id), member.entity.key)
         transaction.delete(item, condition=MemberItem.number == member.number)
         transaction.delete(_other_end(member.entity, member.project_id))
+        if event is not None:
+            audit.record(transaction, event)
 
     return transact(write)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.access import accounts, users
+from chalicelib.auditing.records import Actor
 from chalicelib.registry.http import Response
 from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic
@@ -36,5 +37,7 @@ def join(number: int, *groups: int) -> None:
     """Make the user one of just these groups, as a login by OIDC does."""
     user = accounts_table.read(number)
     assert user is not None
-    assert accounts_table.replace(user, replace(user, groups=groups))
+    assert accounts_table.replace(
+        user, replace(user, groups=groups), users.event("login", user.username, Actor("test"))
+    )
     accounts.forget(user.username)
