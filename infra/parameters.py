@@ -129,6 +129,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_OIDC_SECRET": {"Ref": "OidcSecret"},
     "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
     "BERTH_SCHEDULE_GROUP": {"Ref": "ScheduleGroup"},
     "BERTH_SCHEDULE_TARGET": {"Ref": "ScheduleTarget"},

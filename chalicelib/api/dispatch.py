@@ -9,10 +9,12 @@ from __future__ import annotations
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
     auditlog,
+    configure,
     immutable,
     jobservice,
     label,
     member,
+    oidc,
     operations,
     permissions,
     project,
@@ -26,6 +28,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     statistic,
     system,
     user,
+    usergroup,
 )
 from chalicelib.observability import observed
 
