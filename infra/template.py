@@ -20,7 +20,16 @@ from infra.state_machines import state_machines
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_OUTPUTS = [*STORE_NAMES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
+_OUTPUTS = [
+    *STORE_NAMES,
+    "SigningSecret",
+    "AdminSecret",
+    "OidcSecret",
+    "AdminPassword",
+    "RequestFunction",
+    "RotateSigningKey",
+    "Api",
+]
 """Resources whose `Ref` is an output of the same name."""
 
 
