@@ -33,7 +33,7 @@ def permissions(caller: Caller, project: Project) -> Permissions:
     if caller.robot is not None:
         return allowed | granted(caller.robot, "project", project.project_id)
     if caller.grants is None and not caller.is_anonymous:
-        for role in memberships.roles_of(caller.number, project):
+        for role in memberships.roles_of(caller.entities, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
 
@@ -116,11 +116,22 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    own = _own(caller)
     found = rules.list_all()
     if ALL_PROJECTS in own:
         return found
     return [project for project in found if project.public or project.project_id in own]
+
+
+def own_projects(caller: Caller) -> list[Project]:
+    """The projects in which `caller` has a role, or a robot permissions; not those that are only public."""
+    own = _own(caller)
+    found = rules.list_all() if own else []
+    return [project for project in found if ALL_PROJECTS in own or project.project_id in own]
+
+
+def _own(caller: Caller) -> frozenset[int]:
+    return memberships.projects_of(caller.entities) if caller.number else _projects_of(caller.robot)
 
 
 def _projects_of(robot: Robot | None) -> frozenset[int]:

@@ -6,12 +6,10 @@ The rules are Harbor's (src/server/v2.0/handler/robot.go, src/controller/robot/c
 from __future__ import annotations
 
 import re
-import secrets as randomness
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.access import accounts, passwords
+from chalicelib.access import accounts, configuration, passwords
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import granted
 from chalicelib.access.errors import (
@@ -22,6 +20,7 @@ from chalicelib.access.errors import (
     NotFoundError,
 )
 from chalicelib.access.roles import Permission, Permissions
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
@@ -38,10 +37,7 @@ _GRANT_LIMIT = 500
 """Places that a robot may have permissions in: the record must stay below DynamoDB's 400 KB."""
 _ATTEMPTS = 4
 
-_SECRET_LETTERS = string.ascii_letters + string.digits
-_SECRET_LENGTH = 32
 _SECRET_LENGTHS = range(8, 129)
-_SECRET_KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
 
 def _permissions(table: Mapping[str, str]) -> tuple[Permission, ...]:
@@ -105,7 +101,8 @@ _OF_KIND: Mapping[str, Permissions] = {"system": frozenset(IN_SYSTEM), "project"
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is.
+    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is, and is the
+    configuration's for a new robot.
 
     The numbers of the grants' projects are looked up, by their names.
     """
@@ -129,7 +126,9 @@ def list_all(project_id: int) -> list[Robot]:
     return sorted(table.read_all(project_id), key=lambda robot: robot.number)
 
 
-def create(caller: Caller, project: Project | None, name: str, secret: str, settings: Settings) -> tuple[Robot, str]:
+def create(
+    caller: Caller, project: Project | None, name: str, secret: str, settings: Settings, actor: Actor = JOBS
+) -> tuple[Robot, str]:
     """Make a robot of `project`, or of the system, and return it with its secret, generated if `secret` is empty.
 
     Raises InvalidError, AlreadyExistsError, NotAllowedError for a robot that would give more than it has, or the
@@ -137,8 +136,9 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
     """
     if not _NAME.match(name) or len(name) > NAME_LENGTH:
         raise InvalidError(f"robot name is not in lower case or contains illegal characters, or over {NAME_LENGTH}")
-    if settings.duration is None:
-        raise InvalidError("duration must be either -1(Never) or a positive integer")
+    duration = settings.duration
+    if duration is None:
+        duration = configuration.current().robot_token_duration
     grants = _checked(settings, project, caller.robot)
     secret = _secret(secret)
     time = now()
@@ -149,8 +149,8 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
         name,
         settings.description,
         passwords.hash_password(secret),
-        settings.duration,
-        _expiry(time, settings.duration),
+        duration,
+        _expiry(time, duration),
         settings.disabled,
         grants,
         "robot" if caller.robot else "local",
@@ -159,13 +159,13 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
         time,
         "",
     )
-    if not table.create(robot):
+    if not table.create(robot, _event("create", robot, actor)):
         raise AlreadyExistsError(f"robot {robot.login} already exists")
     accounts.forget(robot.login)
     return robot, secret
 
 
-def update(caller: Caller, robot: Robot, settings: Settings) -> None:
+def update(caller: Caller, robot: Robot, settings: Settings, actor: Actor = JOBS) -> None:
     """Change a robot's settings. Raises as `create` does, ChangedError, or NotFoundError."""
     project = rules.get_by_id(robot.project_id) if robot.project_id != SYSTEM else None
     grants = _checked(settings, project, caller.robot)
@@ -177,20 +177,20 @@ def update(caller: Caller, robot: Robot, settings: Settings) -> None:
         duration = settings.duration or present.duration
         return replace(changed, duration=duration, expires=_expiry(present.created, duration))
 
-    _change(robot, change)
+    _change(robot, change, actor)
 
 
-def refresh_secret(robot: Robot, secret: str) -> str:
+def refresh_secret(robot: Robot, secret: str, actor: Actor = JOBS) -> str:
     """Give a robot a new secret, generated if `secret` is empty, and return it. Raises as `update` does."""
     secret = _secret(secret)
     secret_hash = passwords.hash_password(secret)
-    _change(robot, lambda present: replace(present, secret_hash=secret_hash))
+    _change(robot, lambda present: replace(present, secret_hash=secret_hash), actor)
     return secret
 
 
-def delete(robot: Robot) -> None:
+def delete(robot: Robot, actor: Actor = JOBS) -> None:
     """Raises NotFoundError."""
-    if not table.delete(robot):
+    if not table.delete(robot, _event("delete", robot, actor)):
         raise NotFoundError(f"robot {robot.number} not found")
     accounts.forget(robot.login)
 
@@ -205,9 +205,14 @@ def _is_live(grant: Grant) -> bool:
     return grant.project_id == (project.project_id if project else ALL_PROJECTS)
 
 
-def _change(robot: Robot, change: Callable[[Robot], Robot]) -> None:
+def _event(operation: str, robot: Robot, actor: Actor) -> Event:
+    description = f"{operation} robot: {robot.login}"
+    return Event(operation, "robot", robot.login, actor, project_id=robot.project_id, description=description)
+
+
+def _change(robot: Robot, change: Callable[[Robot], Robot], actor: Actor) -> None:
     for _ in range(_ATTEMPTS):
-        if table.replace(robot, change(robot)):
+        if table.replace(robot, change(robot), _event("update", robot, actor)):
             accounts.forget(robot.login)
             return
         robot = get(robot.number)
@@ -286,17 +291,10 @@ def _expiry(created: int, duration: int) -> int:
 def _secret(given: str) -> str:
     """The secret that the client gives, if it follows Harbor's rule, or a new one. Raises InvalidError."""
     if given:
-        if len(given) not in _SECRET_LENGTHS or not _is_mixed(given):
+        if len(given) not in _SECRET_LENGTHS or not passwords.is_mixed(given):
             raise InvalidError(
                 "the secret must be 8-128, inclusively, characters long with at least 1 uppercase letter, "
                 "1 lowercase letter and 1 number"
             )
         return given
-    while True:
-        secret = "".join(randomness.choice(_SECRET_LETTERS) for _ in range(_SECRET_LENGTH))
-        if _is_mixed(secret):
-            return secret
-
-
-def _is_mixed(secret: str) -> bool:
-    return all(any(letter in kind for letter in secret) for kind in _SECRET_KINDS)
+    return passwords.generate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access import users
+from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, permits_in_system, visible_projects
 from chalicelib.access.members import list_all as list_members
@@ -19,23 +19,27 @@ from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
+from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.retentions import RETENTION_ID
 
 
 @operation("POST", "/projects")
 def create_project(call: Call) -> Response:
-    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is.
+    """Every user may, unless only administrators are to, and is the project's admin then.
 
-    `storage_limit` is for who may set quotas; others, and who gives none or 0, get the default limit (Harbor,
-    src/server/v2.0/handler/project.go).
+    Of a robot's project, the administrator is. `storage_limit` is for who may set quotas; others, and who gives none
+    or 0, get the default limit (Harbor, src/server/v2.0/handler/project.go).
     """
     require_account(call.caller)
+    if configuration.current().project_creation_restriction == "adminonly":
+        require_system(call.caller, "project", "create")
     if call.caller.robot is not None:
         require_system(call.caller, "project", "create")
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
-    limit = _storage_limit(call.caller, body) or quotas.default_limit()
+    limit = _storage_limit(call.caller, body) or configuration.current().storage_per_project
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
     created = rules.create(
@@ -45,6 +49,7 @@ def create_project(call: Call) -> Response:
         owner_number=owner.number,
         metadata=settings,
         storage_limit=limit,
+        actor=call.actor,
     )
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
@@ -91,7 +96,8 @@ def update_project(call: Call) -> Response:
     limit = _storage_limit(call.caller, body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
-    rules.update(project, public=project.public if public is None else public == "true", metadata=settings)
+    is_public = project.public if public is None else public == "true"
+    rules.update(project, public=is_public, metadata=settings, actor=call.actor)
     if limit:
         quotas.set_limit(project.project_id, limit)
     return Response(200)
@@ -99,7 +105,10 @@ def update_project(call: Call) -> Response:
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"))
+    project = require_project(call, "project", "delete")
+    rules.delete(project, call.actor)
+    if RETENTION_ID in project.metadata:
+        policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)
 
 
@@ -144,7 +153,7 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
     """The swagger's Project."""
-    roles = set(roles_of(caller.number, project)) if caller.number else set()
+    roles = set(roles_of(caller.entities, project)) if caller.number else set()
     if caller.is_admin:
         roles.add(Role.PROJECT_ADMIN)
     return {

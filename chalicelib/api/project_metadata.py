@@ -15,6 +15,7 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
+from chalicelib.storage.retentions import RETENTION_ID
 
 _BOOLEANS = frozenset({"public", "auto_scan", "auto_sbom_generation", "reuse_sys_cve_allowlist"})
 _UNENFORCED = frozenset({"enable_content_trust", "enable_content_trust_cosign", "prevent_vul"})
@@ -27,8 +28,12 @@ def of(project: Project) -> dict[str, str]:
 
 
 def settings_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that a ProjectMetadata names; null is none. Raises BadRequestError."""
-    return {name: _checked(name, value) for name, value in metadata.items() if value is not None}
+    """The settings that a ProjectMetadata names; null is none. Raises BadRequestError.
+
+    The number of a retention policy is none: the policy alone sets it, and clients send back what they got.
+    """
+    named = {name: value for name, value in metadata.items() if value is not None and name != RETENTION_ID}
+    return {name: _checked(name, value) for name, value in named.items()}
 
 
 @operation("GET", "/projects/{project_name_or_id}/metadatas/")
@@ -45,7 +50,7 @@ def add_project_metadatas(call: Call) -> Response:
     [name] = added
     if name in of(project):
         raise ConflictError(f"metadata {name} already exists")
-    _save(project, {**of(project), **added})
+    _save(call, project, {**of(project), **added})
     return Response(200)
 
 
@@ -64,7 +69,7 @@ def update_project_metadata(call: Call) -> Response:
     if set(changed) != {name}:
         raise BadRequestError(f"the body must hold {name} and nothing else")
     _present(project, name)
-    _save(project, {**of(project), **changed})
+    _save(call, project, {**of(project), **changed})
     return Response(200)
 
 
@@ -73,8 +78,10 @@ def delete_project_metadata(call: Call) -> Response:
     project = require_project(call, "metadata", "delete")
     name = call.parameters["meta_name"]
     _present(project, name)
+    if name == RETENTION_ID:
+        raise BadRequestError(f"{RETENTION_ID} goes with the retention policy")
     # As in Harbor, a project without the setting is private.
-    _save(project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
+    _save(call, project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
     return Response(200)
 
 
@@ -85,9 +92,9 @@ def _present(project: Project, name: str) -> str:
     return metadata[name]
 
 
-def _save(project: Project, settings: dict[str, str]) -> None:
+def _save(call: Call, project: Project, settings: dict[str, str]) -> None:
     public = settings.pop("public") == "true"
-    rules.update(project, public=public, metadata=settings)
+    rules.update(project, public=public, metadata=settings, actor=call.actor)
 
 
 def _checked(name: str, value: Any) -> str:

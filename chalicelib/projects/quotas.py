@@ -36,11 +36,6 @@ def valid(limit: int) -> int:
     return limit
 
 
-def default_limit() -> int:
-    """What a project may store for which no limit is asked: Harbor's setting `storage_per_project`."""
-    return UNLIMITED
-
-
 def set_limit(project_id: int, limit: int) -> None:
     """Change how much a project may store; less than it does store is allowed, and pushes are refused then.
 

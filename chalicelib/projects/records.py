@@ -28,5 +28,7 @@ class Project:
     """How many there are."""
     immutable_rules: Sequence[Mapping[str, Any]] = ()
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
+    webhook_events: Sequence[str] = ()
+    """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""
     storage_limit: int = UNLIMITED
     """Bytes that the project's distinct blobs and manifests may have; UNLIMITED for no limit."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, labels, reads, repositories, usage
+from chalicelib.storage import artifacts, audit, labels, reads, repositories, usage
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -82,6 +83,7 @@ class Commit:
     """The digests to charge the project for, with their sizes."""
     adjustments: Sequence[Adjustment]
     """What the charges change in the project's totals."""
+    event: Event
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -177,6 +179,7 @@ def commit(change: Commit) -> bool:
         if change.replaces is None:
             repositories.add_manifest(transaction, change.repository, known=change.repository_known)
         usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
+        audit.record(transaction, change.event)
 
     return transact(write)
 
@@ -261,7 +264,7 @@ def tags_of(repository: str, digest: str) -> list[str]:
 
 
 def delete_manifest(
-    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
+    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None, event: Event
 ) -> bool:
     """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
     carried = labels.numbers_of(record.repository, record.digest)
@@ -278,16 +281,18 @@ def delete_manifest(
             labels.take_off(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created)
         repositories.remove_manifest(transaction, record.repository)
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete_tag(repository: str, tag: Tag) -> bool:
+def delete_tag(repository: str, tag: Tag, event: Event) -> bool:
     """Delete a tag that still points where it did, and note that its manifest may be garbage."""
 
     def write(transaction: TransactWrite) -> None:
         _remove_tag(transaction, repository, tag.name, tag.digest)
         _mark_candidate(transaction, repository, tag.digest)
+        audit.record(transaction, event)
 
     return transact(write)
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
+from chalicelib.storage.groups import GROUP
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import MemberItem, MembershipItem
+from chalicelib.storage.tables.accounts import GroupItem, MemberItem, MembershipItem
 from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
 
@@ -22,7 +24,7 @@ MEMBERSHIP_PREFIX = "membership|"
 
 @dataclass(frozen=True)
 class Entity:
-    """A user (kind "user") by number."""
+    """A user or a group (kind "user" or "group") by number."""
 
     kind: str
     number: int
@@ -52,36 +54,54 @@ def add(transaction: TransactWrite, member: Member) -> None:
     transaction.save(_other_end(member.entity, member.project_id))
 
 
-def create(member: Member, project_name: str) -> bool:
-    """Write a membership. False when the entity has a role there already, or the project is not there any more."""
+def create(member: Member, project_name: str, event: Event) -> bool:
+    """Write a membership. False when the entity has a role there already, or the project or the group is gone."""
 
     def write(transaction: TransactWrite) -> None:
         add(transaction, member)
         project = ProjectItem.project_id == member.project_id
         transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+        if member.entity.kind == GROUP:
+            group = padded(member.entity.number)
+            transaction.condition_check(GroupItem, GROUP, group, condition=GroupItem.pk.exists())
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def set_role(member: Member, role: int) -> bool:
+def set_role(member: Member, role: int, event: Event) -> bool:
     """Give a member another role. False when it is none any more."""
-    item = MemberItem(_partition(member.project_id), member.entity.key)
-    return holds(item.update, actions=[MemberItem.role.set(role)], condition=MemberItem.number == member.number)
+
+    def write(transaction: TransactWrite) -> None:
+        item = MemberItem(_partition(member.project_id), member.entity.key)
+        condition = MemberItem.number == member.number
+        transaction.update(item, actions=[MemberItem.role.set(role)], condition=condition)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
-def delete(member: Member) -> bool:
-    """End a membership. False when it had ended already."""
+def rename(project_id: int, entity: Entity, name: str) -> None:
+    """Show a member under another name, if it still is one."""
+    item = MemberItem(_partition(project_id), entity.key)
+    holds(item.update, actions=[MemberItem.name.set(name)], condition=MemberItem.pk.exists())
+
+
+def delete(member: Member, event: Event | None = None) -> bool:
+    """End a membership; `event` tells of it, unless its project or user goes too. False when it had ended already."""
 
     def write(transaction: TransactWrite) -> None:
         item = MemberItem(_partition(member.project_id), member.entity.key)
         transaction.delete(item, condition=MemberItem.number == member.number)
         transaction.delete(_other_end(member.entity, member.project_id))
+        if event is not None:
+            audit.record(transaction, event)
 
     return transact(write)
 
 
 def read_all(project_id: int) -> list[Member]:
-    """Every member of a project: users by number."""
+    """Every member of a project, by the membership's number."""
     items = reads.query_all(settings().accounts_table, _partition(project_id), "")
     return sorted((_to_member(item) for item in items), key=lambda member: member.number)
 

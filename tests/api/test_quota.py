@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.access import configuration
 from chalicelib.access.members import add as add_member
 from chalicelib.access.roles import Role
-from chalicelib.projects import quotas, rules
+from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry.errors import QuotaExceeded
 from tests.access.support import basic
@@ -71,7 +72,7 @@ def test_a_project_is_made_with_a_limit_and_shown_with_what_it_stores(project: P
 
 @pytest.mark.parametrize("body", [{}, {"storage_limit": 0}, {"storage_limit": None}, {"storage_limit": -1}])
 def test_a_project_without_a_limit_of_its_own_has_the_default(body: dict[str, Any]) -> None:
-    assert quota(make(**body))["hard"] == {"storage": quotas.default_limit()}
+    assert quota(make(**body))["hard"] == {"storage": configuration.current().storage_per_project}
 
 
 def test_a_limit_is_enforced_raised_lowered_and_lifted(project: Project) -> None:
@@ -146,7 +147,7 @@ def test_users_who_make_or_change_a_project_set_no_limit() -> None:
     name = f"own-{uuid.uuid4().hex[:12]}"
     assert as_user(user, "POST", "/projects", {"project_name": name, "storage_limit": 5}).status == 201
     assert as_user(user, "PUT", f"/projects/{name}", {"storage_limit": 6}).status == 200
-    assert quota(rules.get(name))["hard"] == {"storage": quotas.default_limit()}
+    assert quota(rules.get(name))["hard"] == {"storage": configuration.current().storage_per_project}
 
 
 def test_a_summary_tells_of_the_quota_to_members_only() -> None:
