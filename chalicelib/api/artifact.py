@@ -50,7 +50,7 @@ def list_artifacts(call: Call) -> Response:
     else:
         asked = window(call.request)
         found = table.read_page(repository.name, asked.start, asked.size, descending=order[0][1])
-        headers = asked.headers(repository.manifests)
+        headers = asked.headers(repository.artifacts)
     return json_response(_to_json(call, project, found), headers=headers)
 
 
