@@ -47,6 +47,13 @@ def artifact(repository: str, reference: str) -> Artifact:
     return found
 
 
+def inherited_signatures(repository: str, digest: str) -> list[Artifact]:
+    """The signatures of the indexes that name a manifest: they cover what an index names."""
+    parents = manifest_table.parents_of(repository, digest)
+    found = [each for parent in parents for each in artifact_table.accessories_of(repository, parent)]
+    return [each for each in found if each.accessory and each.accessory.is_signature]
+
+
 def delete_artifact(repository: str, reference: str) -> None:
     """Delete an artifact with all its tags, whichever of them it is named by.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,6 +130,14 @@ def labels_of(repository: str, digest: str) -> list[Label]:
 def numbers_of(repository: str, digest: str) -> list[int]:
     items = reads.query_all(settings().repositories_table, repository, f"{LABELS_PREFIX}{digest}|", ("number",))
     return [item["number"] for item in items]
+
+
+def numbers_by_digest(repository: str) -> dict[str, list[int]]:
+    """The numbers of the labels of every artifact that carries one."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for item in reads.query_all(settings().repositories_table, repository, LABELS_PREFIX, ("number",)):
+        numbers[item["sk"].split("|")[1]].append(item["number"])
+    return numbers
 
 
 def _read_each(numbers: Sequence[int]) -> list[Label]:

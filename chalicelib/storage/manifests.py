@@ -10,7 +10,7 @@ from pynamodb.transactions import TransactWrite
 
 from chalicelib.registry.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, reads, repositories
+from chalicelib.storage import artifacts, blobs, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -109,7 +109,7 @@ def to_record(item: Item) -> Record:
         item["state"],
         item["created"],
         item.get("candidate_since"),
-        Accessory(item["accessory_of"], item["accessory_kind"]) if "accessory_of" in item else None,
+        accessory_in(item),
     )
 
 
@@ -143,6 +143,19 @@ def read_records(repository: str, digests: Sequence[str]) -> dict[str, Record]:
 def read_stored(repository: str, digest: str) -> Stored | None:
     item = reads.get_item(manifest_key(repository, digest), ("media_type", "content", "generation"))
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
+
+
+def accessory_in(item: Item) -> Accessory | None:
+    """What a manifest's item says that it is about."""
+    return Accessory(item["accessory_of"], item["accessory_kind"]) if "accessory_of" in item else None
+
+
+def parents_of(repository: str, digest: str) -> list[str]:
+    """The indexes that name a manifest."""
+    edges = blobs.edges_onto(blobs.manifest_target(repository, digest))
+    records = read_records(repository, sorted({edge.manifest for edge in edges}))
+    current = {(record.digest, record.generation) for record in records.values()}
+    return sorted({edge.manifest for edge in edges if (edge.manifest, edge.generation) in current})
 
 
 def commit(change: Commit) -> bool:
