@@ -127,6 +127,17 @@ def labels_of(repository: str, digest: str) -> list[Label]:
     return _read_each(numbers_of(repository, digest))
 
 
+def names_by_digest(repository: str) -> dict[str, list[str]]:
+    """The names of the labels that artifacts of a repository carry."""
+    items = reads.query_all(settings().repositories_table, repository, LABELS_PREFIX, ("number",))
+    names = {label.number: label.name for label in _read_each(sorted({item["number"] for item in items}))}
+    carried: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item["number"] in names:
+            carried[item["sk"].split("|")[1]].append(names[item["number"]])
+    return carried
+
+
 def numbers_of(repository: str, digest: str) -> list[int]:
     items = reads.query_all(settings().repositories_table, repository, f"{LABELS_PREFIX}{digest}|", ("number",))
     return [item["number"] for item in items]
