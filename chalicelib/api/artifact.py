@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from chalicelib.access.roles import Permission
 from chalicelib.api import PREFIX, artifact_json, fields
 from chalicelib.api.errors import BadRequestError, ConflictError
-from chalicelib.api.guards import repository_name, require_project
+from chalicelib.api.guards import repository_name, require_other_project, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
-from chalicelib.api.query import selection
-from chalicelib.projects import labels, repositories
-from chalicelib.registry import names
+from chalicelib.api.query import Selection, selection
+from chalicelib.projects import additions, copying, holdings, labels, repositories
+from chalicelib.registry import digests, names
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import labels as label_table
@@ -40,19 +42,42 @@ def list_artifacts(call: Call) -> Response:
     chosen = selection(call.request, _FILTERS, _SORTS)
     order = chosen.order or (("push_time", True),)
     if chosen.tests or order[0][0] != "push_time":
-        tags = listings.tags_by_digest(repository.name)
-        carried = label_table.numbers_by_digest(repository.name) if "labels" in chosen.tests else {}
-        entries = chosen.of(
-            table.read_all(repository.name),
-            lambda each: _fields(each, tags.get(each.digest, []), carried.get(each.digest, [])),
-        )
-        part = page(call.request, entries)
+        part = page(call.request, chosen.of(table.read_all(repository.name), _fields_of(chosen)))
         found, headers = part.entries, part.headers
     else:
         asked = window(call.request)
         found = table.read_page(repository.name, asked.start, asked.size, descending=order[0][1])
         headers = asked.headers(repository.artifacts)
     return json_response(artifact_json.of(call.request, project, found), headers=headers)
+
+
+@operation("GET", "/projects/{project_name_or_id}/artifacts")
+def list_project_artifacts(call: Call) -> Response:
+    """By repository, the newest of each first; `q` and `sort` read all."""
+    project = require_project(call, "artifact", "list")
+    chosen = selection(call.request, (*_FILTERS, "repository_name"), (*_SORTS, "repository_name"))
+    latest = fields.query_boolean(call.request.query, "latest_in_repository") is True
+    if chosen.tests or chosen.order:
+        everything = holdings.read_all(project.name, latest=latest)
+        part = page(call.request, chosen.of(everything, _fields_of(chosen)))
+        found, headers = part.entries, part.headers
+    else:
+        asked = window(call.request)
+        read = holdings.latest_page if latest else holdings.page
+        found, total = read(project.name, asked.start, asked.size)
+        headers = asked.headers(total)
+    return json_response(artifact_json.of(call.request, project, found), headers=headers)
+
+
+@operation("POST", _BASE)
+def copy_artifact(call: Call) -> Response:
+    """From another repository, or the same: `from` is `<repository>:<tag>` or `<repository>@<digest>`."""
+    require_project(call, "artifact", "create")
+    source, reference = _parse(call.request.query.get("from", ""))
+    needed = Permission("artifact", "read"), Permission("repository", "pull")
+    require_other_project(call, names.project_of(source), *needed)
+    copying.copy(call.caller, source, reference, repository_name(call))
+    return Response(201, {"Location": f"{call.request.path}/{reference}"})
 
 
 @operation("GET", f"{_BASE}/{{reference}}")
@@ -124,14 +149,46 @@ def list_accessories(call: Call) -> Response:
     return json_response(part.entries, headers=part.headers)
 
 
+@operation("GET", f"{_BASE}/{{reference}}/additions/{{addition}}")
+def get_addition(call: Call) -> Response:
+    require_project(call, "artifact-addition", "read")
+    found = additions.get(_artifact(call), call.parameters["addition"].lower())
+    return Response(200, {"Content-Type": found.media_type}, found.content)
+
+
+def _parse(text: str) -> tuple[str, str]:
+    """A repository and a tag or digest. Raises BadRequestError."""
+    repository, _, reference = text.partition("@") if "@" in text else text.rpartition(":")
+    is_reference = digests.is_digest(reference) if "@" in text else names.is_tag(reference)
+    if not (names.is_repository(repository) and is_reference):
+        raise BadRequestError("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
+    return repository, reference
+
+
 def _artifact(call: Call) -> Artifact:
     return repositories.artifact(repository_name(call), call.parameters["reference"])
 
 
+def _fields_of(chosen: Selection) -> Callable[[Artifact], dict[str, Any]]:
+    """What `q` and `sort` can name of an artifact; tags and labels of a repository are read once, if they are asked."""
+    tags_in = cache(listings.tags_by_digest if "tags" in chosen.tests else _none)
+    labels_in = cache(label_table.numbers_by_digest if "labels" in chosen.tests else _none)
+
+    def fields_of(artifact: Artifact) -> dict[str, Any]:
+        tags, carried = tags_in(artifact.repository), labels_in(artifact.repository)
+        return _fields(artifact, tags.get(artifact.digest, []), carried.get(artifact.digest, []))
+
+    return fields_of
+
+
+def _none(_repository: str) -> Mapping[str, Any]:
+    return {}
+
+
 def _fields(artifact: Artifact, tags: Sequence[Tagged], carried: Collection[int]) -> dict[str, Any]:
-    """What `q` and `sort` can name."""
     return {
         **artifact.summary,
+        "repository_name": artifact.repository,
         "digest": artifact.digest,
         "push_time": fields.comparable_time(artifact.pushed),
         "pull_time": None if artifact.pulled is None else fields.comparable_time(artifact.pulled),

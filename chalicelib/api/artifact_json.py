@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from chalicelib.api import fields, label
+from chalicelib.api import PREFIX, fields, label
 from chalicelib.api.repository import number_of
-from chalicelib.projects import immutability, repositories
+from chalicelib.projects import additions, immutability, repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Request
 from chalicelib.storage import artifacts as table
@@ -29,7 +29,8 @@ def of(request: Request, project: Project, artifacts: Sequence[Artifact]) -> lis
     query = request.query
     for flag in _FLAGS:
         fields.query_boolean(query, flag)
-    entries = [_artifact(project, each) for each in artifacts]
+    extras = _side_by_side(additions.extra_attributes, artifacts)
+    entries = [_artifact(project, each, extra) for each, extra in zip(artifacts, extras, strict=True)]
     # As in Harbor, a list that is asked for and empty is null.
     if fields.query_boolean(query, "with_tag") is not False:
         for artifact, entry, tags in zip(artifacts, entries, _of_each(listings.tags_of, artifacts), strict=True):
@@ -78,10 +79,13 @@ def accessory(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _artifact(project: Project, artifact: Artifact) -> dict[str, Any]:
+def _artifact(project: Project, artifact: Artifact, extra: Mapping[str, Any]) -> dict[str, Any]:
     summary = artifact.summary
     number = _number(artifact, artifact.digest)
     references = summary.get("references") or []
+    name = artifact.repository.partition("/")[2].replace("/", "%252F")
+    base = f"{PREFIX}/projects/{project.name}/repositories/{name}/artifacts/{artifact.digest}/additions"
+    links = {each: {"href": f"{base}/{each}", "absolute": False} for each in additions.names(artifact)}
     return {
         "id": number,
         "project_id": project.project_id,
@@ -97,6 +101,8 @@ def _artifact(project: Project, artifact: Artifact) -> dict[str, Any]:
         "pull_time": fields.time_or_never(artifact.pulled),
         "annotations": summary.get("annotations") or {},
         "references": [{"parent_id": number, **each} for each in references],
+        "addition_links": links,
+        **({"extra_attrs": extra} if extra else {}),
     }
 
 
@@ -105,8 +111,12 @@ def _number(artifact: Artifact, digest: str) -> int:
 
 
 def _of_each(read: Callable[[str, str], list[T]], artifacts: Sequence[Artifact]) -> list[list[T]]:
-    """What `read` gives for the repository and the digest of each, read side by side."""
+    """What `read` gives for the repository and the digest of each."""
+    return _side_by_side(lambda each: read(each.repository, each.digest), artifacts)
+
+
+def _side_by_side(read: Callable[[Artifact], T], artifacts: Sequence[Artifact]) -> list[T]:
     if len(artifacts) < 2:
-        return [read(each.repository, each.digest) for each in artifacts]
+        return [read(each) for each in artifacts]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda each: read(each.repository, each.digest), artifacts))
+        return list(pool.map(read, artifacts))

@@ -38,6 +38,22 @@ def require_project(call: Call, resource: str, action: str) -> Project:
     return project
 
 
+def require_other_project(call: Call, name: str, *needed: Permission) -> Project:
+    """The project `name`, which is not the path's, if the caller may do all that is `needed` there.
+
+    Raises UnauthorizedError, ForbiddenError or NotFoundError, as `require_project` does.
+    """
+    try:
+        project = rules.get(name)
+    except NotFoundError:
+        if call.caller.is_admin:
+            raise
+        raise refusal(call.caller) from None
+    if not set(needed) <= permissions(call.caller, project):
+        raise refusal(call.caller)
+    return project
+
+
 def require_login(caller: Caller) -> None:
     """Raises UnauthorizedError for nobody, and ForbiddenError for who bears a token: that is for repositories only."""
     if not caller.number:

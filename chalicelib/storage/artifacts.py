@@ -35,6 +35,8 @@ class Artifact:
     """When it was pulled last."""
     accessory: Accessory | None = None
     """What it is about, if it is an accessory: lists of artifacts leave it out."""
+    extra: Mapping[str, Any] | None = None
+    """What its config says of it, as far as it was asked for."""
 
 
 def save(transaction: TransactWrite, artifact: Artifact) -> None:
@@ -46,6 +48,12 @@ def save(transaction: TransactWrite, artifact: Artifact) -> None:
     transaction.update(
         ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, accessory)), actions=actions
     )
+
+
+def set_extra(artifact: Artifact, extra: Mapping[str, Any]) -> None:
+    """Keep what an artifact's config says; nothing happens when the artifact is gone."""
+    item = ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, artifact.accessory))
+    holds(item.update, actions=[ArtifactItem.extra.set(dict(extra))], condition=ArtifactItem.pk.exists())
 
 
 def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int, accessory: Accessory | None) -> None:
@@ -107,4 +115,5 @@ def sort_key(pushed: int, digest: str, accessory: Accessory | None) -> str:
 def _to_artifact(item: Item) -> Artifact:
     _, *subject, pushed, digest = item["sk"].split("|")
     accessory = Accessory(subject[0], item["kind"]) if subject else None
-    return Artifact(item["pk"], digest, int(pushed), json.loads(item["summary"]), item.get("pulled"), accessory)
+    summary, extra = json.loads(item["summary"]), json.loads(item["extra"]) if "extra" in item else None
+    return Artifact(item["pk"], digest, int(pushed), summary, item.get("pulled"), accessory, extra)

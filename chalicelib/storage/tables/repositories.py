@@ -78,6 +78,8 @@ class ArtifactItem(Item):
 
     summary = JSONAttribute()
     pulled = NumberAttribute(null=True)
+    extra = JSONAttribute(null=True)
+    """Harbor's extra attributes; absent until somebody asks."""
     kind = UnicodeAttribute(null=True)
     """An accessory's."""
 
