@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.access.authentication import Caller
+from chalicelib.auditing.records import Actor
 from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
 from chalicelib.registry import blobs, manifests, pull, push
@@ -20,7 +21,7 @@ from chalicelib.storage import manifests as table
 _SIDE_BY_SIDE = 8
 
 
-def copy(caller: Caller, source: str, reference: str, target: str) -> None:
+def copy(caller: Caller, actor: Actor, source: str, reference: str, target: str) -> None:
     """Copy the artifact that `reference` names in the repository `source`, with all its tags, to `target`.
 
     `caller` must be allowed to pull from the one and to push to the other, which is not asked here again but for each
@@ -29,14 +30,15 @@ def copy(caller: Caller, source: str, reference: str, target: str) -> None:
     found = repositories.artifact(source, reference)
     if found.accessory is not None:
         raise AccessoryAloneError(f"{found.digest} is copied with its subject, {found.accessory.subject}")
-    _Copy(caller, source, target).manifest(found.digest, tagged=True)
+    _Copy(caller, actor, source, target).manifest(found.digest, tagged=True)
 
 
 class _Copy:
     """One copy. It remembers what it has copied, for two artifacts can be about each other."""
 
-    def __init__(self, caller: Caller, source: str, target: str) -> None:
-        self._caller, self._source, self._target = caller, source, target
+    def __init__(self, caller: Caller, actor: Actor, source: str, target: str) -> None:
+        self._caller, self._actor = caller, actor
+        self._source, self._target = source, target
         self._copied: set[str] = set()
 
     def manifest(self, digest: str, *, tagged: bool) -> None:
@@ -54,7 +56,7 @@ class _Copy:
             # The push says which of them are missing, if it needs them.
             list(pool.map(self._mount, parsed.references))
         for reference in (table.tags_of(self._source, digest) if tagged else []) or [digest]:
-            push.manifest(self._target, reference, pulled.content, pulled.media_type)
+            push.manifest(self._target, reference, pulled.content, pulled.media_type, self._actor)
 
     def _child(self, digest: str) -> None:
         try:

@@ -28,6 +28,8 @@ class Project:
 
     immutable_rules: Sequence[Mapping[str, Any]] = ()
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
+    webhook_events: Sequence[str] = ()
+    """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""
 
     @property
     def guards_pulls(self) -> bool:

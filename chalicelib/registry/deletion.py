@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from chalicelib.auditing import artifacts as audited
+from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
@@ -16,23 +18,25 @@ from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record
 
 _ATTEMPTS = 8
-_TAGS_A_TRANSACTION = 20
+_TAGS_A_TRANSACTION = 15
 """Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
 
 
-def manifest(repository: str, reference: str) -> None:
-    """Delete a tag, or a manifest with all its tags and accessories (distribution-spec, "Content Management").
+def manifest(repository: str, reference: str, actor: Actor = JOBS) -> None:
+    """Delete a tag, or a manifest with all its tags and accessories, for `actor`.
+
+    Source: distribution-spec, "Content Management".
 
     Raises ManifestUnknown, Referenced while an index names the manifest or an accessory of it, or Immutable for a tag
     of theirs that must stay.
     """
     if digests.is_digest(reference):
-        _delete_manifest(repository, reference, frozenset())
+        _delete_manifest(repository, reference, actor, frozenset())
     else:
-        _delete_tag(repository, reference)
+        _delete_tag(repository, reference, actor)
 
 
-def _delete_manifest(repository: str, digest: str, subjects: frozenset[str]) -> None:
+def _delete_manifest(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> None:
     """Delete a manifest, an accessory of `subjects`, which are about to be deleted and so not to be looked at again."""
     pulled = pull.manifest(repository, digest)
     parsed = manifests.parse(pulled.content, pulled.media_type)
@@ -40,12 +44,12 @@ def _delete_manifest(repository: str, digest: str, subjects: frozenset[str]) -> 
         record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
-        if record is None or _delete_unreferenced(record, parsed, subjects):
+        if record is None or _delete_unreferenced(record, parsed, actor, subjects):
             return
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
-def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str]) -> bool:
+def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str], actor: Actor = JOBS) -> bool:
     """Delete a manifest that is still what it was when it was looked at: the same commit, under the same tags.
 
     False, and it stays, when it was pushed or tagged since. `generation` may be empty: then the tags alone count.
@@ -60,7 +64,7 @@ def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collec
         # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
         if set(manifest_table.tags_of(repository, digest)) != set(tags):
             return False
-        if _delete_unreferenced(record, parsed, frozenset()):
+        if _delete_unreferenced(record, parsed, actor, frozenset()):
             return True
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -85,18 +89,18 @@ def blob(repository: str, digest: str) -> None:
     raise Unavailable(f"the blob {digest} is being changed by others")
 
 
-def _delete_tag(repository: str, name: str) -> None:
+def _delete_tag(repository: str, name: str, actor: Actor) -> None:
     for _ in range(_ATTEMPTS):
         tag = manifest_table.read_tag(repository, name)
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")
         _require_deletable(repository, [name])
-        if removals.delete_tag(repository, tag):
+        if removals.delete_tag(repository, tag, audited.tag_deleted(actor, repository, name)):
             return
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest, subjects: frozenset[str]) -> bool:
+def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subjects: frozenset[str]) -> bool:
     """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
@@ -109,15 +113,16 @@ def _delete_unreferenced(record: Record, parsed: Manifest, subjects: frozenset[s
     tags = manifest_table.tags_of(repository, digest)
     try:
         _require_deletable(repository, [*tags, *_tags_of_accessories(repository, digest, subjects)])
-        had_accessories = _delete_accessories(repository, digest, subjects)
+        had_accessories = _delete_accessories(repository, digest, actor, subjects)
     except (Immutable, Referenced):
         manifest_table.set_state(marked, LIVE)
         raise
+    event = audited.deleted(actor, repository, digest, tags[0] if tags else None)
     while len(tags) > _TAGS_A_TRANSACTION:
         if not removals.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False
         tags = tags[_TAGS_A_TRANSACTION:]
-    if not removals.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type):
+    if not removals.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
         return False
     push.release(repository, digest, record.generation, parsed)
     if had_accessories:
@@ -138,7 +143,7 @@ def _tags_of_accessories(repository: str, digest: str, subjects: frozenset[str])
     return tags
 
 
-def _delete_accessories(repository: str, digest: str, subjects: frozenset[str]) -> bool:
+def _delete_accessories(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> bool:
     """Delete what is about a manifest, before it: when that breaks off, the next delete of it goes on.
 
     Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that.
@@ -146,7 +151,7 @@ def _delete_accessories(repository: str, digest: str, subjects: frozenset[str]) 
     found = [each.digest for each in artifacts.accessories_of(repository, digest) if each.digest not in subjects]
     for each in found:
         try:
-            _delete_manifest(repository, each, subjects | {digest})
+            _delete_manifest(repository, each, actor, subjects | {digest})
         except ManifestUnknown:
             continue  # another was faster
     return bool(found)

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from chalice.app import Blueprint
 
-from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.authentication import Caller, actor_of, authenticate
 from chalicelib.access.authorization import (
     authorize,
     authorize_catalog,
@@ -86,7 +86,7 @@ def _base(request: Request, caller: Caller) -> Response:
 def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
     if request.method == "GET":
         pulled = _pull(request, target, caller)
-        pulls.note(target.repository, target.reference, pulled.digest, caller.name)
+        pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
     else:
         pulled = pull.manifest(target.repository, target.reference)
     return Response(
@@ -111,9 +111,9 @@ def _pull(request: Request, target: Target, caller: Caller) -> PulledManifest:
     return policies.allowed(target.repository, target.reference, policies.Policy.of(project), signs=signs)
 
 
-def _put_manifest(request: Request, target: Target, _caller: Caller) -> Response:
+def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
     content_type = request.headers.get("content-type", "")
-    pushed = push.manifest(target.repository, target.reference, request.body, content_type)
+    pushed = push.manifest(target.repository, target.reference, request.body, content_type, actor_of(caller, request))
     headers = {
         "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",
         "Docker-Content-Digest": pushed.digest,
@@ -123,8 +123,8 @@ def _put_manifest(request: Request, target: Target, _caller: Caller) -> Response
     return Response(201, headers)
 
 
-def _delete_manifest(_request: Request, target: Target, _caller: Caller) -> Response:
-    deletion.manifest(target.repository, target.reference)
+def _delete_manifest(request: Request, target: Target, caller: Caller) -> Response:
+    deletion.manifest(target.repository, target.reference, actor_of(caller, request))
     return Response(202)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.registry.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, blobs, reads, repositories
+from chalicelib.storage import artifacts, audit, blobs, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -83,6 +84,7 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    event: Event
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -172,6 +174,7 @@ def commit(change: Commit) -> bool:
             key = referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         _save_counts(transaction, change)
+        audit.record(transaction, change.event)
 
     return transact(write)
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from pynamodb.transactions import TransactWrite
 
-from chalicelib.storage import artifacts, labels, manifests, repositories
+from chalicelib.auditing.records import Event
+from chalicelib.storage import artifacts, audit, labels, manifests, repositories
 from chalicelib.storage.manifests import Record, Tag
 from chalicelib.storage.tables.repositories import ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
 
 
 def delete_manifest(
-    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
+    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None, event: Event
 ) -> bool:
     """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
     carried = labels.numbers_of(record.repository, record.digest)
@@ -32,16 +33,18 @@ def delete_manifest(
         if record.accessory is not None:
             artifacts.count_signature(transaction, record.repository, record.accessory, -1)
         repositories.remove_manifest(transaction, record.repository, is_accessory=record.accessory is not None)
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete_tag(repository: str, tag: Tag) -> bool:
+def delete_tag(repository: str, tag: Tag, event: Event) -> bool:
     """Delete a tag that still points where it did, and note that its manifest may be garbage."""
 
     def write(transaction: TransactWrite) -> None:
         _remove_tag(transaction, repository, tag.name, tag.digest)
         manifests.note_candidate(transaction, repository, tag.digest)
+        audit.record(transaction, event)
 
     return transact(write)
 

@@ -91,10 +91,10 @@ def test_a_copy_that_broke_off_is_completed_by_the_next(
     push.manifest(f"{project}/app", "multi", index(manifest), manifests.OCI_INDEX)
     real = push.manifest
 
-    def die_at_index(repository: str, reference: str, body: bytes, media_type: str) -> Any:
+    def die_at_index(repository: str, reference: str, body: bytes, media_type: str, actor: Any) -> Any:
         if media_type == manifests.OCI_INDEX:
             raise KeyboardInterrupt
-        return real(repository, reference, body, media_type)
+        return real(repository, reference, body, media_type, actor)
 
     with monkeypatch.context() as patch:
         patch.setattr(push, "manifest", die_at_index)
