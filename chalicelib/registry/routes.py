@@ -12,7 +12,7 @@ from chalicelib.access.authentication import Caller, actor_of, authenticate
 from chalicelib.access.authorization import (
     authorize,
     authorize_catalog,
-    permitted,
+    may_sign,
     require_authentication,
     visible_projects,
 )
@@ -107,7 +107,7 @@ def _pull(request: Request, target: Target, caller: Caller) -> PulledManifest:
         return pull.manifest(target.repository, target.reference)
     from chalicelib.registry import policies  # noqa: PLC0415 -- most projects have none: their pulls do without
 
-    signs = policies.is_signer(request.headers.get("user-agent", "")) and "push" in permitted(caller, target.repository)
+    signs = policies.is_signer(request.headers.get("user-agent", "")) and may_sign(caller, target.repository)
     return policies.allowed(target.repository, target.reference, policies.Policy.of(project), signs=signs)
 
 
