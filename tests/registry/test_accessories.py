@@ -133,7 +133,8 @@ def test_a_subject_takes_its_accessories_with_it(repository: str) -> None:
             pull.manifest(repository, digest)
     assert found(repository) == ([], 0, 0)
     assert listings.referrers(repository, subject, "", "", 10).entries == []
-    assert repositories.delete_empty(repository)
+    managed.delete(repository)
+    assert repositories.read(repository) is None
 
 
 def test_a_delete_that_broke_off_is_completed_by_the_next(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
