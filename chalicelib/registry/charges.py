@@ -17,7 +17,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import usage
 from chalicelib.storage.usage import Charge
 
-A_TRANSACTION = 70
+A_TRANSACTION = 60
 """Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
 
 
