@@ -56,6 +56,7 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NotEmptyError: ("PRECONDITION", 412),
     projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
     projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
+    projects.AllowlistInvalidError: ("BAD_REQUEST", 400),
     projects.LabelInvalidError: ("BAD_REQUEST", 400),
     projects.LabelNotFoundError: ("NOT_FOUND", 404),
     projects.RuleInvalidError: ("BAD_REQUEST", 400),
