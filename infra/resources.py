@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.policies import attribute_arn
+from infra.schedules import job_schedules, scheduler_role
+
 Resource = dict[str, Any]
 
 STORE_NAMES = {
@@ -46,12 +49,15 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
+        "RunScheduledJobLogs": _log_group("run-scheduled-job"),
         "AccessLogs": _log_group("access"),
-        "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
+        "RotationSchedulerRole": scheduler_role(attribute_arn("RotateSigningKey")),
         "Rotation": _rotation(),
-        "SweepSchedulerRole": _scheduler_role("SweepUploads"),
+        "SweepSchedulerRole": scheduler_role(attribute_arn("SweepUploads")),
         "Sweep": _sweep(),
+        **job_schedules(),
     }
 
 
@@ -233,44 +239,5 @@ def _sweep() -> Resource:
                 "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
             },
-        },
-    }
-
-
-def _scheduler_role(function: str) -> Resource:
-    return {
-        "Type": "AWS::IAM::Role",
-        "Properties": {
-            "AssumeRolePolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "scheduler.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-                    }
-                ],
-            },
-            "Policies": [
-                {
-                    "PolicyName": "invoke",
-                    "PolicyDocument": {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {
-                                "Effect": "Allow",
-                                "Action": "lambda:InvokeFunction",
-                                "Resource": {"Fn::GetAtt": [function, "Arn"]},
-                            },
-                            {
-                                "Effect": "Allow",
-                                "Action": "sqs:SendMessage",
-                                "Resource": {"Fn::GetAtt": ["FailedTasks", "Arn"]},
-                            },
-                        ],
-                    },
-                }
-            ],
         },
     }

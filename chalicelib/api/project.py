@@ -21,8 +21,10 @@ from chalicelib.projects import allowlists, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
+from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
+from chalicelib.storage.retentions import RETENTION_ID
 
 
 @operation("POST", "/projects")
@@ -109,7 +111,10 @@ def update_project(call: Call) -> Response:
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"), call.actor)
+    project = require_project(call, "project", "delete")
+    rules.delete(project, call.actor)
+    if RETENTION_ID in project.metadata:
+        policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)
 
 

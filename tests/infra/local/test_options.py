@@ -25,6 +25,9 @@ RESOURCES = {
     "EVENTS_TABLE",
     "JOBS_TABLE",
     "STATE_MACHINES",
+    "SCHEDULE_GROUP",
+    "SCHEDULE_TARGET",
+    "SCHEDULE_ROLE",
 }
 PLACED = {
     f"BERTH_{name}"
