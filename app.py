@@ -34,6 +34,20 @@ def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
     return sweep()
 
 
+@app.lambda_function(name="dispatch_events")
+def dispatch_events(event: dict[str, Any], _context: Any) -> int:
+    from chalicelib.webhooks.dispatch import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
+@app.lambda_function(name="deliver_webhook")
+def deliver_webhook(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.webhooks.delivery import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_retention")
 def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above

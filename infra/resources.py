@@ -45,11 +45,13 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "DispatchEventsLogs": _log_group("dispatch-events"),
+        "DeliverWebhookLogs": _log_group("deliver-webhook"),
         "RunRetentionLogs": _log_group("run-retention"),
         "AccessLogs": _log_group("access"),
-        "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
+        "RotationSchedulerRole": scheduler_role("RotateSigningKey"),
         "Rotation": _rotation(),
-        "SweepSchedulerRole": _scheduler_role("SweepUploads"),
+        "SweepSchedulerRole": scheduler_role("SweepUploads"),
         "Sweep": _sweep(),
     }
 
@@ -239,7 +241,7 @@ def _sweep() -> Resource:
     }
 
 
-def _scheduler_role(function: str) -> Resource:
+def scheduler_role(function: str) -> Resource:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {

@@ -17,10 +17,20 @@ from infra.parameters import COMPUTED, CONDITIONS, PARAMETERS, function_environm
 from infra.policies import FUNCTIONS, function_role
 from infra.resources import STORE_NAMES, resources
 from infra.state_machines import state_machines
+from infra.webhooks import webhooks
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_OUTPUTS = [*STORE_NAMES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
+_OUTPUTS = [
+    *STORE_NAMES,
+    "WebhookQueue",
+    "SigningSecret",
+    "AdminSecret",
+    "AdminPassword",
+    "RequestFunction",
+    "RotateSigningKey",
+    "Api",
+]
 """Resources whose `Ref` is an output of the same name."""
 
 
@@ -43,6 +53,7 @@ def build(package: ChalicePackage) -> dict[str, Any]:
             **{name: _function(name, generated[name]) for name in functions},
             **{f"{name}Role": function_role(name) for name in functions},
             **resources(),
+            **webhooks(),
             **state_machines(),
             **alarms(),
         },

@@ -22,6 +22,8 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     statistic,
     system,
     user,
+    webhook,
+    webhookjob,
 )
 from chalicelib.observability import observed
 

@@ -23,6 +23,7 @@ RESOURCES = {
     "ACCOUNTS_TABLE",
     "BUCKET",
     "EVENTS_TABLE",
+    "WEBHOOK_QUEUE",
     "JOBS_TABLE",
     "STATE_MACHINES",
 }
