@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -209,7 +210,7 @@ def _to_execution(delivery: Delivery) -> dict[str, Any]:
         "status_message": _last(delivery) if delivery.status is not Status.SUCCESS else "",
         "metrics": {"task_count": 1, _METRICS[delivery.status]: 1},
         "trigger": "EVENT",
-        "extra_attrs": {"event_type": delivery.topic, "payload": delivery.body},
+        "extra_attrs": {"payload": json.loads(delivery.body)},
         "start_time": fields.time(delivery.created),
         **({"end_time": fields.time(delivery.updated)} if delivery.status.is_final else {}),
     }
@@ -223,7 +224,7 @@ def _to_task(delivery: Delivery) -> dict[str, Any]:
         "status": delivery.status.value,
         "status_message": _last(delivery) if delivery.status is not Status.SUCCESS else "",
         "run_count": delivery.attempts,
-        "extra_attrs": {"event_type": delivery.topic, "payload": delivery.body},
+        "extra_attrs": {"payload": json.loads(delivery.body)},
         "creation_time": fields.time(delivery.created),
         "update_time": fields.time(delivery.updated),
         "start_time": fields.time(delivery.created),

@@ -154,7 +154,10 @@ def test_the_bucket_refuses_plain_http(template: Template) -> None:
 
 def test_functions_are_traced_logged_and_have_a_queue_for_failures(template: Template) -> None:
     functions = of_type(template, "AWS::Serverless::Function")
-    assert functions.keys() == {"RequestFunction", "RotateSigningKey", "SweepUploads", "RunRetention"}
+    assert functions.keys() == {
+        *("RequestFunction", "RotateSigningKey", "SweepUploads", "RunRetention"),
+        *("DispatchEvents", "DeliverWebhook"),
+    }
     for function in functions.values():
         assert function["Tracing"] == "Active"
         assert function["DeadLetterQueue"]["TargetArn"] == {"Fn::GetAtt": ["FailedTasks", "Arn"]}

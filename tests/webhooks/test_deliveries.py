@@ -18,6 +18,8 @@ from chalicelib.storage import deliveries as table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import delivery, dispatch, policies
 from chalicelib.webhooks.records import Message, Policy, Status, Target
+from infra.policies import delivery_statements, dispatch_statements
+from tests.infra import iam
 from tests.registry.images import image, push_blob
 from tests.webhooks.receiver import Receiver, Reply, receiving
 from tests.webhooks.support import ALICE, finished, http, policy_of
@@ -288,6 +290,21 @@ def test_a_project_without_webhooks_puts_nothing_into_the_outbox(project: str) -
     before = {each.event_id for each in table.waiting(now())}
     push_to(f"{project}/app")
     assert {each.event_id for each in table.waiting(now())} <= before
+
+
+def test_each_function_does_what_its_policy_allows_and_no_more(
+    project: str, receiver: Receiver, cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = policy_of(project, http(receiver.url))
+    monkeypatch.setattr(dispatch.queues, "send", lambda *_: None)
+    with iam.recorded() as called:
+        dispatch.dispatch(lost_message(project, "1" * 32))
+        dispatch.resume(0)
+    assert called <= iam.actions_of(dispatch_statements(), cloud)
+    [waiting] = table.newest(policy.number)
+    with iam.recorded() as called:
+        assert delivery.attempt(policy.number, waiting.number) is not None
+    assert called == iam.actions_of(delivery_statements(), cloud)
 
 
 def test_policies_go_with_their_project(project: str) -> None:
