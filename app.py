@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from chalicelib import background
+from chalicelib.access.console_routes import blueprint as console_routes
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
@@ -15,6 +16,7 @@ app = BerthApp(app_name="berth")
 app.register_blueprint(registry_routes)
 app.register_blueprint(access_routes)
 app.register_blueprint(api_routes)
+app.register_blueprint(console_routes)
 
 if os.environ.get("_HANDLER") == "app.app" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
     background.start_extension()

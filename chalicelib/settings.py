@@ -24,6 +24,8 @@ class Settings:
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    oidc_secret: str
+    """Name of the Secrets Manager secret that holds what Berth proves itself by to the OIDC provider."""
     state_machines: str
     """What the ARNs of the stack's state machines begin with; the name of each follows."""
     s3_public_endpoint: str | None
@@ -68,6 +70,7 @@ def settings() -> Settings:
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
+        oidc_secret=env["BERTH_OIDC_SECRET"],
         state_machines=env["BERTH_STATE_MACHINES"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),

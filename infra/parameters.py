@@ -133,6 +133,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_OIDC_SECRET": {"Ref": "OidcSecret"},
     "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
     "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
     "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},

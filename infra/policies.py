@@ -61,8 +61,9 @@ _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
-    return [*stores, *_jobs_control()]
+    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
+    client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
+    return [*stores, client_secret, *_jobs_control()]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:

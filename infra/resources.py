@@ -39,7 +39,8 @@ def resources() -> dict[str, Resource]:
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),
-        "AdminSecret": _admin_secret(),
+        "AdminSecret": _empty_secret("The administrator's name and password hash, written by infra.deploy."),
+        "OidcSecret": _empty_secret("What Berth proves itself by to the OIDC provider, written through the API."),
         "AdminPassword": _admin_password(),
         "FailedTasks": _failed_tasks(),
         "RequestLogs": _log_group("request"),
@@ -159,13 +160,10 @@ def _signing_secret() -> Resource:
     return _generated_secret("Keys that sign registry tokens and upload state.", "{}", "key", length=64)
 
 
-def _admin_secret() -> Resource:
+def _empty_secret(description: str) -> Resource:
     return {
         "Type": "AWS::SecretsManager::Secret",
-        "Properties": {
-            "Description": "The administrator's name and password hash, written by infra.deploy.",
-            "SecretString": "{}",
-        },
+        "Properties": {"Description": description, "SecretString": "{}"},
     }
 
 

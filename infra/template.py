@@ -26,6 +26,7 @@ _OUTPUTS = [
     "WebhookQueue",
     "SigningSecret",
     "AdminSecret",
+    "OidcSecret",
     "AdminPassword",
     "RequestFunction",
     "RotateSigningKey",

@@ -49,6 +49,7 @@ _NAMES = {
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",
+    "OidcSecret": "known once deployed",
 }
 _AWS = {
     "AWS_ENDPOINT_URL": URL,

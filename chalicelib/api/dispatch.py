@@ -9,9 +9,11 @@ from __future__ import annotations
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
     auditlog,
+    configure,
     immutable,
     label,
     member,
+    oidc,
     operations,
     permissions,
     project,
@@ -22,6 +24,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     statistic,
     system,
     user,
+    usergroup,
     webhook,
     webhookjob,
 )

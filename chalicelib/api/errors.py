@@ -70,6 +70,8 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.ChangedError: ("CONFLICT", 409),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),
+    access.ForgedError: ("FORBIDDEN", 403),
+    access.ProviderError: ("BAD_REQUEST", 400),
     access.NotFoundError: ("NOT_FOUND", 404),
     access.AlreadyExistsError: ("CONFLICT", 409),
     access.ChangedError: ("CONFLICT", 409),

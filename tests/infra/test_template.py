@@ -193,7 +193,7 @@ def test_the_environment_is_told_to_what_runs_beside_the_functions() -> None:
 
 
 def test_outputs_name_every_store(template: Template) -> None:
-    wanted = {*STORE_NAMES, "SigningSecret", "AdminSecret", "RequestFunction", "ApiUrl"}
+    wanted = {*STORE_NAMES, "SigningSecret", "AdminSecret", "OidcSecret", "RequestFunction", "ApiUrl"}
     assert wanted <= template["Outputs"].keys()
 
 

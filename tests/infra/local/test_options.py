@@ -27,7 +27,10 @@ RESOURCES = {
     "JOBS_TABLE",
     "STATE_MACHINES",
 }
-PLACED = {f"BERTH_{name}" for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}}
+PLACED = {
+    f"BERTH_{name}"
+    for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
+}
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""
 
