@@ -50,8 +50,22 @@ def deliver_webhook(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="run_purge_audit_log")
+def run_purge_audit_log(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.auditing.purge_steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_retention")
 def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
+@app.lambda_function(name="run_scheduled_job")
+def run_scheduled_job(event: dict[str, Any], _context: Any) -> int | None:
+    from chalicelib.jobs.schedules import run  # noqa: PLC0415 -- see above
 
     return run(event)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.policies import attribute_arn
+from infra.schedules import job_schedules, scheduler_role
+
 Resource = dict[str, Any]
 
 STORE_NAMES = {
@@ -48,12 +51,15 @@ def resources() -> dict[str, Resource]:
         "SweepUploadsLogs": _log_group("sweep-uploads"),
         "DispatchEventsLogs": _log_group("dispatch-events"),
         "DeliverWebhookLogs": _log_group("deliver-webhook"),
+        "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
+        "RunScheduledJobLogs": _log_group("run-scheduled-job"),
         "AccessLogs": _log_group("access"),
-        "RotationSchedulerRole": scheduler_role("RotateSigningKey"),
+        "RotationSchedulerRole": scheduler_role(attribute_arn("RotateSigningKey")),
         "Rotation": _rotation(),
-        "SweepSchedulerRole": scheduler_role("SweepUploads"),
+        "SweepSchedulerRole": scheduler_role(attribute_arn("SweepUploads")),
         "Sweep": _sweep(),
+        **job_schedules(),
     }
 
 
@@ -235,44 +241,5 @@ def _sweep() -> Resource:
                 "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
             },
-        },
-    }
-
-
-def scheduler_role(function: str) -> Resource:
-    return {
-        "Type": "AWS::IAM::Role",
-        "Properties": {
-            "AssumeRolePolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "scheduler.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-                    }
-                ],
-            },
-            "Policies": [
-                {
-                    "PolicyName": "invoke",
-                    "PolicyDocument": {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {
-                                "Effect": "Allow",
-                                "Action": "lambda:InvokeFunction",
-                                "Resource": {"Fn::GetAtt": [function, "Arn"]},
-                            },
-                            {
-                                "Effect": "Allow",
-                                "Action": "sqs:SendMessage",
-                                "Resource": {"Fn::GetAtt": ["FailedTasks", "Arn"]},
-                            },
-                        ],
-                    },
-                }
-            ],
         },
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from infra.policies import attribute_arn
-from infra.resources import Resource, scheduler_role
+from infra.schedules import Resource, scheduler_role
 
 ATTEMPTS = 4
 """As chalicelib/webhooks/delivery.py counts them."""
@@ -26,7 +26,7 @@ def webhooks() -> dict[str, Resource]:
         "UndeliveredWebhooks": _dead_letters(),
         "DispatchMapping": _dispatch_mapping(),
         "DeliveryMapping": _delivery_mapping(),
-        "ResumeSchedulerRole": scheduler_role("DispatchEvents"),
+        "ResumeSchedulerRole": scheduler_role(attribute_arn("DispatchEvents")),
         "Resume": _resume(),
     }
 

@@ -9,6 +9,7 @@ import json
 from typing import ClassVar
 
 from chalicelib.access import errors as access
+from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Response
@@ -68,6 +69,12 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     webhooks.DeliveryNotFoundError: ("NOT_FOUND", 404),
     webhooks.PoliciesChangedError: ("CONFLICT", 409),
     projects.ChangedError: ("CONFLICT", 409),
+    jobs.RunningError: ("CONFLICT", 409),
+    jobs.ChangedError: ("CONFLICT", 409),
+    jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),
+    jobs.TaskNotFoundError: ("NOT_FOUND", 404),
+    jobs.JobTypeUnknownError: ("NOT_FOUND", 404),
+    jobs.ScheduleInvalidError: ("BAD_REQUEST", 400),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),
     access.ForgedError: ("FORBIDDEN", 403),
@@ -78,10 +85,12 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
 }
 
 
-def to_response(error: ApiError | RegistryError | projects.ProjectError | access.AccessError) -> Response:
+def to_response(
+    error: ApiError | RegistryError | projects.ProjectError | access.AccessError | jobs.JobError,
+) -> Response:
     """The Harbor error body for an error of the API, of a domain, or of authentication and the stores."""
     headers: dict[str, str] = {}
-    if isinstance(error, (projects.ProjectError, access.AccessError)):
+    if isinstance(error, (projects.ProjectError, access.AccessError, jobs.JobError)):
         code, status = _DOMAIN[type(error)]
     else:
         code, status = error.code, error.status

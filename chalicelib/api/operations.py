@@ -19,6 +19,7 @@ from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.auditing.records import Actor
+from chalicelib.jobs.errors import JobError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
@@ -108,7 +109,7 @@ def _answer(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
         return handler(Call(request, authenticate_browser(request), parameters))
-    except (ApiError, RegistryError, ProjectError, AccessError) as error:
+    except (ApiError, RegistryError, ProjectError, AccessError, JobError) as error:
         return errors.to_response(error)
     except Exception as error:
         if not is_transient(error):

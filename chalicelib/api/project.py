@@ -19,7 +19,9 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
+from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.retentions import RETENTION_ID
 
 
 @operation("POST", "/projects")
@@ -96,7 +98,10 @@ def update_project(call: Call) -> Response:
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"), call.actor)
+    project = require_project(call, "project", "delete")
+    rules.delete(project, call.actor)
+    if RETENTION_ID in project.metadata:
+        policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)
 
 

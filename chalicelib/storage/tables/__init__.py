@@ -57,7 +57,9 @@ what runs in the background, dropped by TTL.
     occasion|<vendor type>|<vendor id>    <occasion>        OccasionItem: the execution that it has started
     task|<execution>       <ordinal>                        TaskItem
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
-    counter                execution                        CounterItem: the last number given out
+    schedule               <vendor type>|<vendor id>        ScheduleItem
+    pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    counter                execution, schedule              CounterItem: the last number given out
 
 Events: what was done, and what webhooks are still to be told of it.
 

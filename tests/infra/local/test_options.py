@@ -26,6 +26,9 @@ RESOURCES = {
     "WEBHOOK_QUEUE",
     "JOBS_TABLE",
     "STATE_MACHINES",
+    "SCHEDULE_GROUP",
+    "SCHEDULE_TARGET",
+    "SCHEDULE_ROLE",
 }
 PLACED = {
     f"BERTH_{name}"
