@@ -57,6 +57,7 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NotEmptyError: ("PRECONDITION", 412),
     projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
     projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
+    projects.AllowlistInvalidError: ("BAD_REQUEST", 400),
     projects.AccessoryAloneError: ("DENIED", 403),
     projects.AdditionUnknownError: ("BAD_REQUEST", 400),
     projects.AdditionNotFoundError: ("NOT_FOUND", 404),

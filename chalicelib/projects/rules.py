@@ -26,6 +26,7 @@ from chalicelib.projects.errors import (
     NotFoundError,
 )
 from chalicelib.projects.records import Project
+from chalicelib.storage import allowlists as allowlist_table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
 from chalicelib.storage import robots as robot_table
@@ -139,6 +140,7 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)
+        allowlist_table.delete(project.project_id)
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
         robot_table.delete_all(project.project_id)

@@ -31,6 +31,7 @@ what runs in the background, dropped by TTL.
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
+    cve-allowlist          <project's number>                       AllowlistItem; 0 is the system's
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention

@@ -53,6 +53,18 @@ class RetentionItem(Item):
     version = UnicodeAttribute()
 
 
+class AllowlistItem(Item):
+    """Vulnerabilities that are let pass (chalicelib/storage/allowlists.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    ids = JSONAttribute()
+    ends = NumberAttribute(null=True)
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
 class LabelItem(Item):
     class Meta:
         table_name = settings().projects_table
