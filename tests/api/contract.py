@@ -45,6 +45,7 @@ _AS_HARBOR = {
     ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
+    ("POST", _ARTIFACTS): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}/tags/{{tag_name}}"): {412},
 }
@@ -92,6 +93,8 @@ def _operation(request: Request) -> tuple[str, str] | None:
 @cache
 def _swagger() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(SWAGGER.read_text())
+    # Harbor's own attributes are strings and objects alike, whatever its swagger says.
+    loaded["definitions"]["ExtraAttrs"] = {"type": "object"}
     return loaded
 
 

@@ -19,6 +19,8 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
     <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
     <repository>           artifact|<time>|<digest>                 ArtifactItem: what lists show of a manifest
+    <repository>           accessory|<subject>|<time>|<digest>      ArtifactItem of one that is about another
+    <repository>           signed|<subject>                         SignedItem: how many signatures there are of it
     <repository>           label|<digest>|<label's number>          LabelledItem: the artifact carries the label
     labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
