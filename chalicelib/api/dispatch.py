@@ -30,6 +30,8 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     system,
     user,
     usergroup,
+    webhook,
+    webhookjob,
 )
 from chalicelib.observability import observed
 

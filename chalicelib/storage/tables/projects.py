@@ -83,3 +83,19 @@ class LabelNameItem(Item):
         table_name = settings().projects_table
 
     number = NumberAttribute()
+
+
+class WebhookItem(Item):
+    """A policy of webhooks (chalicelib/storage/webhooks.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    name = UnicodeAttribute()
+    description = UnicodeAttribute()
+    targets = JSONAttribute()
+    event_types = JSONAttribute()
+    enabled = BooleanAttribute()
+    creator = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
