@@ -32,13 +32,15 @@ what runs in the background, dropped by TTL.
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
+    cve-allowlist          <project's number>                       AllowlistItem; 0 is the system's
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
-    counter                project, label, immutable-rule, retention    CounterItem: the last number given out
+    webhook|<project's number>   <number>                           WebhookItem: a policy
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
     usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
     recount                round, <project's number>                RecountItem: progress of the round, last reports
+    counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -72,6 +74,9 @@ Events: what was done, and what webhooks are still to be told of it.
     project-log|<project's number>   <time>|<event id>              EntryItem: the same, a project's
     count                  <partition>                              CountItem: how many entries are that old
     outbox|<shard>         <time>|<event id>                        OutboxItem: not dispatched yet
+    delivery|<policy>      <number>                                 DeliveryItem: an event's sending to a target
+    undelivered|<shard>    <number>|<policy>                        UndeliveredItem: it has not ended yet
+    trigger|<policy>       <event>                                  TriggerItem: when it was the last time
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
