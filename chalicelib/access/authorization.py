@@ -116,11 +116,16 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    own = own_ids(caller)
     found = rules.list_all()
     if ALL_PROJECTS in own:
         return found
     return [project for project in found if project.public or project.project_id in own]
+
+
+def own_ids(caller: Caller) -> frozenset[int]:
+    """The numbers of the projects where `caller` has a role, ALL_PROJECTS among them for a robot of all."""
+    return memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
 
 
 def _projects_of(robot: Robot | None) -> frozenset[int]:

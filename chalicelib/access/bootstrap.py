@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from chalicelib.access import accounts, passwords
-from chalicelib.projects import rules
+from chalicelib.projects import directories, rules
 from chalicelib.projects.errors import AlreadyExistsError
 
 LIBRARY = "library"
@@ -26,6 +26,7 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
         accounts.set_administrator(
             admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
         )
+    directories.complete()
     if rules.find(LIBRARY) is None:
         try:
             rules.create(LIBRARY, admin_name, public=True)

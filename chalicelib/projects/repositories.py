@@ -6,10 +6,11 @@ docs/gc.md holds for them too.
 
 from __future__ import annotations
 
-from chalicelib.projects import immutability
+from chalicelib.projects import immutability, rules
 from chalicelib.projects.errors import ArtifactNotFoundError, NotEmptyError, RepositoryNotFoundError
 from chalicelib.registry import deletion, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced
+from chalicelib.registry.names import project_of
 from chalicelib.storage import artifacts as artifact_table
 from chalicelib.storage import listings
 from chalicelib.storage import manifests as manifest_table
@@ -88,7 +89,8 @@ def delete(name: str) -> None:
     immutability.require_deletable(name, (tag.name for tags in listings.tags_by_digest(name).values() for tag in tags))
     while _delete_artifacts(name):
         pass
-    if not table.delete_empty(name) and table.exists(name):
+    public = rules.get(project_of(name)).public
+    if not table.delete_empty(name, public=public) and table.exists(name):
         raise NotEmptyError(f"repository {name} is being pushed to: try again")
 
 

@@ -11,7 +11,9 @@ that can be pulled from and that takes no new repositories until it is deleted a
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +45,8 @@ _PROJECT_ADMIN = 1
 _KNOWN_SECONDS = 30
 _UNKNOWN_SECONDS = 2
 
+_ATTEMPTS = 8
+
 _found: TimedCache[str, Project | None] = TimedCache(4096)
 
 
@@ -53,6 +57,11 @@ def find(name: str) -> Project | None:
         return cached[0]
     project = table.read(name)
     return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
+
+
+def forget(name: str) -> None:
+    """What this process remembers of a project is no longer so."""
+    _found.drop(name)
 
 
 def get(name: str) -> Project:
@@ -92,28 +101,43 @@ def create(
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin.
 
-    Raises NameInvalidError or AlreadyExistsError.
+    Raises NameInvalidError, AlreadyExistsError, or ChangedError when others keep creating projects.
     """
     if len(name) > NAME_LENGTH or not _NAME.match(name):
         raise NameInvalidError(
             f"project name {name[:NAME_LENGTH]!r} is invalid: use at most {NAME_LENGTH} lower-case letters, "
             "digits and separators '.', '_' or '-' between them"
         )
-    if table.read(name) is None:
+    for attempt in range(_ATTEMPTS):
+        if table.read(name) is not None:
+            raise AlreadyExistsError(f"The project named {name} already exists")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         project = table.create(name, member, public=public, metadata=metadata)
         if project is not None:
             _found.drop(name)
             return project
-    raise AlreadyExistsError(f"The project named {name} already exists")
+        _pause(attempt)  # the name is taken now, or another project was counted at the same moment
+    raise ChangedError("too many projects are being created: try again")
 
 
 def update(project: Project, *, public: bool, metadata: Mapping[str, str]) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
-    if not table.update(project, public=public, metadata=metadata):
-        raise ChangedError(f"the project {project.name} is being changed by others: try again")
-    _found.drop(project.name)
+    for attempt in range(_ATTEMPTS):
+        updated = table.update(project, public=public, metadata=metadata)
+        _found.drop(project.name)
+        if updated:
+            return
+        current = table.read(project.name)
+        if current is None or current.version != project.version:
+            break
+        project = current  # the same settings, but another number of repositories
+        _pause(attempt)
+    raise ChangedError(f"the project {project.name} is being changed by others: try again")
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 -- jitter, not a secret
 
 
 def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -131,7 +155,7 @@ def delete(project: Project) -> None:
     if table.has_repositories(project.name):
         table.unmark_deleting(project, mark)
         raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
-    removed = table.delete(project, mark)
+    removed = table.delete(get(project.name), mark)
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.registry.errors import NameUnknown, PaginationInvalid
-from chalicelib.registry.names import project_of
+from chalicelib.registry.names import NAME_LENGTH, project_of
 from chalicelib.storage import listings as table
 from chalicelib.storage import repositories
 
@@ -50,8 +50,12 @@ def referrers(repository: str, subject: str, artifact_type: str, after: str, lim
     return Page(entries, following)
 
 
-def catalog(projects: Iterable[str], after: str, limit: int) -> Page:
-    """Repositories of `projects` behind `after`, in byte order over all of them."""
+def catalog(projects: Iterable[str] | None, after: str, limit: int) -> Page:
+    """Repositories of `projects`, or of all, behind `after`, in byte order over all of them."""
+    after = after[:NAME_LENGTH]  # no name is longer, and DynamoDB takes no key of more than 1 KB
+    if projects is None:
+        found = repositories.names(after, limit + 1) if limit else []
+        return Page(found[:limit], found[limit - 1] if len(found) > limit else "")
     names: list[str] = []
     # With its slash, a project sorts where its repositories do: `a-b/x` stands before `a/x`.
     for project in sorted(projects, key=lambda name: f"{name}/"):

@@ -6,7 +6,8 @@ import random
 import time
 from dataclasses import dataclass
 
-from chalicelib.projects import summaries
+from chalicelib.projects import rules, summaries
+from chalicelib.projects.records import Project
 from chalicelib.registry import blobs, digests, manifests
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
@@ -102,6 +103,7 @@ def _commit_when_unchanged(
     """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
     deadline = time.monotonic() + settings().push_seconds / 2
     for attempt in range(_ATTEMPTS):
+        project = _project(repository)
         view = _read(repository, digest, tag, parsed)
         try:
             _require(repository, parsed, view)
@@ -126,13 +128,23 @@ def _commit_when_unchanged(
             tag=tag,
             tag_before=view.tag,
             repository_known=view.repository_known,
+            public=project.public,
         )
         if manifest_table.commit(change):
             return view.current
-        if not view.repository_known and not project_table.takes_repositories(project_of(repository)):
-            raise NameUnknown(f"the project of {repository} is gone")
+        if not view.repository_known:
+            rules.forget(project.name)
+            if not project_table.takes_repositories(project.name):
+                raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")
+
+
+def _project(repository: str) -> Project:
+    project = rules.find(project_of(repository))
+    if project is None:
+        raise NameUnknown(f"the project of {repository} is gone")
+    return project
 
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:

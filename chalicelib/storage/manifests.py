@@ -76,6 +76,8 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    public: bool
+    """Whether the project is: what a new repository is counted by."""
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -151,7 +153,9 @@ def commit(change: Commit) -> bool:
             key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         if change.replaces is None:
-            repositories.add_manifest(transaction, change.repository, known=change.repository_known)
+            repositories.add_manifest(
+                transaction, change.repository, known=change.repository_known, public=change.public
+            )
 
     return transact(write)
 
