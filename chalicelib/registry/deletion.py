@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
@@ -36,6 +36,26 @@ def manifest(repository: str, reference: str) -> None:
         if record is None or _delete_unreferenced(record, parsed):
             return
     raise Unavailable(f"{repository}@{reference} is being changed by others")
+
+
+def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str]) -> bool:
+    """Delete a manifest that is still what it was when it was looked at: the same commit, under the same tags.
+
+    False, and it stays, when it was pushed or tagged since. `generation` may be empty: then the tags alone count.
+    Raises as `manifest` does.
+    """
+    pulled = pull.manifest(repository, digest)
+    parsed = manifests.parse(pulled.content, pulled.media_type)
+    for _ in range(_ATTEMPTS):
+        record = manifest_table.read_record(repository, digest)
+        if record is None or generation not in ("", record.generation):
+            return False
+        # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
+        if set(manifest_table.tags_of(repository, digest)) != set(tags):
+            return False
+        if _delete_unreferenced(record, parsed):
+            return True
+    raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
 def blob(repository: str, digest: str) -> None:

@@ -70,6 +70,14 @@ def read_each(names: Iterable[str]) -> dict[str, Repository]:
     return {item["sk"]: _to_repository(item) for item in items.values()}
 
 
+def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
+    """Up to `limit` repositories of a project behind `after`, by name, and which to go on behind, empty at the end."""
+    partition = f"{CATALOG_PREFIX}{project}"
+    table = settings().repositories_table
+    items, more = reads.query(table, partition, "", after=after, limit=limit, attributes=("created",))
+    return [item["sk"] for item in items], more
+
+
 def enter_name(repository: str) -> bool:
     """Enter a repository that was made before there was one catalog of all. False when it is gone."""
     key = catalog_key(repository)

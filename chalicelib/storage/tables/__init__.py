@@ -24,7 +24,8 @@ Repositories: what a repository holds. One partition a repository.
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
     names                  <repository>                             NameItem: the catalog of all projects in one order
 
-Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
+Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where. Jobs:
+what runs in the background, dropped by TTL.
 
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
@@ -33,7 +34,8 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     totals                 public|<shard>, private|<shard>          TotalsItem: how many projects and repositories
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
-    counter                project, label, immutable-rule           CounterItem: the last number given out
+    retention              <number>                                 RetentionItem: a policy of tag retention
+    counter                project, label, immutable-rule, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -44,6 +46,15 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
     counter                user, member, robot                      CounterItem: the last number given out
+
+    execution|<vendor type>|<vendor id>   <number>          ExecutionItem
+    execution-number       <number>                         ExecutionNumberItem: the execution's vendor type and id
+    unfinished             <vendor type>|<vendor id>|       UnfinishedItem: the one execution of the job that runs; for
+                                                            a job that may run twice at once its number follows
+    occasion|<vendor type>|<vendor id>    <occasion>        OccasionItem: the execution that it has started
+    task|<execution>       <ordinal>                        TaskItem
+    log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
+    counter                execution                        CounterItem: the last number given out
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
