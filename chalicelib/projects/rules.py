@@ -39,6 +39,9 @@ NAME_LENGTH = 255
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 """Harbor's rule (src/server/v2.0/handler/project.go, validateProjectReq)."""
 
+_NO_NAME = "-"
+"""No project has it."""
+
 _PROJECT_ADMIN = 1
 """Harbor's number of the owner's role."""
 
@@ -74,8 +77,8 @@ def get(name: str) -> Project:
 
 def get_by_id(project_id: int) -> Project:
     """The project with this number. Raises NotFoundError."""
-    name = table.read_name(project_id)
-    project = table.read(name) if name else None
+    # A number that is nobody's costs the same two reads: its answer takes no less time than a private project's.
+    project = table.read(table.read_name(project_id) or _NO_NAME)
     if project is None or project.project_id != project_id:
         raise NotFoundError(f"project {project_id} not found")
     return project
