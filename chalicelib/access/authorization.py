@@ -123,6 +123,12 @@ def visible_projects(caller: Caller) -> list[Project]:
     return [project for project in found if project.public or project.project_id in own]
 
 
+def own_projects(caller: Caller) -> list[Project]:
+    """The projects in which `caller` has a role, or a robot permissions; not those that are only public."""
+    own = own_ids(caller)
+    return rules.list_all() if ALL_PROJECTS in own else rules.list_each(own)
+
+
 def own_ids(caller: Caller) -> frozenset[int]:
     """The numbers of the projects where `caller` has a role, ALL_PROJECTS among them for a robot of all."""
     return memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)

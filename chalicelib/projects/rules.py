@@ -14,10 +14,11 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import labels
 from chalicelib.projects.errors import (
     AlreadyExistsError,
@@ -89,6 +90,11 @@ def list_all() -> list[Project]:
     return table.read_all()
 
 
+def list_each(project_ids: Iterable[int]) -> list[Project]:
+    """The projects with these numbers that exist, by name."""
+    return table.read_each_by_id(project_ids)
+
+
 def is_empty(project: Project) -> bool:
     """Whether the project has no repository, so that it can be deleted."""
     return not table.has_repositories(project.name)
@@ -101,6 +107,7 @@ def create(
     public: bool,
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    actor: Actor = JOBS,
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin.
 
@@ -116,7 +123,8 @@ def create(
             raise AlreadyExistsError(f"The project named {name} already exists")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
-        project = table.create(name, member, public=public, metadata=metadata)
+        event = _event("create", name, member.project_id, actor)
+        project = table.create(name, member, public=public, metadata=metadata, event=event)
         if project is not None:
             _found.drop(name)
             return project
@@ -124,10 +132,11 @@ def create(
     raise ChangedError("too many projects are being created: try again")
 
 
-def update(project: Project, *, public: bool, metadata: Mapping[str, str]) -> None:
+def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor: Actor = JOBS) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
+    event = _event("update", project.name, project.project_id, actor)
     for attempt in range(_ATTEMPTS):
-        updated = table.update(project, public=public, metadata=metadata)
+        updated = table.update(project, public=public, metadata=metadata, event=event)
         _found.drop(project.name)
         if updated:
             return
@@ -150,7 +159,7 @@ def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str,
     return is_set
 
 
-def delete(project: Project) -> None:
+def delete(project: Project, actor: Actor = JOBS) -> None:
     """Delete an empty project (the module's docstring says how). Raises NotEmptyError or NotFoundError."""
     mark = table.mark_deleting(project)
     if mark is None:
@@ -158,7 +167,7 @@ def delete(project: Project) -> None:
     if table.has_repositories(project.name):
         table.unmark_deleting(project, mark)
         raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
-    removed = table.delete(get(project.name), mark)
+    removed = table.delete(get(project.name), mark, _event("delete", project.name, project.project_id, actor))
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)
@@ -167,3 +176,8 @@ def delete(project: Project) -> None:
         robot_table.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")
+
+
+def _event(operation: str, name: str, project_id: int, actor: Actor) -> Event:
+    description = f"{operation} project: {name}"
+    return Event(operation, "project", name, actor, project_id=project_id, description=description)

@@ -8,8 +8,9 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, labels, reads, repositories
+from chalicelib.storage import artifacts, audit, labels, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -78,6 +79,7 @@ class Commit:
     repository_known: bool
     public: bool
     """Whether the project is: what a new repository is counted by."""
+    event: Event
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -153,9 +155,9 @@ def commit(change: Commit) -> bool:
             key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         if change.replaces is None:
-            repositories.add_manifest(
-                transaction, change.repository, known=change.repository_known, public=change.public
-            )
+            known = change.repository_known
+            repositories.add_manifest(transaction, change.repository, known=known, public=change.public)
+        audit.record(transaction, change.event)
 
     return transact(write)
 
@@ -240,7 +242,7 @@ def tags_of(repository: str, digest: str) -> list[str]:
 
 
 def delete_manifest(
-    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
+    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None, event: Event
 ) -> bool:
     """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
     carried = labels.numbers_of(record.repository, record.digest)
@@ -257,16 +259,18 @@ def delete_manifest(
             labels.take_off(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created)
         repositories.remove_manifest(transaction, record.repository)
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete_tag(repository: str, tag: Tag) -> bool:
+def delete_tag(repository: str, tag: Tag, event: Event) -> bool:
     """Delete a tag that still points where it did, and note that its manifest may be garbage."""
 
     def write(transaction: TransactWrite) -> None:
         _remove_tag(transaction, repository, tag.name, tag.digest)
         _mark_candidate(transaction, repository, tag.digest)
+        audit.record(transaction, event)
 
     return transact(write)
 

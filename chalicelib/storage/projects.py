@@ -9,9 +9,10 @@ from typing import Any
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import directory, members, reads
+from chalicelib.storage import audit, directory, members, reads
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
@@ -79,7 +80,7 @@ def next_id() -> int:
     return int(counter.last)
 
 
-def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str]) -> Project | None:
+def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], event: Event) -> Project | None:
     """Write a project, its number and its first member, all or nothing. None when the name is taken."""
     time = now()
     project = Project(
@@ -107,11 +108,12 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
         transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
         directory.add(transaction, name, public=public)
         members.add(transaction, owner)
+        audit.record(transaction, event)
 
     return project if transact(write) else None
 
 
-def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> bool:
+def update(before: Project, *, public: bool, metadata: Mapping[str, str], event: Event) -> bool:
     """Change a project's settings. False when it has changed since it was read, or is gone.
 
     Also when the number of its repositories has, while it becomes public or private: they are counted apart.
@@ -123,15 +125,15 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> boo
         ProjectItem.version.set(fresh()),
     ]
     condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
-    item = ProjectItem(PROJECT, before.name)
-    if public == before.public:
-        return holds(item.update, actions=actions, condition=condition)
+    if public != before.public:
+        condition &= ProjectItem.repositories == before.repositories
 
     def write(transaction: TransactWrite) -> None:
-        counted = ProjectItem.repositories == before.repositories
-        transaction.update(item, actions=actions, condition=condition & counted)
-        directory.remove(transaction, before.name, public=before.public, repositories=before.repositories)
-        directory.add(transaction, before.name, public=public, repositories=before.repositories)
+        transaction.update(ProjectItem(PROJECT, before.name), actions=actions, condition=condition)
+        if public != before.public:
+            directory.remove(transaction, before.name, public=before.public, repositories=before.repositories)
+            directory.add(transaction, before.name, public=public, repositories=before.repositories)
+        audit.record(transaction, event)
 
     return transact(write)
 
@@ -164,13 +166,14 @@ def unmark_deleting(project: Project, mark: str) -> bool:
     return _set_state(project, LIVE, fresh(), mark)
 
 
-def delete(project: Project, mark: str) -> bool:
+def delete(project: Project, mark: str, event: Event) -> bool:
     """Remove a project, read since it was marked with `mark`. False when another took the mark over."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
         transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
         directory.remove(transaction, project.name, public=project.public)
+        audit.record(transaction, event)
 
     return transact(write)
 
@@ -202,4 +205,5 @@ def _to_project(item: Item) -> Project:
         json.loads(item.get("metadata") or "{}"),
         item["repositories"],
         tuple(json.loads(item.get("immutable_rules") or "[]")),
+        tuple(json.loads(item.get("webhook_events") or "[]")),
     )

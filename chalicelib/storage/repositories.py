@@ -13,8 +13,9 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import directory, reads
+from chalicelib.storage import audit, directory, reads
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.projects import ProjectItem
@@ -143,7 +144,7 @@ def describe(repository: str, description: str) -> bool:
     return holds(CatalogItem(key.pk, key.sk).update, actions=actions, condition=CatalogItem.pk.exists())
 
 
-def delete_empty(repository: str, *, public: bool) -> bool:
+def delete_empty(repository: str, event: Event, *, public: bool) -> bool:
     """Take a repository without manifests out of the catalog of its project.
 
     False when it has one, or is not there, or the project is not as `public` any more.
@@ -154,6 +155,7 @@ def delete_empty(repository: str, *, public: bool) -> bool:
         transaction.delete(CatalogItem(key.pk, key.sk), condition=CatalogItem.manifests == 0)
         transaction.delete(NameItem(NAMES, repository))
         _count_repository(transaction, repository, -1, public=public, condition=ProjectItem.public == public)
+        audit.record(transaction, event)
 
     return transact(write)
 
