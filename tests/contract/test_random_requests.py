@@ -98,7 +98,8 @@ def request_of(case: Any, pool: Pool, choices: list[int]) -> Request:
     headers = {name.lower(): text(value) for name, value in (case.headers or {}).items()}
     content = b""
     if type(case.body).__name__ != "NotSet":
-        content = json.dumps(case.body).encode()
+        # Of wrong bodies, some are no JSON but bytes.
+        content = case.body if isinstance(case.body, bytes) else json.dumps(case.body).encode()
         headers["content-type"] = case.media_type or "application/json"
     return Request(case.method, f"{PREFIX}{path}", query, {**headers, **BASIC}, content, ORIGIN)
 
