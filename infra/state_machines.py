@@ -13,6 +13,7 @@ Resource = dict[str, Any]
 DEFINITIONS = Path(__file__).parent / "statemachines"
 
 MACHINES = {
+    "PurgeAuditLogMachine": ("purge-audit-log", "RunPurgeAuditLog"),
     "RetentionMachine": ("retention", "RunRetention"),
 }
 """Each machine's logical id, the name of its definition, and the function that does its steps.

@@ -12,6 +12,7 @@ from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
+from chalicelib.storage.members import Entity
 from chalicelib.storage.robots import Robot
 from chalicelib.timed_cache import TimedCache
 
@@ -25,7 +26,9 @@ _HEADER_LIMIT = 8192
 class Caller:
     """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
-    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`.
+    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`. `signs` names
+    the repositories that a token's bearer could ask to push to: who signs an image reads it with a token for no more
+    than that, and a project's policies let it.
     """
 
     name: str = ""
@@ -34,12 +37,20 @@ class Caller:
     is_admin: bool = False
     grants: Mapping[str, frozenset[str]] | None = None
     sees_catalog: bool = False
+    signs: frozenset[str] = frozenset()
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
+    groups: tuple[int, ...] = ()
+    """Numbers of the groups that a user is in."""
 
     @property
     def is_anonymous(self) -> bool:
         return not self.name
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """Whatever a role can be given to that the caller has it by: the user and the user's groups."""
+        return (Entity("user", self.number), *(Entity("group", group) for group in self.groups)) if self.number else ()
 
 
 ANONYMOUS = Caller()
@@ -66,7 +77,7 @@ def authenticate(request: Request) -> Caller:
 
 
 def caller_of(account: accounts.Account) -> Caller:
-    return Caller(account.username, account.number, is_admin=account.is_admin, robot=account.robot)
+    return Caller(account.username, account.number, account.is_admin, robot=account.robot, groups=account.groups)
 
 
 def actor_of(caller: Caller, request: Request) -> Actor:
@@ -98,12 +109,13 @@ def _bearer(request: Request, token: str) -> Caller:
         raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
     grants: dict[str, frozenset[str]] = {}
     sees_catalog = False
+    signs = frozenset(entry["name"] for entry in claims["access"] if entry.get("signs"))
     for entry in claims["access"]:
         if entry["type"] == "repository":
             grants[entry["name"]] = frozenset(entry["actions"])
         else:
             sees_catalog = True
-    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
+    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog, signs=signs)
     return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 

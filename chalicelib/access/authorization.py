@@ -33,7 +33,7 @@ def permissions(caller: Caller, project: Project) -> Permissions:
     if caller.robot is not None:
         return allowed | granted(caller.robot, "project", project.project_id)
     if caller.grants is None and not caller.is_anonymous:
-        for role in memberships.roles_of(caller.number, project):
+        for role in memberships.roles_of(caller.entities, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
 
@@ -85,6 +85,11 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 
 
+def may_sign(caller: Caller, repository: str) -> bool:
+    """Whether `caller` may push to `repository`, perhaps by another token than this one."""
+    return repository in caller.signs or "push" in permitted(caller, repository)
+
+
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
     """All that `caller` may do on `repository`, `action` ("pull", "push" or "delete") among it.
 
@@ -131,7 +136,7 @@ def own_projects(caller: Caller) -> list[Project]:
 
 def own_ids(caller: Caller) -> frozenset[int]:
     """The numbers of the projects where `caller` has a role, ALL_PROJECTS among them for a robot of all."""
-    return memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    return memberships.projects_of(caller.entities) if caller.number else _projects_of(caller.robot)
 
 
 def _projects_of(robot: Robot | None) -> frozenset[int]:

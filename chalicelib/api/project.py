@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from chalicelib.access import users
+from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions
 from chalicelib.access.members import list_all as list_members
@@ -22,7 +22,9 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
+from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.retentions import RETENTION_ID
 
 _FILTERS = ("project_id", "name", "public", "owner", "owner_id")
 _SORTS = ("project_id", "name", "creation_time", "update_time", "repo_count")
@@ -32,8 +34,13 @@ T = TypeVar("T")
 
 @operation("POST", "/projects")
 def create_project(call: Call) -> Response:
-    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is."""
+    """Every user may, unless only administrators are to, and is the project's admin then.
+
+    Of a robot's project, the administrator is.
+    """
     require_account(call.caller)
+    if configuration.current().project_creation_restriction == "adminonly":
+        require_system(call.caller, "project", "create")
     if call.caller.robot is not None:
         require_system(call.caller, "project", "create")
     owner = users.get(call.caller.number or ADMINISTRATOR)
@@ -132,7 +139,10 @@ def update_project(call: Call) -> Response:
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"), call.actor)
+    project = require_project(call, "project", "delete")
+    rules.delete(project, call.actor)
+    if RETENTION_ID in project.metadata:
+        policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)
 
 
@@ -170,7 +180,7 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
     """The swagger's Project."""
-    roles = set(roles_of(caller.number, project)) if caller.number else set()
+    roles = set(roles_of(caller.entities, project)) if caller.number else set()
     if caller.is_admin:
         roles.add(Role.PROJECT_ADMIN)
     return {

@@ -54,7 +54,7 @@ def _repositories(visible: Visibility, text: str) -> Sequence[dict[str, Any]]:
             "project_public": project.public,
             "repository_name": name,
             "pull_count": found[name].pulls,
-            "artifact_count": found[name].manifests,
+            "artifact_count": found[name].artifacts,
         }
         for name in names
         if name in found and (project := projects.get(project_of(name))) is not None

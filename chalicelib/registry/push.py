@@ -10,7 +10,8 @@ from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.projects import rules, summaries
 from chalicelib.projects.records import Project
-from chalicelib.registry import blobs, digests, manifests
+from chalicelib.registry import accessories, blobs, digests, manifests
+from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.names import project_of
@@ -30,7 +31,7 @@ _ATTEMPTS = 12
 
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since"),
-    *("generation", "media_type", "created", "digest"),
+    *("generation", "media_type", "created", "digest", "accessory_of", "accessory_kind"),
 )
 """What a push looks at of blobs, links, manifests and the tag."""
 
@@ -126,6 +127,7 @@ def _commit_when_unchanged(
             artifact_type=parsed.artifact_type,
             descriptor=parsed.descriptor(digest),
             summary=summaries.of(parsed),
+            accessory=_accessory(parsed, tag, view.current),
             replaces=view.current,
             tag=tag,
             tag_before=view.tag,
@@ -148,6 +150,13 @@ def _project(repository: str) -> Project:
     if project is None:
         raise NameUnknown(f"the project of {repository} is gone")
     return project
+
+
+def _accessory(parsed: Manifest, tag: str | None, before: Record | None) -> Accessory | None:
+    """What the manifest is about: once said, by a tag of cosign's perhaps, that stays."""
+    if before is not None and before.accessory is not None:
+        return before.accessory
+    return accessories.of(parsed, tag)
 
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:

@@ -6,7 +6,7 @@ that delete one, so it is exact, and an empty repository is deleted on the condi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pynamodb.expressions.condition import Condition
@@ -25,6 +25,7 @@ from chalicelib.storage.transactions import transact
 CATALOG_PREFIX = "catalog|"
 NAMES = "names"
 _LIVE = "live"
+_COUNTS = ("manifests", "accessories", "pulls")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Repository:
     created: int
     updated: int
     pulls: int = 0
+    accessories: int = 0
+
+    @property
+    def artifacts(self) -> int:
+        """How many are listed: an accessory is shown with its subject."""
+        return self.manifests - self.accessories
 
 
 def catalog_key(repository: str) -> Key:
@@ -71,6 +78,18 @@ def read_each(names: Iterable[str]) -> dict[str, Repository]:
     return {item["sk"]: _to_repository(item) for item in items.values()}
 
 
+def counts(project: str) -> Iterator[tuple[str, int, int]]:
+    """Name and numbers of artifacts and of pulls of each repository of a project: a page is read when it is come to."""
+    after, more = "", True
+    while more:
+        partition = f"{CATALOG_PREFIX}{project}"
+        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=_COUNTS)
+        yield from (
+            (item["sk"], item["manifests"] - item.get("accessories", 0), item.get("pulls", 0)) for item in items
+        )
+        more = bool(after)
+
+
 def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
     """Up to `limit` repositories of a project behind `after`, by name, and which to go on behind, empty at the end."""
     partition = f"{CATALOG_PREFIX}{project}"
@@ -101,7 +120,7 @@ def names_page(start: int, limit: int) -> list[str]:
     return [item["sk"] for item in reads.query_page(settings().repositories_table, NAMES, "", start, limit)]
 
 
-def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, public: bool) -> None:
+def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, public: bool, is_accessory: bool) -> None:
     """Count a new manifest, in a repository that is still there; or, when it is not `known`, in a new one.
 
     A new one needs a project that is still there and still as `public`: one without repositories may be deleted.
@@ -111,6 +130,7 @@ def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, pu
         CatalogItem.created.set(CatalogItem.created | now()),
         CatalogItem.updated.set(now()),
         CatalogItem.manifests.add(1),
+        *([CatalogItem.accessories.add(1)] if is_accessory else []),
     ]
     if known:
         transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
@@ -130,10 +150,19 @@ def _count_repository(
     directory.count(transaction, project, public=public, repositories=by)
 
 
-def remove_manifest(transaction: TransactWrite, repository: str) -> None:
+def count_accessory(transaction: TransactWrite, repository: str) -> None:
+    """Count a manifest that is there already among the accessories."""
+    key = catalog_key(repository)
+    actions: list[Action] = [CatalogItem.accessories.add(1)]
+    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+
+
+def remove_manifest(transaction: TransactWrite, repository: str, *, is_accessory: bool) -> None:
     """Count a manifest no longer."""
     key = catalog_key(repository)
     actions: list[Action] = [CatalogItem.manifests.add(-1), CatalogItem.updated.set(now())]
+    if is_accessory:
+        actions.append(CatalogItem.accessories.add(-1))
     transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
 
 
@@ -168,4 +197,5 @@ def _to_repository(item: Item) -> Repository:
         item["created"],
         item["updated"],
         item.get("pulls", 0),
+        item.get("accessories", 0),
     )

@@ -34,11 +34,20 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("PUT", "/usergroups/{group_id}"): {409},
+    ("DELETE", "/usergroups/{group_id}"): {404, 409},
     ("GET", "/projects/{project_name}/logs"): {403, 404},
     ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
+    ("POST", "/retentions"): {409},
+    ("GET", "/retentions/{id}"): {404},
+    ("PUT", "/retentions/{id}"): {404, 409},
+    ("PATCH", "/retentions/{id}/executions/{eid}"): {404},
+    ("GET", "/retentions/{id}/executions/{eid}/tasks"): {404},
+    ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
+    ("POST", _ARTIFACTS): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}/tags/{{tag_name}}"): {412},
 }
@@ -86,6 +95,8 @@ def _operation(request: Request) -> tuple[str, str] | None:
 @cache
 def _swagger() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(SWAGGER.read_text())
+    # Harbor's own attributes are strings and objects alike, whatever its swagger says.
+    loaded["definitions"]["ExtraAttrs"] = {"type": "object"}
     return loaded
 
 
@@ -99,8 +110,14 @@ def _validator(schema: str) -> Draft4Validator:
         kept = {name: value for name, value in present.items() if not (value is None and name in nullable)}
         yield from Draft4Validator.VALIDATORS["properties"](validator, fields, kept, whole)
 
+    def additional(validator: Any, wanted: Any, instance: Any, whole: Any) -> Any:
+        # Harbor's swagger writes Go's `map[string]interface{}` so: its values are anything, such as numbers.
+        if wanted != {"type": "object"}:
+            yield from Draft4Validator.VALIDATORS["additionalProperties"](validator, wanted, instance, whole)
+
     document = {**json.loads(schema), "definitions": _swagger()["definitions"]}
-    return extend(Draft4Validator, {"properties": properties})(document, format_checker=Draft4Validator.FORMAT_CHECKER)
+    own = {"properties": properties, "additionalProperties": additional}
+    return extend(Draft4Validator, own)(document, format_checker=Draft4Validator.FORMAT_CHECKER)
 
 
 def _is_nullable(field: dict[str, Any]) -> bool:
