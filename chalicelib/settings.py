@@ -53,6 +53,10 @@ class Settings:
     """How long a push may take: an edge that is older and belongs to no manifest is an orphan."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    webhook_queue: str
+    """URL of the queue of deliveries."""
+    webhook_retry_seconds: int
+    """How long a delivery that failed waits for its second attempt; each pause after that is four times as long."""
     outbound_allowed: tuple[str, ...]
     """Private networks (CIDR) and host names that may be called all the same (chalicelib/outbound.py)."""
 
@@ -86,5 +90,7 @@ def settings() -> Settings:
         candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),
         push_seconds=int(env.get("BERTH_PUSH_SECONDS", "60")),
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        webhook_queue=env["BERTH_WEBHOOK_QUEUE"],
+        webhook_retry_seconds=int(env.get("BERTH_WEBHOOK_RETRY_SECONDS", "10")),
         outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),
     )

@@ -82,7 +82,7 @@ def caller_of(account: accounts.Account) -> Caller:
 
 def actor_of(caller: Caller, request: Request) -> Actor:
     """Who the audit log names for what `request` does."""
-    return Actor(caller.name or ANONYMOUS_NAME, request.address)
+    return Actor(caller.name or ANONYMOUS_NAME, request.address, request.origin.partition("://")[2])
 
 
 def verify_basic(request: Request, encoded: str) -> accounts.Account:

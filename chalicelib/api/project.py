@@ -13,17 +13,20 @@ from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
 from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api import PREFIX, fields, project_metadata
+from chalicelib.api.allowlist import content_of
+from chalicelib.api.allowlist import to_json as allowlist_to_json
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
-from chalicelib.projects import rules
+from chalicelib.projects import allowlists, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
 
 _FILTERS = ("project_id", "name", "public", "owner", "owner_id")
@@ -46,6 +49,7 @@ def create_project(call: Call) -> Response:
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
     created = rules.create(
@@ -56,6 +60,8 @@ def create_project(call: Call) -> Response:
         metadata=settings,
         actor=call.actor,
     )
+    if allowlist is not None:
+        allowlists.replace(created.project_id, *allowlist)
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
     return Response(201, {"Location": f"{PREFIX}/projects/{reference}"})
@@ -77,7 +83,9 @@ def list_projects(call: Call) -> Response:
         sums = visible.totals()
         part = visible.page(asked.start, asked.size, public)
         total = sum(sums[kind].projects for kind in sums if public in (None, kind))
-    return json_response([to_json(each, call.caller, counted) for each in part], headers=asked.headers(total))
+    lists = allowlists.read_all(project.project_id for project in part)
+    shown = [_with_allowlist(to_json(each, call.caller, counted), lists[each.project_id]) for each in part]
+    return json_response(shown, headers=asked.headers(total))
 
 
 def _selected(call: Call, visible: Visibility, public: bool | None, chosen: Selection) -> tuple[Sequence[Project], int]:
@@ -122,7 +130,9 @@ def head_project(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}")
 def get_project(call: Call) -> Response:
-    return json_response(to_json(require_project(call, "project", "read"), call.caller, counted=True))
+    project = require_project(call, "project", "read")
+    shown = to_json(project, call.caller, counted=True)
+    return json_response(_with_allowlist(shown, allowlists.read(project.project_id)))
 
 
 @operation("PUT", "/projects/{project_name_or_id}")
@@ -130,10 +140,13 @@ def update_project(call: Call) -> Response:
     project = require_project(call, "project", "update")
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
+    if allowlist is not None:
+        allowlists.replace(project.project_id, *allowlist)
     return Response(200)
 
 
@@ -176,6 +189,15 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
     """A limit that is asked for and not enforced would be a false promise."""
     if body.get("registry_id") is not None or body.get("storage_limit") not in (None, -1):
         raise BadRequestError("proxy cache projects and storage quotas are not supported")
+
+
+def _allowlist(body: dict[str, Any]) -> tuple[list[str], int | None] | None:
+    """The allowlist that a project is to have; None when it is not told."""
+    return content_of(fields.mapping(body, "cve_allowlist")) if body.get("cve_allowlist") is not None else None
+
+
+def _with_allowlist(shown: dict[str, Any], allowlist: Allowlist) -> dict[str, Any]:
+    return {**shown, "cve_allowlist": allowlist_to_json(allowlist)}
 
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class RepositoryNotFoundError(ProjectError):
     """No such repository."""
 
 
+class AllowlistInvalidError(ProjectError):
+    """A list of vulnerabilities that breaks a rule."""
+
+
 class LabelInvalidError(ProjectError):
     """A label's name, description or color breaks a rule."""
 

@@ -147,6 +147,9 @@ RIGHTS: dict[str, Right] = {
     "PUT /users/{user_id}/sysadmin": Right("administrator"),
     "PUT /users/{user_id}/password": Right("administrator"),
     "PUT /users/{user_id}/cli_secret": system("user", "update"),
+    # cve_allowlist.go
+    "GET /system/CVEAllowlist": LOGIN,
+    "PUT /system/CVEAllowlist": Right("administrator"),
     # usergroup.go, config.go, oidc.go, quota.go
     "GET /usergroups": system("user-group", "list"),
     "POST /usergroups": system("user-group", "create"),

@@ -56,10 +56,10 @@ def many(cloud: object) -> str:
 
 # By whom and which list, the calls and the items that it may read: the page, its order, and the 32 sums.
 LISTS = [
-    ("admin", f"/projects?page_size={PAGE}", 3, PAGE + 32),
-    ("admin", f"/projects?page_size={PAGE}&public=true", 4, 2 * PAGE + 32),
-    ("user", f"/projects?page_size={PAGE}", 9 + PAGE, 3 * PAGE + 32 + 6),
-    ("user", f"/projects?page_size={PAGE}&public=false", 9, PAGE + 32 + 6),
+    ("admin", f"/projects?page_size={PAGE}", 4, PAGE + 32),
+    ("admin", f"/projects?page_size={PAGE}&public=true", 5, 2 * PAGE + 32),
+    ("user", f"/projects?page_size={PAGE}", 10 + PAGE, 3 * PAGE + 32 + 6),
+    ("user", f"/projects?page_size={PAGE}&public=false", 10, PAGE + 32 + 6),
     ("admin", f"/repositories?page_size={PAGE}", 5, 3 * PAGE + 32),
     ("admin", "/statistics", 3, 10_000),
     ("user", "/statistics", 4, 32 + 6),

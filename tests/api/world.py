@@ -12,6 +12,7 @@ from chalicelib.access import members, robots, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api import operations
+from chalicelib.auditing.records import JOBS, Event
 from chalicelib.projects import labels, rules
 from chalicelib.projects.records import Project
 from chalicelib.storage import logins
@@ -138,7 +139,7 @@ def _robots(own: Project) -> list[Who]:
     for who, change in ((disabled, {"disabled": True}), (expired, {"expires": int(time.time()) - 1})):
         robot = robot_table.read_by_login(who.login)
         assert robot is not None
-        assert robot_table.replace(robot, replace(robot, **change))
+        assert robot_table.replace(robot, replace(robot, **change), Event("update", "robot", who.login, JOBS))
     return [*made, disabled, expired]
 
 

@@ -34,10 +34,12 @@ what runs in the background, dropped by TTL.
     project-id             <number>                                 ProjectIdItem: the project's name
     listed|public, listed|private   <name>                          ListedItem: there is a project of this name
     totals                 public|<shard>, private|<shard>          TotalsItem: how many projects and repositories
+    cve-allowlist          <project's number>                       AllowlistItem; 0 is the system's
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
-    counter                project, label, immutable-rule, retention    CounterItem: the last number given out
+    webhook|<project's number>   <number>                           WebhookItem: a policy
+    counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -71,6 +73,9 @@ Events: what was done, and what webhooks are still to be told of it.
     project-log|<project's number>   <time>|<event id>              EntryItem: the same, a project's
     count                  <partition>                              CountItem: how many entries are that old
     outbox|<shard>         <time>|<event id>                        OutboxItem: not dispatched yet
+    delivery|<policy>      <number>                                 DeliveryItem: an event's sending to a target
+    undelivered|<shard>    <number>|<policy>                        UndeliveredItem: it has not ended yet
+    trigger|<policy>       <event>                                  TriggerItem: when it was the last time
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
