@@ -65,11 +65,6 @@ def find(name: str) -> Project | None:
     return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
 
 
-def forget(name: str) -> None:
-    """What this process remembers of a project is no longer so."""
-    _found.drop(name)
-
-
 def get(name: str) -> Project:
     """The project `name` as it is now. Raises NotFoundError."""
     project = table.read(name)
