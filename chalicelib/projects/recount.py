@@ -122,7 +122,7 @@ def _pages(project: Project, state: Recount) -> Iterator[Recount]:
 
 
 def _manifest_pages(project: Project, state: Recount) -> Iterator[Recount]:
-    for repository in repositories.names(project.name, state.repository):
+    for repository in repositories.names_of(project.name, state.repository):
         if repository == state.repository and not state.manifest:
             continue
         after = state.manifest if repository == state.repository else ""

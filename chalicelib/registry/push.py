@@ -150,12 +150,15 @@ def _commit_when_unchanged(
             project_id=project.project_id,
             charges=sizes,
             adjustments=adjustments,
+            public=project.public,
             event=audited.pushed(actor, repository, digest, tag),
         )
         if manifest_table.commit(change):
             return view.current
-        if not view.repository_known and not project_table.takes_repositories(project_of(repository)):
-            raise NameUnknown(f"the project of {repository} is gone")
+        if not view.repository_known:
+            rules.forget(project.name)
+            if not project_table.takes_repositories(project.name):
+                raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 

@@ -26,6 +26,8 @@ _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
     ("PUT", "/users/{user_id}"): {409},
+    ("PUT", "/users/{user_id}/password"): {404},
+    ("POST", "/projects/{project_name_or_id}/members"): {404},
     ("GET", "/robots"): {403},
     ("POST", "/robots"): {409},
     ("GET", "/labels"): {403},
