@@ -38,6 +38,14 @@ def manifest(repository: str, reference: str) -> None:
     raise Unavailable(f"{repository}@{reference} is being changed by others")
 
 
+def untagged(record: Record, parsed: Manifest) -> bool:
+    """Delete a manifest that has no tag, as it was read. False when it has changed since, or has a tag.
+
+    Raises Referenced while an index names it. A tag that is put meanwhile writes the manifest, which is seen.
+    """
+    return _delete_unreferenced(record, parsed, tagged=False)
+
+
 def blob(repository: str, digest: str) -> None:
     """Take a blob out of a repository. Raises BlobUnknown, or Referenced while a manifest there names it."""
     for _ in range(_ATTEMPTS):
@@ -69,8 +77,8 @@ def _delete_tag(repository: str, name: str) -> None:
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
-    """One try to delete a manifest that no index names. False when it changed meanwhile."""
+def _delete_unreferenced(record: Record, parsed: Manifest, *, tagged: bool = True) -> bool:
+    """One try to delete a manifest that no index names. False when it changed meanwhile, or has tags and may not."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
     if not version:
@@ -80,11 +88,17 @@ def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
         manifest_table.set_state(marked, LIVE)
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
+    if tags and not tagged:
+        manifest_table.set_state(marked, LIVE)
+        return False
     try:
         _require_deletable(repository, tags)
     except Immutable:
         manifest_table.set_state(marked, LIVE)
         raise
+    for referrer in manifest_table.referrers_of(repository, digest):
+        # Before their subject goes: a crash in between leaves a mark too many, which the collector lifts.
+        manifest_table.mark_candidate(repository, referrer)
     while len(tags) > _TAGS_A_TRANSACTION:
         if not manifest_table.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False

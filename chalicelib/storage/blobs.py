@@ -91,6 +91,11 @@ def to_link(item: Item) -> Link:
     return Link(repository, item["pk"], item["object_key"], item["state"], item["version"])
 
 
+def to_edge(item: Item) -> Edge:
+    _, repository, manifest, generation = item["sk"].split("|")
+    return Edge(item["pk"], repository, manifest, generation, item["created"])
+
+
 def read(repository: str, digest: str) -> tuple[Blob | None, Link | None]:
     """The record of `digest` and its link from `repository`: one call."""
     blob, link = blob_key(digest), link_key(repository, digest)
@@ -185,12 +190,7 @@ def delete_edges(edges: Iterable[Edge]) -> None:
 def edges_onto(target: str, repository: str = "") -> list[Edge]:
     """Every edge onto `target`, of one repository or of all; strongly consistent."""
     prefix = f"{EDGE_PREFIX}{repository}|" if repository else EDGE_PREFIX
-    return [_to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
-
-
-def _to_edge(item: Item) -> Edge:
-    _, repository, manifest, generation = item["sk"].split("|")
-    return Edge(item["pk"], repository, manifest, generation, item["created"])
+    return [to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
 
 
 def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:

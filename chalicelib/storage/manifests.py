@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,13 @@ def read_records(repository: str, digests: Sequence[str]) -> dict[str, Record]:
     return {record.digest: record for record in records}
 
 
+def read_generations(manifests: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The generation of each (repository, digest) that exists: a call for each hundred."""
+    keys = {manifest_key(*manifest): manifest for manifest in manifests}
+    found = reads.get_items(keys, ("generation",))
+    return {keys[key]: item["generation"] for key, item in found.items()}
+
+
 def read_stored(repository: str, digest: str) -> Stored | None:
     item = reads.get_item(manifest_key(repository, digest), ("media_type", "content", "generation"))
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
@@ -214,6 +221,20 @@ def mark_candidate(repository: str, digest: str) -> None:
     )
 
 
+def clear_candidate(record: Record) -> bool:
+    """Say that a manifest is no garbage after all. False when it was written, or marked again, since it was read.
+
+    A mark gives no new version, so its time is asked for too.
+    """
+    key = manifest_key(record.repository, record.digest)
+    unmarked = ManifestItem.candidate_since == record.candidate_since
+    return holds(
+        ManifestItem(key.pk, key.sk).update,
+        actions=[ManifestItem.candidate.remove(), ManifestItem.candidate_since.remove()],
+        condition=(ManifestItem.version == record.version) & unmarked,
+    )
+
+
 def set_state(record: Record, state: str) -> str:
     """Write a manifest's state. Returns the new version, empty when the manifest changed since it was read."""
     key, version = manifest_key(record.repository, record.digest), fresh()
@@ -229,6 +250,13 @@ def tags_of(repository: str, digest: str) -> list[str]:
     prefix = _tagged(digest, "")
     items = reads.query_all(settings().repositories_table, repository, prefix, ("digest",))
     return [item["sk"].removeprefix(prefix) for item in items]
+
+
+def referrers_of(repository: str, subject: str) -> list[str]:
+    """The digests of the manifests whose subject is `subject`."""
+    prefix = f"{REFERRER_PREFIX}{subject}|"
+    items = reads.query_all(settings().repositories_table, repository, prefix, ("generation",))
+    return [item["sk"].rpartition("|")[2] for item in items]
 
 
 def delete_manifest(

@@ -1,0 +1,93 @@
+"""Candidates among blobs, a page at a time: condemned, deleted, or cleared (docs/gc.md, "Collector")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from chalicelib.gc import look, work
+from chalicelib.gc.look import Hold, Look
+from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.work import Doomed, Stop
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import bulk, collection
+from chalicelib.storage.blobs import CONDEMNED, Blob
+from chalicelib.storage.conditions import now
+
+THREADS = 4
+"""Calls under way at once in one worker: enough to hide the way to the stores, and few beside those of clients."""
+
+_CHUNK = 100
+"""Candidates between two looks at whether the run was stopped."""
+
+
+def collect(page: str, digests: Sequence[str], times: Times, stop: Stop, *, condemn: bool = True) -> Tally:
+    """Deal with a page of candidates: what was condemned long enough and is free goes; what is due is condemned.
+
+    May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try deletes
+    the objects whose records the last one deleted, and counts them. Raises StoppedError.
+    """
+    total, doomed = Tally(), work.read_doomed(page)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(digests), _CHUNK):
+            stop()
+            looks = list(survey(pool, digests[start : start + _CHUNK], times))
+            going = [seen for seen in looks if seen.blob is not None and _goes(seen, seen.blob, times)]
+            if going:
+                doomed += [Doomed.of(seen.blob) for seen in going if seen.blob is not None]
+                work.write_doomed(page, doomed)
+            total += sum(pool.map(lambda seen: _settle(seen, times, condemn=condemn), looks), Tally())
+        stop()
+        total += _delete_objects(doomed)
+    return total
+
+
+def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times) -> Iterator[Look]:
+    """A look at each of `digests` that is due: a candidate for longer than the window, or condemned; the record says."""
+    due = [blob for blob in collection.read_blobs(digests) if is_due(blob, times)]
+    return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
+
+
+def is_due(blob: Blob, times: Times) -> bool:
+    """Whether it is time to look at a blob. A condemned one is looked at before its time too: it is counted."""
+    if blob.candidate_since is None:
+        return False
+    return blob.state == CONDEMNED or blob.candidate_since < now() - times.window
+
+
+def _goes(seen: Look, blob: Blob, times: Times) -> bool:
+    """Whether a blob is to be deleted now: condemned for longer than the grace, and nothing names it."""
+    over = blob.candidate_since is not None and blob.candidate_since < now() - times.grace
+    return seen.hold is Hold.FREE and blob.state == CONDEMNED and over
+
+
+def _settle(seen: Look, times: Times, *, condemn: bool) -> Tally:
+    """Carry out what a look has shown. A write that fails was overtaken: the next run looks again."""
+    blob = seen.blob
+    if blob is None or not is_due(blob, times):
+        return Tally()
+    if seen.hold is Hold.HELD:
+        return Tally(cleared=int(collection.clear(blob)))
+    # The blob stays a candidate, so nothing is lost when what follows is cut off.
+    blob_table.delete_edges(seen.orphans)
+    tally = Tally(purged_edges=len(seen.orphans))
+    if seen.hold is Hold.PENDING:
+        return tally
+    if blob.state == CONDEMNED:
+        if _goes(seen, blob, times):
+            collection.delete(blob, seen.links)
+            return tally
+        return tally + Tally(condemned=1, condemned_space=blob.size)
+    if condemn and collection.condemn(blob):
+        return tally + Tally(condemned=1, condemned_space=blob.size)
+    return tally
+
+
+def _delete_objects(doomed: Sequence[Doomed]) -> Tally:
+    """Delete the objects of the doomed whose records are gone: the record first, the object after."""
+    standing = {blob.object_key for blob in collection.read_blobs(each.digest for each in doomed)}
+    gone = {each.object_key: each for each in doomed if each.object_key not in standing}
+    bulk.delete(list(gone))
+    return Tally(purged_blobs=len(gone), freed_space=sum(each.size for each in gone.values()))
+
+

@@ -1,0 +1,19 @@
+"""What the collector refuses to do."""
+
+from __future__ import annotations
+
+
+class GarbageCollectionError(Exception):
+    """Base of the collector's errors."""
+
+
+class TimesTooShortError(GarbageCollectionError):
+    """The grace is shorter than what it must outlive: blobs would be deleted under clients that were promised them."""
+
+
+class ParameterInvalidError(GarbageCollectionError):
+    """A parameter of a run has a value that it cannot have."""
+
+
+class StoppedError(GarbageCollectionError):
+    """The run was told to stop: what it has done so far stands, and a later run goes on."""

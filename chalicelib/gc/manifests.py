@@ -1,0 +1,85 @@
+"""Untagged manifests, a page at a time: deleted as a client would, or cleared (docs/gc.md, "Untagged manifests")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from chalicelib.gc import look
+from chalicelib.gc.blobs import THREADS
+from chalicelib.gc.look import Hold
+from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.work import Stop
+from chalicelib.registry import deletion, manifests, pull
+from chalicelib.registry.errors import ManifestUnknown, Referenced
+from chalicelib.registry.manifests import Manifest
+from chalicelib.storage import manifests as table
+from chalicelib.storage.conditions import now
+from chalicelib.storage.manifests import Record
+
+_CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a manifest. `parsed` is None when it is no longer there."""
+
+    record: Record
+    parsed: Manifest | None
+    hold: Hold
+    holders: frozenset[tuple[str, str]] = field(default=frozenset())
+
+
+def collect(candidates: Sequence[tuple[str, str]], times: Times, stop: Stop) -> Tally:
+    """Delete those of (repository, digest) that have neither tag nor index nor subject, and clear those that have.
+
+    May be killed anywhere and done again. Raises StoppedError.
+    """
+    total = Tally()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(candidates), _CHUNK):
+            stop()
+            total += sum(pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)), Tally())
+    return total
+
+
+def survey(pool: ThreadPoolExecutor, candidates: Sequence[tuple[str, str]], times: Times) -> Iterator[Seen]:
+    """A look at each candidate that is due; the record says."""
+    records = [record for record in pool.map(lambda each: table.read_record(*each), candidates) if record]
+    return pool.map(lambda record: at(record, times), (record for record in records if is_due(record, times)))
+
+
+def is_due(record: Record, times: Times) -> bool:
+    return record.candidate_since is not None and record.candidate_since < now() - times.window
+
+
+def at(record: Record, times: Times) -> Seen:
+    """Look at what may hold a manifest: a tag, an index, a subject that it refers to."""
+    repository, digest = record.repository, record.digest
+    if table.tags_of(repository, digest):
+        return Seen(record, None, Hold.HELD)
+    try:
+        pulled = pull.manifest(repository, digest)
+    except ManifestUnknown:
+        return Seen(record, None, Hold.PENDING)
+    parsed = manifests.parse(pulled.content, pulled.media_type)
+    hold, holders = look.at_manifest(repository, digest, times)
+    if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
+        hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
+    return Seen(record, parsed, hold, holders)
+
+
+def _settle(seen: Seen) -> Tally:
+    if seen.hold is Hold.HELD:
+        return Tally(cleared=int(table.clear_candidate(seen.record)))
+    if seen.hold is Hold.PENDING or seen.parsed is None:
+        return Tally()
+    try:
+        deleted = deletion.untagged(seen.record, seen.parsed)
+    except Referenced:
+        return Tally()  # an index that names it came between: it stays a candidate, and is looked at again
+    if not deleted:
+        return Tally()
+    released = len(seen.parsed.children)
+    return Tally(purged_manifests=1, freed_space=seen.record.size, released=1, released_manifests=released)
