@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: run test lint types unit bench soak package deploy deploy-local clean
+.PHONY: run test lint types unit docs bench soak package deploy deploy-local clean
 
 run: .venv/local.stamp
 	@exec $(BIN)/python -m infra.local.run
@@ -20,6 +20,9 @@ types: .venv/dev.stamp
 
 unit: .venv/dev.stamp
 	$(BIN)/pytest -n auto
+
+docs: .venv/dev.stamp
+	$(BIN)/python -m tests.api.table
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m tests.bench

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from chalicelib import background
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
@@ -13,6 +15,9 @@ app = BerthApp(app_name="berth")
 app.register_blueprint(registry_routes)
 app.register_blueprint(access_routes)
 app.register_blueprint(api_routes)
+
+if os.environ.get("_HANDLER") == "app.app" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    background.start_extension()
 
 
 @app.lambda_function(name="rotate_signing_key")

@@ -10,6 +10,7 @@ from chalice.app import Chalice, MultiDict
 from chalice.app import Request as ChaliceRequest
 from chalice.app import Response as ChaliceResponse
 
+from chalicelib import background
 from chalicelib.registry.http import Request, Response
 
 _TEXT_LIMIT = 1 << 20
@@ -33,6 +34,11 @@ class BerthApp(Chalice):
         # Responses say themselves whether they are base64 (ExactResponse). With binary types, Chalice would refuse
         # to answer who does not accept the type, which registries never do.
         self.api.binary_types = []
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        answer = super().__call__(event, context)
+        background.answered()
+        return answer
 
     @property
     def current_request(self) -> ChaliceRequest:

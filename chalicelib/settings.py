@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -48,6 +49,8 @@ class Settings:
     """Allow a grace and a window of any length: clients may be told of blobs that then go. For tests."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    outbound_allowed: tuple[str, ...]
+    """Private networks (CIDR) and host names that may be called all the same (chalicelib/outbound.py)."""
 
 
 @cache
@@ -76,4 +79,5 @@ def settings() -> Settings:
         gc_reconcile_days=int(env.get("BERTH_GC_RECONCILE_DAYS", "7")),
         gc_unsafe_times=env.get("BERTH_GC_UNSAFE_TIMES", "false").lower() == "true",
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),
     )

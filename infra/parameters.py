@@ -59,6 +59,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "AllowedValues": ["true", "false"],
         "Description": "Accept an index that names manifests which the repository does not hold.",
     },
+    "OutboundAllowed": {
+        "Type": "String",
+        "Default": "",
+        "AllowedPattern": r"[A-Za-z0-9.:/_, -]*",
+        "Description": "Private networks (CIDR) and hosts that may be called, separated by commas; public ones may be.",
+    },
     "LogLevel": {"Type": "String", "Default": "INFO", "AllowedValues": ["DEBUG", "INFO", "WARNING", "ERROR"]},
     "LogRetentionDays": {"Type": "Number", "Default": 30, "AllowedValues": [7, 14, 30, 90, 180, 365]},
     "RotationSchedule": {
@@ -113,6 +119,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},
     "BERTH_PUSH_SECONDS": {"Ref": "PushSeconds"},
     "BERTH_SPARSE_INDEXES": {"Ref": "SparseIndexes"},
+    "BERTH_OUTBOUND_ALLOWED": {"Ref": "OutboundAllowed"},
     "POWERTOOLS_SERVICE_NAME": "berth",
     "POWERTOOLS_METRICS_NAMESPACE": "Berth",
     "POWERTOOLS_LOG_LEVEL": {"Ref": "LogLevel"},

@@ -24,9 +24,9 @@ from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.listings import Tagged
 
 _FILTERS = ("digest", "type", "media_type", "artifact_type", "tags")
-_SORTS = ("push_time", "size", "type")
+_SORTS = ("push_time", "pull_time", "size", "type")
 _TAG_FILTERS = ("name",)
-_TAG_SORTS = ("name", "push_time")
+_TAG_SORTS = ("name", "push_time", "pull_time")
 
 T = TypeVar("T")
 
@@ -122,6 +122,7 @@ def _fields(artifact: Artifact, tags: Sequence[Tagged]) -> dict[str, Any]:
         **artifact.summary,
         "digest": artifact.digest,
         "push_time": artifact.pushed,
+        "pull_time": artifact.pulled,
         "tags": [tag.name for tag in tags],
     }
 
@@ -164,6 +165,7 @@ def _artifact_to_json(project: Project, artifact: Artifact) -> dict[str, Any]:
         "artifact_type": summary["artifact_type"],
         "size": summary["size"],
         "push_time": fields.time(artifact.pushed),
+        "pull_time": fields.time_or_never(artifact.pulled),
         "annotations": summary.get("annotations") or {},
         "references": [{"parent_id": number, **each} for each in references],
     }
@@ -176,5 +178,6 @@ def _tag_to_json(project: Project, artifact: Artifact, tag: Tagged) -> dict[str,
         "artifact_id": number_of(f"{artifact.repository}@{artifact.digest}"),
         "name": tag.name,
         "push_time": fields.time(tag.updated),
+        "pull_time": fields.time_or_never(tag.pulled),
         "immutable": immutability.is_immutable(project, artifact.repository, tag.name),
     }

@@ -89,6 +89,14 @@ def _is_number(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) < 16
 
 
+_NEVER = "0001-01-01T00:00:00.000Z"
+"""Go's zero time, which Harbor answers for a pull that has not been."""
+
+
+def time_or_never(milliseconds: int | None) -> str:
+    return _NEVER if milliseconds is None else time(milliseconds)
+
+
 def time(milliseconds: int) -> str:
     """A time since 1970 in the swagger's form (RFC 3339)."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -18,7 +18,7 @@ from chalicelib.storage import repositories as table
 from chalicelib.storage.repositories import Repository
 
 _FILTERS = ("name",)
-_SORTS = ("name", "creation_time", "update_time", "artifact_count")
+_SORTS = ("name", "creation_time", "update_time", "artifact_count", "pull_count")
 _DESCRIPTION_LENGTH = 64 * 1024
 
 
@@ -87,7 +87,7 @@ def _to_json(project: Project, repository: Repository) -> dict[str, Any]:
         "name": repository.name,
         "description": repository.description,
         "artifact_count": repository.manifests,
-        "pull_count": 0,
+        "pull_count": repository.pulls,
         "creation_time": fields.time(repository.created),
         "update_time": fields.time(repository.updated),
     }

@@ -46,16 +46,16 @@ def _repositories(pool: ThreadPoolExecutor, projects: Sequence[Project], text: s
     for start in range(0, len(filled), _SIDE_BY_SIDE):
         asked = filled[start : start + _SIDE_BY_SIDE]
         for project, found in zip(asked, pool.map(lambda each: _find(each, text), asked), strict=True):
-            for name, manifests in found:
+            for name, manifests, pulls in found:
                 yield {
                     "project_id": project.project_id,
                     "project_name": project.name,
                     "project_public": project.public,
                     "repository_name": name,
-                    "pull_count": 0,
+                    "pull_count": pulls,
                     "artifact_count": manifests,
                 }
 
 
-def _find(project: Project, text: str) -> list[tuple[str, int]]:
-    return list(islice(((name, count) for name, count in table.counts(project.name) if text in name), _REPOSITORIES))
+def _find(project: Project, text: str) -> list[tuple[str, int, int]]:
+    return list(islice((each for each in table.counts(project.name) if text in each[0]), _REPOSITORIES))

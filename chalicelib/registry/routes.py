@@ -12,7 +12,7 @@ from chalicelib.access.authentication import Caller, authenticate
 from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
-from chalicelib.registry import blobs, deletion, listings, manifests, names, pull, push, upload_http
+from chalicelib.registry import blobs, deletion, listings, manifests, names, pull, pulls, push, upload_http
 from chalicelib.registry.answers import answered
 from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response
@@ -65,7 +65,7 @@ def handle(request: Request) -> Response:
     actions = authorize(caller, action, target.repository, request)
     if answer is _get_blob and "push" not in actions:
         answer = _pull_blob
-    return answer(request, target) if answer else upload_http.handle(request, target, caller)
+    return answer(request, target, caller) if answer else upload_http.handle(request, target, caller)
 
 
 def _base(request: Request, caller: Caller) -> Response:
@@ -75,8 +75,10 @@ def _base(request: Request, caller: Caller) -> Response:
     return _json({})
 
 
-def _get_manifest(_request: Request, target: Target) -> Response:
+def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
     pulled = pull.manifest(target.repository, target.reference)
+    if request.method == "GET":
+        pulls.note(target.repository, target.reference, pulled.digest, caller.name)
     return Response(
         200,
         {
@@ -89,7 +91,7 @@ def _get_manifest(_request: Request, target: Target) -> Response:
     )
 
 
-def _put_manifest(request: Request, target: Target) -> Response:
+def _put_manifest(request: Request, target: Target, _caller: Caller) -> Response:
     content_type = request.headers.get("content-type", "")
     pushed = push.manifest(target.repository, target.reference, request.body, content_type)
     headers = {
@@ -101,16 +103,16 @@ def _put_manifest(request: Request, target: Target) -> Response:
     return Response(201, headers)
 
 
-def _delete_manifest(_request: Request, target: Target) -> Response:
+def _delete_manifest(_request: Request, target: Target, _caller: Caller) -> Response:
     deletion.manifest(target.repository, target.reference)
     return Response(202)
 
 
-def _get_blob(request: Request, target: Target) -> Response:
+def _get_blob(request: Request, target: Target, _caller: Caller) -> Response:
     return _redirect(request, blobs.find(target.repository, target.reference))
 
 
-def _pull_blob(request: Request, target: Target) -> Response:
+def _pull_blob(request: Request, target: Target, _caller: Caller) -> Response:
     """A blob's GET or HEAD by who cannot push, and so relies on it for no longer than the answer."""
     return _redirect(request, blobs.find_to_pull(target.repository, target.reference))
 
@@ -127,19 +129,19 @@ def _redirect(request: Request, blob: Blob) -> Response:
     )
 
 
-def _delete_blob(_request: Request, target: Target) -> Response:
+def _delete_blob(_request: Request, target: Target, _caller: Caller) -> Response:
     deletion.blob(target.repository, target.reference)
     return Response(202)
 
 
-def _list_tags(request: Request, target: Target) -> Response:
+def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
     limit = listings.page_size(request.query.get("n"))
     page = listings.tags(target.repository, request.query.get("last", ""), limit)
     body = {"name": target.repository, "tags": page.entries}
     return _json(body, _link(request, page.next, n=str(limit)))
 
 
-def _list_referrers(request: Request, target: Target) -> Response:
+def _list_referrers(request: Request, target: Target, _caller: Caller) -> Response:
     limit = listings.page_size(request.query.get("n"))
     artifact_type = request.query.get("artifactType", "")
     if artifact_type and not manifests.is_media_type(artifact_type):
@@ -176,7 +178,7 @@ def _json(body: object, headers: dict[str, str] | None = None) -> Response:
     return Response(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
 
 
-_HANDLERS: dict[tuple[str, str], Callable[[Request, Target], Response]] = {
+_HANDLERS: dict[tuple[str, str], Callable[[Request, Target, Caller], Response]] = {
     ("manifest", "GET"): _get_manifest,
     ("manifest", "HEAD"): _get_manifest,
     ("manifest", "PUT"): _put_manifest,

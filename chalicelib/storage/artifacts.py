@@ -26,20 +26,24 @@ class Artifact:
     pushed: int
     """When this digest was first pushed, in milliseconds since 1970."""
     summary: Mapping[str, Any]
+    pulled: int | None = None
+    """When it was pulled last."""
 
 
 def save(transaction: TransactWrite, artifact: Artifact) -> None:
-    transaction.save(
-        ArtifactItem(artifact.repository, _sort_key(artifact.pushed, artifact.digest), summary=dict(artifact.summary))
+    """Write what lists show; of one that is pushed again, what else is known of it stays."""
+    transaction.update(
+        ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest)),
+        actions=[ArtifactItem.summary.set(dict(artifact.summary))],
     )
 
 
 def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int) -> None:
-    transaction.delete(ArtifactItem(repository, _sort_key(pushed, digest)))
+    transaction.delete(ArtifactItem(repository, sort_key(pushed, digest)))
 
 
 def read(repository: str, digest: str, pushed: int) -> Artifact | None:
-    item = reads.get_item(Key(settings().repositories_table, repository, _sort_key(pushed, digest)))
+    item = reads.get_item(Key(settings().repositories_table, repository, sort_key(pushed, digest)))
     return _to_artifact(item) if item else None
 
 
@@ -56,10 +60,10 @@ def read_all(repository: str) -> list[Artifact]:
     return [_to_artifact(item) for item in reversed(items)]
 
 
-def _sort_key(pushed: int, digest: str) -> str:
+def sort_key(pushed: int, digest: str) -> str:
     return f"{ARTIFACT_PREFIX}{pushed:015d}|{digest}"
 
 
 def _to_artifact(item: Item) -> Artifact:
     pushed, _, digest = item["sk"].removeprefix(ARTIFACT_PREFIX).partition("|")
-    return Artifact(item["pk"], digest, int(pushed), json.loads(item["summary"]))
+    return Artifact(item["pk"], digest, int(pushed), json.loads(item["summary"]), item.get("pulled"))

@@ -13,14 +13,17 @@ from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PRE
 from chalicelib.storage.reads import Item
 from chalicelib.storage.repositories import CATALOG_PREFIX
 
+_TAGGED = ("digest", "updated", "pulled")
+
 
 @dataclass(frozen=True)
 class Tagged:
-    """A tag, and when it was put, in milliseconds since 1970."""
+    """A tag, and when it was put and last pulled, in milliseconds since 1970."""
 
     name: str
     digest: str
     updated: int
+    pulled: int | None
 
 
 def tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
@@ -33,20 +36,19 @@ def tags(repository: str, after: str, limit: int) -> tuple[list[str], bool]:
 def tags_of(repository: str, digest: str) -> list[Tagged]:
     """The tags of one manifest, in byte order."""
     prefix = f"{TAGGED_PREFIX}{digest}|"
-    items = reads.query_all(settings().repositories_table, repository, prefix, ("digest", "updated"))
-    return [_to_tagged(item, prefix) for item in items]
+    return [_to_tagged(item) for item in reads.query_all(settings().repositories_table, repository, prefix, _TAGGED)]
 
 
 def tags_by_digest(repository: str) -> dict[str, list[Tagged]]:
     """Every tag of a repository, by the manifest's digest."""
     tags: dict[str, list[Tagged]] = defaultdict(list)
-    for item in reads.query_all(settings().repositories_table, repository, TAG_PREFIX, ("digest", "updated")):
-        tags[item["digest"]].append(_to_tagged(item, TAG_PREFIX))
+    for item in reads.query_all(settings().repositories_table, repository, TAGGED_PREFIX, _TAGGED):
+        tags[item["digest"]].append(_to_tagged(item))
     return tags
 
 
-def _to_tagged(item: Item, prefix: str) -> Tagged:
-    return Tagged(item["sk"].removeprefix(prefix), item["digest"], item["updated"])
+def _to_tagged(item: Item) -> Tagged:
+    return Tagged(item["sk"].rpartition("|")[2], item["digest"], item["updated"], item.get("pulled"))
 
 
 def referrers(

@@ -196,9 +196,13 @@ def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
         TagItem(key.pk, key.sk, **fields),
         condition=TagItem.digest == before.digest if before else TagItem.pk.does_not_exist(),
     )
-    transaction.save(TagItem(key.pk, _tagged(change.digest, tag), **fields))
+    # Not saved anew: a tag that is pushed again keeps the time when it was pulled.
+    transaction.update(
+        TagItem(key.pk, tagged(change.digest, tag)),
+        actions=[getattr(TagItem, name).set(value) for name, value in fields.items()],
+    )
     if before is not None and before.digest != change.digest:
-        transaction.delete(TagItem(key.pk, _tagged(before.digest, tag)))
+        transaction.delete(TagItem(key.pk, tagged(before.digest, tag)))
         _mark_candidate(transaction, change.repository, before.digest)
 
 
@@ -247,7 +251,7 @@ def set_state(record: Record, state: str) -> str:
 
 
 def tags_of(repository: str, digest: str) -> list[str]:
-    prefix = _tagged(digest, "")
+    prefix = tagged(digest, "")
     items = reads.query_all(settings().repositories_table, repository, prefix, ("digest",))
     return [item["sk"].removeprefix(prefix) for item in items]
 
@@ -304,10 +308,11 @@ def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
 def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: str) -> None:
     key = tag_key(repository, tag)
     transaction.delete(TagItem(key.pk, key.sk), condition=TagItem.digest == digest)
-    transaction.delete(TagItem(key.pk, _tagged(digest, tag)))
+    transaction.delete(TagItem(key.pk, tagged(digest, tag)))
 
 
-def _tagged(digest: str, tag: str) -> str:
+def tagged(digest: str, tag: str) -> str:
+    """The sort key of a tag read from its manifest's end."""
     return f"{TAGGED_PREFIX}{digest}|{tag}"
 
 

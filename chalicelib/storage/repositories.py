@@ -22,6 +22,7 @@ from chalicelib.storage.transactions import transact
 
 CATALOG_PREFIX = "catalog|"
 _LIVE = "live"
+_COUNTS = ("manifests", "pulls")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Repository:
     description: str
     created: int
     updated: int
+    pulls: int = 0
 
 
 def catalog_key(repository: str) -> Key:
@@ -61,13 +63,13 @@ def read_all(project: str) -> list[Repository]:
     return [_to_repository(item) for item in items]
 
 
-def counts(project: str) -> Iterator[tuple[str, int]]:
-    """Name and number of manifests of each repository of a project: a page is read when it is come to."""
+def counts(project: str) -> Iterator[tuple[str, int, int]]:
+    """Name and numbers of manifests and of pulls of each repository of a project: a page is read when it is come to."""
     after, more = "", True
     while more:
         partition = f"{CATALOG_PREFIX}{project}"
-        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=("manifests",))
-        yield from ((item["sk"], item["manifests"]) for item in items)
+        items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=_COUNTS)
+        yield from ((item["sk"], item["manifests"], item.get("pulls", 0)) for item in items)
         more = bool(after)
 
 
@@ -126,4 +128,5 @@ def _to_repository(item: Item) -> Repository:
         item.get("description", ""),
         item["created"],
         item["updated"],
+        item.get("pulls", 0),
     )

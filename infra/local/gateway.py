@@ -98,11 +98,17 @@ class Gateway:
     """An ASGI app: `function` behind `routes`, and other ASGI apps mounted under their prefixes."""
 
     def __init__(
-        self, function: LambdaFunction, routes: Iterable[tuple[str, str]], mounts: Mapping[str, AsgiApp] | None = None
+        self,
+        function: LambdaFunction,
+        routes: Iterable[tuple[str, str]],
+        mounts: Mapping[str, AsgiApp] | None = None,
+        finish: Callable[[], None] | None = None,
     ) -> None:
+        """`finish` is called when the gateway stops, after the last request."""
         self._workers = Workers(function, THREADS)
         self._router = Router(routes)
         self._mounts = dict(mounts or {})
+        self._finish = finish
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -118,8 +124,11 @@ class Gateway:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
+            ends = message["type"] == "lifespan.shutdown"
+            if ends and self._finish:
+                await asyncio.to_thread(self._finish)
             await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
+            if ends:
                 return
 
     async def _respond(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:

@@ -75,6 +75,9 @@ def _check(name: str, value: str, parameter: Mapping[str, object]) -> None:
     allowed = parameter.get("AllowedValues")
     if isinstance(allowed, list) and value not in allowed:
         raise StartError(f"{name} must be {' or '.join(allowed)}, not {value!r}")
+    pattern = parameter.get("AllowedPattern")
+    if isinstance(pattern, str) and not re.fullmatch(pattern, value):
+        raise StartError(f"{name} must match {pattern}, not be {value!r}")
     if parameter["Type"] == "Number":
         low, high = parameter.get("MinValue", 0), parameter.get("MaxValue", 1 << 31)
         assert isinstance(low, int)  # noqa: S101 -- the parameters of these settings are whole numbers

@@ -15,7 +15,7 @@ import sys
 import uvicorn
 
 from app import app
-from chalicelib import relay
+from chalicelib import background, relay
 from chalicelib.access.bootstrap import bootstrap
 from infra.http_routes import routes
 from infra.local.downloads import Downloads
@@ -30,7 +30,8 @@ def main() -> None:
     bootstrap(administrator, sys.stdin.readline().rstrip("\n"))
     mounts: dict[str, AsgiApp] = {f"{RELAY_PREFIX}/": relay.app}
     mounts |= {f"/{bucket}/": Downloads(os.environ["AWS_ENDPOINT_URL"]) for bucket in buckets}
-    gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts)
+    gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts, background.finish)
+    background.start_thread()
     end_with_parent()
     gc.collect()
     gc.freeze()  # what was imported stays: looking for garbage in it would hold up requests for 50 ms at a time

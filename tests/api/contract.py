@@ -62,6 +62,16 @@ def check(request: Request, response: Response) -> None:
         _validator(json.dumps(schema)).validate(content)
 
 
+def described() -> list[tuple[str, str, str]]:
+    """Method, path and tag of every operation in the swagger, in its order."""
+    return [
+        (method.upper(), path, fields["tags"][0])
+        for path, methods in _swagger()["paths"].items()
+        for method, fields in methods.items()
+        if method != "parameters"
+    ]
+
+
 def _operation(request: Request) -> tuple[str, str] | None:
     path = request.path.removeprefix(PREFIX)
     found = [each for each in operations.registered() if each.pattern.match(path) and each.method == request.method]

@@ -37,6 +37,8 @@ class TagItem(Item):
     digest = UnicodeAttribute()
     media_type = UnicodeAttribute()
     updated = NumberAttribute()
+    pulled = NumberAttribute(null=True)
+    """When it was pulled last; only `tagged|` has it."""
 
 
 class ReferrerItem(Item):
@@ -52,6 +54,7 @@ class CatalogItem(Item):
         table_name = settings().repositories_table
 
     manifests = NumberAttribute()
+    pulls = NumberAttribute(null=True)
     description = UnicodeAttribute(null=True)
     created = NumberAttribute()
     updated = NumberAttribute()
@@ -69,3 +72,4 @@ class ArtifactItem(Item):
         table_name = settings().repositories_table
 
     summary = JSONAttribute()
+    pulled = NumberAttribute(null=True)

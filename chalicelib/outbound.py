@@ -1,0 +1,233 @@
+"""HTTP calls to servers that users name: providers of logins, webhooks, scanners, upstream registries.
+
+Such a server must not be the deployment's own network or the machine itself (server-side request forgery). So every
+connection resolves its host once, refuses what is not a public address, and goes to exactly the address that it
+checked: a name that resolves to another one a moment later changes nothing, and a redirect makes a connection that is
+checked like the first. `BERTH_OUTBOUND_ALLOWED` names the private networks and hosts that may be called all the same.
+No proxy of the environment is used: it would do the resolving.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, cast
+
+import urllib3
+from urllib3 import connection as plain
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.util import Retry, Timeout
+from urllib3.util.connection import create_connection
+
+from chalicelib.settings import settings
+
+Address = IPv4Address | IPv6Address
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as a translating gateway has them (RFC 6052); AWS subnets with DNS64 use it."""
+_METADATA = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
+"""Where clouds hand out credentials: a name that is allowed does not open these, only their network does."""
+
+_CONNECT_SECONDS = 5.0
+_REDIRECTS = 3
+
+
+class OutboundError(Exception):
+    """A call that came to nothing. The text is for the administrator who named the server, and holds no secret."""
+
+
+class AddressRefusedError(OutboundError):
+    """The host is, or resolves to, an address that must not be called."""
+
+
+class UnreachableError(OutboundError):
+    """No answer: the name is unknown, nothing listens, TLS fails, or it took too long."""
+
+
+class AnswerTooLargeError(OutboundError):
+    """The answer's body is longer than the caller takes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of any status; `headers` has lower-cased names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def call(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    verify: bool = True,
+    seconds: float = 10.0,
+    limit: int = 1 << 20,
+    redirects: int = _REDIRECTS,
+) -> Answer:
+    """The answer to one request, with at most `limit` bytes, within about `seconds` altogether.
+
+    `verify` is whether the server's certificate is checked. As many `redirects` are followed; an Authorization header
+    goes to no other host. Nothing is tried twice. Raises AddressRefusedError, UnreachableError or AnswerTooLargeError.
+    """
+    deadline = time.monotonic() + seconds
+    if not url.lower().startswith(("http://", "https://")):
+        raise UnreachableError("only http and https are called")
+    try:
+        answer = pool(verify).request(
+            method,
+            url,
+            headers=dict(headers or {}),
+            body=body,
+            retries=_once(redirects),
+            timeout=Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds),
+            preload_content=False,
+        )
+        try:
+            content = _content(answer, limit, deadline)
+        finally:
+            answer.close()
+    except (HTTPError, ValueError, OSError) as error:
+        raise UnreachableError(f"{_host(url)} cannot be called: {_reason(error)}") from error
+    return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, content)
+
+
+@cache
+def pool(verify: bool = True) -> urllib3.PoolManager:
+    """Connections that check where they go, for who needs more than `call`: streams, other time limits.
+
+    Threads may share it. It raises urllib3's exceptions, and AddressRefusedError.
+    """
+    options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+    manager = urllib3.PoolManager(num_pools=16, maxsize=8, **options)
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    return manager
+
+
+def check(host: str, address: str) -> None:
+    """Return if a call to `host` may go to `address`, which it resolves to. Raises AddressRefusedError."""
+    allowed = _allowed(settings().outbound_allowed)
+    target = _meaning(ip_address(address.partition("%")[0]))
+    if target.is_global and not (target.is_multicast or target.is_reserved):
+        return
+    if any(target in network for network in allowed.networks):
+        return
+    if host.lower().rstrip(".") in allowed.hosts and not any(target in network for network in _METADATA):
+        return
+    raise AddressRefusedError(f"{host[:255]} is a private address, and BERTH_OUTBOUND_ALLOWED does not name it")
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    hosts: frozenset[str]
+
+
+@lru_cache(4)
+def _allowed(entries: tuple[str, ...]) -> _Allowed:
+    """What `BERTH_OUTBOUND_ALLOWED` names: an entry that is no network or address is a host."""
+    networks, hosts = [], set()
+    for entry in entries:
+        try:
+            networks.append(ip_network(entry, strict=False))
+        except ValueError:
+            hosts.add(entry.lower().rstrip("."))
+    return _Allowed(tuple(networks), frozenset(hosts))
+
+
+def _meaning(address: Address) -> Address:
+    """The address itself, or the IPv4 address that an IPv6 one stands for."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+class _Checked:
+    """Where urllib3 connects: the one place that resolves, checks and dials."""
+
+    host: str
+    _dns_host: str
+    port: int
+    timeout: float | None
+    source_address: tuple[str, int] | None
+    socket_options: list[tuple[int, int, int | bytes]] | None
+
+    def _new_conn(self) -> socket.socket:
+        name = self._dns_host.strip("[]")
+        own = cast("plain.HTTPConnection", self)
+        try:
+            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, own, socket.gaierror(str(error))) from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for address in addresses:
+            check(name, address)
+        failure: OSError | None = None
+        for address in addresses:
+            try:
+                # An address needs no resolving: what was checked is what is dialled.
+                return create_connection((address, self.port), self.timeout, self.source_address, self.socket_options)
+            except OSError as error:
+                failure = error
+        raise NewConnectionError(own, f"no connection: {failure}") from failure
+
+
+class _HTTPConnection(_Checked, plain.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Checked, plain.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+def _once(redirects: int) -> Retry:
+    return Retry(
+        connect=0,
+        read=0,
+        status=0,
+        other=0,
+        redirect=redirects,
+        raise_on_redirect=False,
+        respect_retry_after_header=False,
+    )
+
+
+def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> bytes:
+    content = bytearray()
+    while chunk := answer.read(1 << 16):
+        content += chunk
+        if len(content) > limit:
+            raise AnswerTooLargeError(f"the answer is longer than {limit} bytes")
+        if time.monotonic() > deadline:
+            raise UnreachableError("the answer took too long")
+    return bytes(content)
+
+
+def _host(url: str) -> str:
+    """What of a URL may be shown: its path and query may hold secrets."""
+    try:
+        return repr((urllib3.util.parse_url(url).host or "")[:255])
+    except HTTPError:
+        return "the address"
+
+
+def _reason(error: Exception) -> str:
+    """The kind of fault alone: urllib3's text has the URL in it."""
+    return type(getattr(error, "reason", None) or error).__name__

@@ -1,0 +1,91 @@
+"""Who pulled what: each pull is noted in memory, and written off the request path, many at once.
+
+A pull is a client's GET of a manifest, as in Harbor (src/server/registry/manifest.go): no HEAD, and nothing that Berth
+reads for itself. An artifact and its tags get the time of the latest, their repository the number of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.background import Gathered
+from chalicelib.registry import digests
+from chalicelib.storage import pulls as table
+from chalicelib.storage.conditions import is_transient, now
+
+_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One client's pull of one manifest. `tag` is empty for a pull by digest, `operator` for one by nobody."""
+
+    repository: str
+    digest: str
+    tag: str
+    operator: str
+    time: int
+    """Milliseconds since 1970."""
+
+
+_consumers: list[Gathered[Pull]] = []
+
+
+def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> Gathered[Pull]:
+    """Have `write` told of all pulls from now on, together and after the responses (background.Gathered).
+
+    It returns those that it could not write for now, and is told of them again.
+    """
+    gathered = Gathered(write)
+    _consumers.append(gathered)
+    return gathered
+
+
+def note(repository: str, reference: str, digest: str, operator: str) -> None:
+    """Remember a pull of `digest` by `reference`."""
+    tag = "" if digests.is_digest(reference) else reference
+    pull = Pull(repository, digest, tag, operator, now())
+    for consumer in _consumers:
+        consumer.add(pull)
+
+
+def _write_times(pulls: list[Pull]) -> list[Pull]:
+    """Write times first, then counts: what is tried again counts once."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- a pull's cold start does without it
+
+    by_artifact: dict[tuple[str, str], list[Pull]] = defaultdict(list)
+    for pull in pulls:
+        by_artifact[pull.repository, pull.digest].append(pull)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        groups = list(by_artifact.values())
+        written = [group for group, done in zip(groups, pool.map(_write_artifact, groups), strict=True) if done]
+        counts = Counter(pull.repository for group in written for pull in group)
+        counted = dict(zip(counts, pool.map(_write_count, counts.items()), strict=True))
+    done = {(group[0].repository, group[0].digest) for group in written if counted[group[0].repository]}
+    return [pull for pull in pulls if (pull.repository, pull.digest) not in done]
+
+
+def _write_artifact(pulls: list[Pull]) -> bool:
+    last = pulls[-1]
+    tags = {pull.tag: pull.time for pull in pulls if pull.tag}
+    return _written(lambda: table.set_times(last.repository, last.digest, last.time, tags))
+
+
+def _write_count(counted: tuple[str, int]) -> bool:
+    return _written(lambda: table.add_count(*counted))
+
+
+def _written(write: Callable[[], None]) -> bool:
+    """False when the store is too busy."""
+    try:
+        write()
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return False
+    return True
+
+
+times = on_pull(_write_times)

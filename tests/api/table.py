@@ -1,0 +1,107 @@
+"""The README's table of operations: all of Harbor's, built or not.
+
+    python -m tests.api.table        (`make docs`)
+
+writes it anew: which operations there are says Harbor's swagger, which are built says Berth. What the table remarks of
+an operation stays, in whichever row it stands, so that who builds one adds a row with a remark anywhere in the table
+and runs the command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tests.conftest  # noqa: F401 -- sets the environment that chalicelib reads  # isort: skip
+from chalicelib.api import dispatch, operations
+from tests.api.contract import SWAGGER, described
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+_TITLE = "| operation | built | |\n| --- | --- | --- |\n"
+_TABLE = re.compile(r"\| operation \|.*\n\| --- .*\n((?:\|.*\n)*)")
+_ROW = re.compile(r"\| `([A-Z]+ /\S*)` \|(?:([^|\n]*)\|)?([^|\n]*)\|")
+_SUMMARY = re.compile(r"<summary>.*</summary>")
+
+_BUILT = "yes"
+_LATER = {
+    "Ldap": "not planned: directories log in by OIDC",
+    "SystemCVEAllowlist": "later, with scanners",
+    "gc": "later, with garbage collection",
+    "icon": "later, with the console",
+    "preheat": "later, with preheating",
+    "registry": "later, with the proxy cache",
+    "scan": "later, with scanners",
+    "scan data export": "later, with scanners",
+    "scanAll": "later, with scanners",
+    "scanner": "later, with scanners",
+    "securityhub": "later, with scanners",
+}
+"""Of Harbor's tags, the ones of which nothing is built yet."""
+_LATER_PATHS = {"/scanner": "later, with scanners", "/vulnerabilities": "later, with scanners"}
+_NOT_YET = "not yet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operation as the table shows it."""
+
+    operation: str
+    built: str
+    remark: str
+
+    def __str__(self) -> str:
+        remark = f" {self.remark} " if self.remark else " "
+        return f"| `{self.operation}` | {self.built} |{remark}|"
+
+
+def rows(text: str) -> list[Row]:
+    """The table that stands in `text`."""
+    return [Row(operation, built.strip(), remark.strip()) for operation, built, remark in _ROW.findall(_body(text))]
+
+
+def built() -> list[str]:
+    """The operations that are built, as the table names them, in the order of their modules."""
+    assert dispatch.handle  # whose import has registered them
+    return [f"{each.method} {each.path}" for each in operations.registered()]
+
+
+def written(text: str) -> str:
+    """`text` with its table as it should be. Needs Harbor's swagger."""
+    present = built()
+    remarks = {row.operation: row.remark for row in rows(text)}
+    table = [
+        Row(name, _BUILT if name in present else _when(name, tag), remarks.get(name, "")) for name, tag in _all(present)
+    ]
+    body = _TITLE + "".join(f"{row}\n" for row in table)
+    counted = f"<summary>{len(present)} of {len(table)} operations are built</summary>"
+    return _SUMMARY.sub(counted, _TABLE.sub(lambda _: body, text, count=1), count=1)
+
+
+def _all(present: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Every operation with its tag, the built ones of a tag first."""
+    known = {f"{method} {path}": tag for method, path, tag in described()}
+    order = list(dict.fromkeys(known.values()))
+    missing = set(present) - set(known)
+    assert not missing, f"Harbor has no {missing}"
+    ranked = sorted(known, key=lambda name: (order.index(known[name]), name not in present))
+    return [(name, known[name]) for name in ranked]
+
+
+def _when(name: str, tag: str) -> str:
+    late = [when for part, when in _LATER_PATHS.items() if part in name]
+    return late[0] if late else _LATER.get(tag, _NOT_YET)
+
+
+def _body(text: str) -> str:
+    match = _TABLE.search(text)
+    assert match, "the README has lost its table of operations"
+    return match[1]
+
+
+if __name__ == "__main__":
+    if not SWAGGER.exists():
+        raise SystemExit(f"{SWAGGER} is not there: the table needs Harbor's swagger")
+    README.write_text(written(README.read_text()))

@@ -1,0 +1,219 @@
+"""Calls to servers that users name, against real ones on this machine, which is what must not be called."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from chalicelib import outbound
+from chalicelib.outbound import AddressRefusedError, AnswerTooLargeError, UnreachableError, call, check
+from chalicelib.settings import settings
+
+Allow = Callable[..., None]
+
+
+class _Server(BaseHTTPRequestHandler):
+    seen: list[str]
+    to: str
+
+    def do_GET(self) -> None:
+        self.seen.append(self.path)
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", self.to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        body = b"x" * 5000
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[str, type[_Server]]]]:
+    """Start a server on a loopback address; returns its `host:port` and what it has seen."""
+    servers = []
+
+    def start(host: str, to: str = "") -> tuple[str, type[_Server]]:
+        handler = type("Handler", (_Server,), {"seen": [], "to": to})
+        server = ThreadingHTTPServer((host, 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"{host}:{server.server_port}", handler
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
+    present = settings()
+    outbound.pool.cache_clear()
+
+    def set_allowed(*entries: str) -> None:
+        outbound.pool.cache_clear()
+        monkeypatch.setattr(outbound, "settings", lambda: replace(present, outbound_allowed=entries))
+
+    yield set_allowed
+    outbound.pool.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "localhost",
+        "LOCALHOST",
+        "0.0.0.0",
+        "0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "169.254.170.2",
+        "2852039166",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "[::1]",
+        "[::]",
+        "[::127.0.0.1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::]",
+        "[fe80::1]",
+        "[fe80::1%25lo]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[ff02::1]",
+    ],
+)
+def test_what_is_not_public_is_refused(host: str, serve: Callable[..., tuple[str, type[_Server]]]) -> None:
+    place, server = serve("127.0.0.1")
+    with pytest.raises(AddressRefusedError):
+        call("GET", f"http://{host}:{place.rpartition(':')[2]}/", seconds=2)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2600::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::"])
+def test_public_addresses_may_be_called(address: str) -> None:
+    check("example.com", address)
+
+
+def test_a_network_that_is_allowed_may_be_called(serve: Callable[..., tuple[str, type[_Server]]], allow: Allow) -> None:
+    place, _ = serve("127.0.0.2")
+    allow("10.0.0.0/8", "127.0.0.2/32")
+    assert call("GET", f"http://{place}/").body == b"x" * 5000
+    check("x", "::ffff:127.0.0.2")
+    with pytest.raises(AddressRefusedError):
+        check("127.0.0.2", "127.0.0.3")
+
+
+def test_a_name_that_is_allowed_opens_its_private_addresses_but_no_metadata(allow: Allow) -> None:
+    allow("scanner.internal")
+    check("Scanner.Internal.", "10.0.0.7")
+    for host, address in [("other.internal", "10.0.0.7"), ("scanner.internal", "169.254.169.254")]:
+        with pytest.raises(AddressRefusedError):
+            check(host, address)
+    allow("169.254.169.0/24")
+    check("anything", "169.254.169.254")
+
+
+def test_a_redirect_is_checked_like_the_first_address(
+    serve: Callable[..., tuple[str, type[_Server]]], allow: Allow
+) -> None:
+    private, hidden = serve("127.0.0.1")
+    place, server = serve("127.0.0.2", to=f"http://{private}/secret")
+    allow("127.0.0.2")
+    with pytest.raises(AddressRefusedError):
+        call("GET", f"http://{place}/redirect")
+    assert server.seen == ["/redirect"]
+    assert hidden.seen == []
+    assert call("GET", f"http://{place}/redirect", redirects=0).status == 302
+
+
+def test_a_redirect_to_another_scheme_is_no_call(serve: Callable[..., tuple[str, type[_Server]]], allow: Allow) -> None:
+    for target in ("file:///etc/passwd", "gopher://127.0.0.1/", "ftp://example.com/"):
+        place, _ = serve("127.0.0.2", to=target)
+        allow("127.0.0.2")
+        with pytest.raises(UnreachableError):
+            call("GET", f"http://{place}/redirect")
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_dialled(
+    serve: Callable[..., tuple[str, type[_Server]]], allow: Allow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that answers with a harmless address first, and with a private one to whoever asks again."""
+    place, public = serve("127.0.0.2")
+    port = int(place.rpartition(":")[2])
+    allow("127.0.0.2/32")
+    asked: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def rebinding(host: str, *more: Any, **options: Any) -> Any:
+        if host == "rebinding.example.com":
+            asked.append(host)
+            return resolve("127.0.0.2" if len(asked) == 1 else "127.0.0.1", *more, **options)
+        return resolve(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    answer = call("GET", f"http://rebinding.example.com:{port}/", headers={"Connection": "close"})
+    assert (answer.status, len(asked), public.seen) == (200, 1, ["/"])
+    outbound.pool.cache_clear()
+    with pytest.raises(AddressRefusedError):
+        call("GET", f"http://rebinding.example.com:{port}/")
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("8.8.8.8", "10.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+    with pytest.raises(AddressRefusedError):
+        call("GET", "http://two.example.com/")
+
+
+def test_a_long_answer_is_cut_off(serve: Callable[..., tuple[str, type[_Server]]], allow: Allow) -> None:
+    place, _ = serve("127.0.0.2")
+    allow("127.0.0.2")
+    with pytest.raises(AnswerTooLargeError):
+        call("GET", f"http://{place}/", limit=4999)
+    assert len(call("GET", f"http://{place}/", limit=5000).body) == 5000
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "http://", "http://:80/", "file:///etc/passwd", "http://a b/", "http://x:99999/"]
+)
+def test_what_is_no_address_is_unreachable(url: str) -> None:
+    with pytest.raises(UnreachableError):
+        call("GET", url)
+
+
+def test_nothing_that_listens_is_unreachable_and_the_text_has_no_secret(allow: Allow) -> None:
+    allow("127.0.0.2")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.2", 0))
+        port = closed.getsockname()[1]
+    with pytest.raises(UnreachableError) as caught:
+        call("GET", f"http://user:s3cret@127.0.0.2:{port}/path?token=s3cret")
+    assert "s3cret" not in str(caught.value)
