@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from chalicelib.gc import look, work
 from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Doomed, Stop
+from chalicelib.gc.work import Doomed, Stopped
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import bulk, collection
 from chalicelib.storage.blobs import CONDEMNED, Blob
@@ -21,29 +22,29 @@ _CHUNK = 100
 """Candidates between two looks at whether the run was stopped."""
 
 
-def collect(page: str, digests: Sequence[str], times: Times, stop: Stop, *, condemn: bool = True) -> Tally:
+def collect(page: str, digests: Sequence[str], times: Times, stopped: Stopped, *, condemn: bool = True) -> Tally:
     """Deal with a page of candidates: what was condemned long enough and is free goes; what is due is condemned.
 
     May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try deletes
-    the objects whose records the last one deleted, and counts them. Raises StoppedError.
+    the objects whose records the last one deleted, and counts them. Ends early, with all that it began, when stopped.
     """
     total, doomed = Tally(), work.read_doomed(page)
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(digests), _CHUNK):
-            stop()
+            if stopped():
+                break
             looks = list(survey(pool, digests[start : start + _CHUNK], times))
-            going = [seen for seen in looks if seen.blob is not None and _goes(seen, seen.blob, times)]
+            going = {seen.blob.digest: Doomed.of(seen.blob) for seen in looks if seen.blob and _goes(seen, times)}
             if going:
-                doomed += [Doomed.of(seen.blob) for seen in going if seen.blob is not None]
+                doomed += going.values()
                 work.write_doomed(page, doomed)
-            total += sum(pool.map(lambda seen: _settle(seen, times, condemn=condemn), looks), Tally())
-        stop()
-        total += _delete_objects(doomed)
-    return total
+            for tally in pool.map(partial(_settle, times=times, going=going, condemn=condemn), looks):
+                total += tally
+    return total + _delete_objects(doomed)
 
 
 def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times) -> Iterator[Look]:
-    """A look at each of `digests` that is due: a candidate for longer than the window, or condemned; the record says."""
+    """A look at each of `digests` that is due by its record: a candidate for longer than the window, or condemned."""
     due = [blob for blob in collection.read_blobs(digests) if is_due(blob, times)]
     return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
 
@@ -55,13 +56,15 @@ def is_due(blob: Blob, times: Times) -> bool:
     return blob.state == CONDEMNED or blob.candidate_since < now() - times.window
 
 
-def _goes(seen: Look, blob: Blob, times: Times) -> bool:
+def _goes(seen: Look, times: Times) -> bool:
     """Whether a blob is to be deleted now: condemned for longer than the grace, and nothing names it."""
-    over = blob.candidate_since is not None and blob.candidate_since < now() - times.grace
-    return seen.hold is Hold.FREE and blob.state == CONDEMNED and over
+    blob = seen.blob
+    if blob is None or blob.candidate_since is None or blob.state != CONDEMNED:
+        return False
+    return seen.hold is Hold.FREE and blob.candidate_since < now() - times.grace
 
 
-def _settle(seen: Look, times: Times, *, condemn: bool) -> Tally:
+def _settle(seen: Look, times: Times, going: Container[str], *, condemn: bool) -> Tally:
     """Carry out what a look has shown. A write that fails was overtaken: the next run looks again."""
     blob = seen.blob
     if blob is None or not is_due(blob, times):
@@ -73,12 +76,9 @@ def _settle(seen: Look, times: Times, *, condemn: bool) -> Tally:
     tally = Tally(purged_edges=len(seen.orphans))
     if seen.hold is Hold.PENDING:
         return tally
-    if blob.state == CONDEMNED:
-        if _goes(seen, blob, times):
-            collection.delete(blob, seen.links)
-            return tally
-        return tally + Tally(condemned=1, condemned_space=blob.size)
-    if condemn and collection.condemn(blob):
+    if blob.digest in going:
+        collection.delete(blob, seen.links)
+    elif blob.state == CONDEMNED or (condemn and collection.condemn(blob)):
         return tally + Tally(condemned=1, condemned_space=blob.size)
     return tally
 
@@ -89,5 +89,3 @@ def _delete_objects(doomed: Sequence[Doomed]) -> Tally:
     gone = {each.object_key: each for each in doomed if each.object_key not in standing}
     bulk.delete(list(gone))
     return Tally(purged_blobs=len(gone), freed_space=sum(each.size for each in gone.values()))
-
-

@@ -13,7 +13,3 @@ class TimesTooShortError(GarbageCollectionError):
 
 class ParameterInvalidError(GarbageCollectionError):
     """A parameter of a run has a value that it cannot have."""
-
-
-class StoppedError(GarbageCollectionError):
-    """The run was told to stop: what it has done so far stands, and a later run goes on."""

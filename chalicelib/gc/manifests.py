@@ -10,7 +10,7 @@ from chalicelib.gc import look
 from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Stop
+from chalicelib.gc.work import Stopped
 from chalicelib.registry import deletion, manifests, pull
 from chalicelib.registry.errors import ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
@@ -31,16 +31,18 @@ class Seen:
     holders: frozenset[tuple[str, str]] = field(default=frozenset())
 
 
-def collect(candidates: Sequence[tuple[str, str]], times: Times, stop: Stop) -> Tally:
+def collect(candidates: Sequence[tuple[str, str]], times: Times, stopped: Stopped) -> Tally:
     """Delete those of (repository, digest) that have neither tag nor index nor subject, and clear those that have.
 
-    May be killed anywhere and done again. Raises StoppedError.
+    May be killed anywhere and done again. Ends early when stopped.
     """
     total = Tally()
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(candidates), _CHUNK):
-            stop()
-            total += sum(pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)), Tally())
+            if stopped():
+                break
+            for tally in pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)):
+                total += tally
     return total
 
 
@@ -81,5 +83,6 @@ def _settle(seen: Seen) -> Tally:
         return Tally()  # an index that names it came between: it stays a candidate, and is looked at again
     if not deleted:
         return Tally()
-    released = len(seen.parsed.children)
-    return Tally(purged_manifests=1, freed_space=seen.record.size, released=1, released_manifests=released)
+    referrers = table.referrers_of(seen.record.repository, seen.record.digest)
+    released = len(seen.parsed.children) + len(referrers)
+    return Tally(purged_manifests=1, freed_space=seen.record.size, released_manifests=released)

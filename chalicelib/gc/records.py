@@ -39,8 +39,8 @@ class Tally:
     condemned: int = 0
     """Blobs that go after the grace unless somebody touches them."""
     condemned_space: int = 0
-    released: int = 0
-    """Manifests deleted whose blobs and children may be garbage now."""
+    released_manifests: int = 0
+    """Children and referrers of what was deleted: they may be garbage after the window."""
     cleared: int = 0
     """Candidates that were in use after all."""
     purged_uploads: int = 0

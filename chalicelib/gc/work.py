@@ -18,8 +18,8 @@ PREFIX = "gc/work/"
 PAGE = 1000
 """Candidates of a page: as many objects as S3 deletes in one call."""
 
-Stop = Callable[[], None]
-"""Raises StoppedError when the run is to end."""
+Stopped = Callable[[], bool]
+"""Whether the run was told to end."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,17 @@ def write_pages(run: str, name: str, candidates: Iterable[Any]) -> Iterator[str]
     number, remaining = 0, iter(candidates)
     while entries := list(islice(remaining, PAGE)):
         page = f"{run}/{name}-{number}"
-        _write(page, entries)
+        write_page(page, entries)
         yield page
         number += 1
+
+
+def write_page(page: str, entries: Sequence[Any]) -> None:
+    blobstore.put(f"{PREFIX}{page}", json.dumps(entries, separators=(",", ":")).encode())
+
+
+def has_page(page: str) -> bool:
+    return blobstore.exists(f"{PREFIX}{page}")
 
 
 def read_page(page: str) -> list[Any]:
@@ -58,14 +66,10 @@ def read_doomed(page: str) -> list[Doomed]:
 
 
 def write_doomed(page: str, doomed: Sequence[Doomed]) -> None:
-    _write(f"{page}.doomed", [asdict(each) for each in doomed])
+    write_page(f"{page}.doomed", [asdict(each) for each in doomed])
 
 
 def drop(run: str) -> None:
     """Delete all pages of a run."""
     for keys in bulk.pages(f"{PREFIX}{run}/"):
         bulk.delete([key for key, _ in keys])
-
-
-def _write(page: str, entries: Sequence[Any]) -> None:
-    blobstore.put(f"{PREFIX}{page}", json.dumps(entries, separators=(",", ":")).encode())

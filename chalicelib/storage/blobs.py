@@ -106,6 +106,16 @@ def read(repository: str, digest: str) -> tuple[Blob | None, Link | None]:
     )
 
 
+def read_record(digest: str) -> Blob | None:
+    item = reads.get_item(blob_key(digest))
+    return to_blob(item) if item else None
+
+
+def read_link(repository: str, digest: str) -> Link | None:
+    item = reads.get_item(link_key(repository, digest))
+    return to_link(item) if item else None
+
+
 def links(digest: str, limit: int) -> list[str]:
     """Up to `limit` repositories that are linked to `digest`."""
     items, _ = reads.query(settings().blobs_table, digest, LINK_PREFIX, limit=limit)

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from chalicelib.storage import s3
@@ -30,7 +30,7 @@ def pages(prefix: str) -> Iterator[list[tuple[str, int]]]:
     """Key and time (milliseconds since 1970) of the objects whose keys start with `prefix`, up to a thousand a page."""
     query = {"list-type": "2", "prefix": prefix}
     while True:
-        document = ElementTree.fromstring(s3.call("ListObjectsV2", "GET", "", query=query).data)  # noqa: S314 -- S3's
+        document = ET.fromstring(s3.call("ListObjectsV2", "GET", "", query=query).data)  # noqa: S314 -- S3's
         found = document.findall(f"{{{_NAMESPACE}}}Contents")
         yield [(_text(entry, "Key"), _milliseconds(_text(entry, "LastModified"))) for entry in found]
         if _text(document, "IsTruncated") != "true":
@@ -38,7 +38,7 @@ def pages(prefix: str) -> Iterator[list[tuple[str, int]]]:
         query = {**query, "continuation-token": _text(document, "NextContinuationToken")}
 
 
-def _text(element: ElementTree.Element, name: str) -> str:
+def _text(element: ET.Element, name: str) -> str:
     return element.findtext(f"{{{_NAMESPACE}}}{name}") or ""
 
 

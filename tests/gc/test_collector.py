@@ -1,0 +1,218 @@
+"""The collector on a real registry: what it takes, what it leaves, and what it comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from chalicelib.gc import collector, rounds
+from chalicelib.gc.records import Tally, Times
+from chalicelib.registry import deletion, digests, manifests, push
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import CONDEMNED, Edge
+from tests.gc.conftest import Clock
+from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+HOUR = 3600
+TIMES = Times(window=2 * HOUR * 1000, grace=2 * HOUR * 1000)
+
+
+@pytest.fixture
+def collect(clock: Clock) -> Any:
+    """Run the collector as of a time well after whatever the test did."""
+
+    def run(**options: Any) -> Tally:
+        clock.advance(3 * HOUR)
+        return collector.run(TIMES, sleep=clock.advance, **options)
+
+    run()  # what other tests have left
+    return run
+
+
+def blob_of(digest: str) -> blob_table.Blob | None:
+    return blob_table.read_record(digest)
+
+
+def names_of(content: bytes) -> list[str]:
+    document = json.loads(content)
+    return [entry["digest"] for entry in (document["config"], *document["layers"])]
+
+
+def is_whole(repository: str, digest: str, content: bytes) -> bool:
+    """Whether an image pulls: its manifest, and each blob with its link and bytes."""
+    if manifest_table.read_record(repository, digest) is None:
+        return False
+    for name in names_of(content):
+        blob, link = blob_table.read(repository, name)
+        if blob is None or link is None or link.object_key != blob.object_key or not blobstore.exists(blob.object_key):
+            return False
+    return True
+
+
+def test_a_tagged_image_stays_and_its_blobs_are_candidates_no_longer(repository: str, collect: Any) -> None:
+    digest, content = push_image(repository)
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_manifests, tally.cleared) == (0, 0, 3)
+    assert is_whole(repository, digest, content)
+    assert all(blob.candidate_since is None for name in names_of(content) if (blob := blob_of(name)))
+    assert collect() == Tally()
+
+
+def test_a_deleted_image_goes_in_one_run(repository: str, collect: Any) -> None:
+    digest, content = push_image(repository)
+    keys = [blob.object_key for name in names_of(content) if (blob := blob_of(name))]
+    deletion.manifest(repository, digest)
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_manifests) == (3, 0)
+    assert tally.freed_space == 16 + 2 * 32
+    for name, key in zip(names_of(content), keys, strict=True):
+        assert blob_table.read(repository, name) == (None, None)
+        assert not blobstore.exists(key)
+
+
+def test_a_blob_that_was_uploaded_and_never_named_goes(repository: str, collect: Any) -> None:
+    name = push_blob(repository, os.urandom(100))["digest"]
+    assert collect().purged_blobs == 1
+    assert blob_of(name) is None
+
+
+def test_what_is_young_stays(repository: str, clock: Clock, collect: Any) -> None:
+    digest, content = push_image(repository)
+    deletion.manifest(repository, digest)
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance) == Tally()
+    assert all(blob_of(name) for name in names_of(content))
+
+
+def test_a_condemned_blob_waits_for_its_grace(repository: str, clock: Clock, collect: Any) -> None:
+    name = push_blob(repository, os.urandom(100))["digest"]
+    clock.advance(3 * HOUR)
+    waits: list[float] = []
+
+    def end(seconds: float) -> None:
+        waits.append(seconds)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        collector.run(TIMES, sleep=end)
+    assert 2 * HOUR < waits[0] < 2 * HOUR + 10
+    blob = blob_of(name)
+    assert blob is not None
+    assert blob.state == CONDEMNED
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance).purged_blobs == 1  # it waits for what the last run condemned
+    assert blob_of(name) is None
+
+
+def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, collect: Any) -> None:
+    shared = push_blob(repository, os.urandom(50))
+    one, two = (image(push_blob(repository, os.urandom(16), CONFIG), shared) for _ in range(2))
+    for tag, content in (("one", one), ("two", two)):
+        push.manifest(repository, tag, content, manifests.OCI_MANIFEST)
+    deletion.manifest(repository, digests.of(one))
+    assert collect().purged_blobs == 1
+    assert is_whole(repository, digests.of(two), two)
+
+
+def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Any) -> None:
+    first, content = push_image(repository, "v1")
+    second, kept = push_image(repository, "v1")
+    tally = collect(delete_untagged=False)
+    assert tally.purged_manifests == 0
+    assert is_whole(repository, first, content)
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (1, 3)
+    assert tally.freed_space == len(content) + 16 + 2 * 32
+    assert manifest_table.read_record(repository, first) is None
+    assert is_whole(repository, second, kept)
+
+
+def test_an_untagged_manifest_with_another_tag_stays(repository: str, collect: Any) -> None:
+    digest, content = push_image(repository, "v1")
+    push.manifest(repository, "v2", content, manifests.OCI_MANIFEST)
+    deletion.manifest(repository, "v1")
+    assert collect().purged_manifests == 0
+    record = manifest_table.read_record(repository, digest)
+    assert record is not None
+    assert record.candidate_since is None
+
+
+def test_the_children_of_an_index_stay_with_it_and_go_with_it(repository: str, collect: Any) -> None:
+    children = [push_by_digest(repository) for _ in range(2)]
+    content = index(*children)
+    digest = push.manifest(repository, "v1", content, manifests.OCI_INDEX).digest
+    assert collect().purged_manifests == 0
+    assert all(is_whole(repository, digests.of(child), child) for child in children)
+    deletion.manifest(repository, "v1")
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (3, 6)
+    assert manifest_table.read_record(repository, digest) is None
+
+
+def push_by_digest(repository: str, **more: Any) -> bytes:
+    """An image without a tag."""
+    config = push_blob(repository, os.urandom(16), CONFIG)
+    content = image(config, *(push_blob(repository, os.urandom(32)) for _ in range(2)), **more)
+    push.manifest(repository, digests.of(content), content, manifests.OCI_MANIFEST)
+    return content
+
+
+def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, collect: Any) -> None:
+    subject, content = push_image(repository, "v1")
+    signature = push_by_digest(repository, subject=descriptor(content, manifests.OCI_MANIFEST))
+    assert collect().purged_manifests == 0
+    assert is_whole(repository, digests.of(signature), signature)
+    deletion.manifest(repository, subject)
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (1, 6)
+    assert manifest_table.read_record(repository, digests.of(signature)) is None
+
+
+def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect: Any) -> None:
+    """A push that crashed behind its edges: they hold for the window, and no longer."""
+    name = push_blob(repository, os.urandom(100))["digest"]
+    edge = Edge(name, repository, digests.of(b"never committed"), "generation", clock.now())
+    blob_table.write_edges([edge])
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance) == Tally()
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_edges) == (1, 1)
+    assert blob_table.edges_onto(name) == []
+
+
+def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, collect: Any) -> None:
+    for _ in range(3):
+        push_blob(repository, os.urandom(100))
+    clock.advance(3 * HOUR)
+    asked: list[int] = []
+    tally = collector.run(TIMES, sleep=clock.advance, stopped=lambda: bool(asked.append(0)) or len(asked) > 3)
+    assert tally.purged_blobs == 0
+    assert tally.condemned == 3
+    assert collect().purged_blobs == 3
+
+
+def test_a_task_may_run_twice(repository: str, clock: Clock, collect: Any) -> None:
+    push_blob(repository, os.urandom(100))
+    clock.advance(3 * HOUR)
+    never = lambda: False  # noqa: E731
+    for number in range(2):
+        tasks = list(rounds.plan("twice", number, [rounds.BLOBS], TIMES))
+        tallies = [sum_of(rounds.carry_out("twice", task, TIMES, never) for task in tasks) for _ in range(2)]
+        assert tallies[0].purged_blobs == number
+        clock.advance(3 * HOUR)
+    assert tallies[1].purged_blobs == 1  # the same piece of work, told again: it is noted under the task, not added
+
+
+def sum_of(tallies: Any) -> Tally:
+    return sum(tallies, Tally())
+
+
+def test_workless_run_costs_a_query_a_shard(collect: Any) -> None:
+    assert collect() == Tally()
