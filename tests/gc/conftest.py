@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from chalicelib.storage import conditions
+from chalicelib.gc import collector
+from chalicelib.gc.records import Tally, Times
+from chalicelib.registry import digests, manifests, push
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore, conditions
+from chalicelib.storage import manifests as manifest_table
+from tests.registry.images import CONFIG, image, push_blob
+
+HOUR = 3600
+TIMES = Times(window=2 * HOUR * 1000, grace=2 * HOUR * 1000)
 
 
 class Clock:
@@ -25,15 +36,60 @@ class Clock:
 
 
 @pytest.fixture(scope="session")
-def session_clock() -> Iterator[Clock]:
+def session_clock() -> Clock:
     """One clock for the session of tests: it never goes back, so that nothing is younger than what came after it."""
-    yield Clock()
+    return Clock()
 
 
 @pytest.fixture
 def clock(session_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     for name, module in list(sys.modules.items()):
-        if name.startswith("chalicelib.") and getattr(module, "now", None) is conditions.now and module is not conditions:
+        if (
+            name.startswith("chalicelib.")
+            and getattr(module, "now", None) is conditions.now
+            and module is not conditions
+        ):
             monkeypatch.setattr(module, "now", session_clock.now)
-    monkeypatch.setattr(conditions, "now", session_clock.now)
     return session_clock
+
+
+class Collect:
+    """Runs the collector as of a time well after whatever the test did."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self()  # what other tests have left
+
+    def __call__(self, **options: Any) -> Tally:
+        self.clock.advance(3 * HOUR)
+        return collector.run(TIMES, sleep=self.clock.advance, **options)
+
+
+@pytest.fixture
+def collect(cloud: dict[str, str], clock: Clock) -> Collect:
+    return Collect(clock)
+
+
+def names_of(content: bytes) -> list[str]:
+    """The blobs that an image's manifest names."""
+    document = json.loads(content)
+    return [entry["digest"] for entry in (document["config"], *document["layers"])]
+
+
+def is_whole(repository: str, digest: str, content: bytes) -> bool:
+    """Whether an image pulls: its manifest, and each blob with its link and bytes."""
+    if manifest_table.read_record(repository, digest) is None:
+        return False
+    for name in names_of(content):
+        blob, link = blob_table.read(repository, name)
+        if blob is None or link is None or link.object_key != blob.object_key or not blobstore.exists(blob.object_key):
+            return False
+    return True
+
+
+def push_by_digest(repository: str, **more: Any) -> bytes:
+    """An image without a tag."""
+    config = push_blob(repository, os.urandom(16), CONFIG)
+    content = image(config, *(push_blob(repository, os.urandom(32)) for _ in range(2)), **more)
+    push.manifest(repository, digests.of(content), content, manifests.OCI_MANIFEST)
+    return content

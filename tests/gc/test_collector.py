@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import pytest
 
 from chalicelib.gc import collector, rounds
-from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.records import Tally
 from chalicelib.registry import deletion, digests, manifests, push
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
-from tests.gc.conftest import Clock
+from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
+from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
+from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("cloud")
-
-HOUR = 3600
-TIMES = Times(window=2 * HOUR * 1000, grace=2 * HOUR * 1000)
-
-
-@pytest.fixture
-def collect(clock: Clock) -> Any:
-    """Run the collector as of a time well after whatever the test did."""
-
-    def run(**options: Any) -> Tally:
-        clock.advance(3 * HOUR)
-        return collector.run(TIMES, sleep=clock.advance, **options)
-
-    run()  # what other tests have left
-    return run
 
 
 def blob_of(digest: str) -> blob_table.Blob | None:
     return blob_table.read_record(digest)
 
 
-def names_of(content: bytes) -> list[str]:
-    document = json.loads(content)
-    return [entry["digest"] for entry in (document["config"], *document["layers"])]
-
-
-def is_whole(repository: str, digest: str, content: bytes) -> bool:
-    """Whether an image pulls: its manifest, and each blob with its link and bytes."""
-    if manifest_table.read_record(repository, digest) is None:
-        return False
-    for name in names_of(content):
-        blob, link = blob_table.read(repository, name)
-        if blob is None or link is None or link.object_key != blob.object_key or not blobstore.exists(blob.object_key):
-            return False
-    return True
-
-
-def test_a_tagged_image_stays_and_its_blobs_are_candidates_no_longer(repository: str, collect: Any) -> None:
+def test_a_tagged_image_stays_and_its_blobs_are_candidates_no_longer(repository: str, collect: Collect) -> None:
     digest, content = push_image(repository)
     tally = collect()
     assert (tally.purged_blobs, tally.purged_manifests, tally.cleared) == (0, 0, 3)
@@ -65,7 +35,7 @@ def test_a_tagged_image_stays_and_its_blobs_are_candidates_no_longer(repository:
     assert collect() == Tally()
 
 
-def test_a_deleted_image_goes_in_one_run(repository: str, collect: Any) -> None:
+def test_a_deleted_image_goes_in_one_run(repository: str, collect: Collect) -> None:
     digest, content = push_image(repository)
     keys = [blob.object_key for name in names_of(content) if (blob := blob_of(name))]
     deletion.manifest(repository, digest)
@@ -77,13 +47,13 @@ def test_a_deleted_image_goes_in_one_run(repository: str, collect: Any) -> None:
         assert not blobstore.exists(key)
 
 
-def test_a_blob_that_was_uploaded_and_never_named_goes(repository: str, collect: Any) -> None:
+def test_a_blob_that_was_uploaded_and_never_named_goes(repository: str, collect: Collect) -> None:
     name = push_blob(repository, os.urandom(100))["digest"]
     assert collect().purged_blobs == 1
     assert blob_of(name) is None
 
 
-def test_what_is_young_stays(repository: str, clock: Clock, collect: Any) -> None:
+def test_what_is_young_stays(repository: str, clock: Clock, collect: Collect) -> None:
     digest, content = push_image(repository)
     deletion.manifest(repository, digest)
     clock.advance(1 * HOUR)
@@ -91,7 +61,7 @@ def test_what_is_young_stays(repository: str, clock: Clock, collect: Any) -> Non
     assert all(blob_of(name) for name in names_of(content))
 
 
-def test_a_condemned_blob_waits_for_its_grace(repository: str, clock: Clock, collect: Any) -> None:
+def test_a_condemned_blob_waits_for_its_grace(repository: str, clock: Clock, collect: Collect) -> None:
     name = push_blob(repository, os.urandom(100))["digest"]
     clock.advance(3 * HOUR)
     waits: list[float] = []
@@ -111,7 +81,7 @@ def test_a_condemned_blob_waits_for_its_grace(repository: str, clock: Clock, col
     assert blob_of(name) is None
 
 
-def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, collect: Any) -> None:
+def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, collect: Collect) -> None:
     shared = push_blob(repository, os.urandom(50))
     one, two = (image(push_blob(repository, os.urandom(16), CONFIG), shared) for _ in range(2))
     for tag, content in (("one", one), ("two", two)):
@@ -121,7 +91,7 @@ def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, colle
     assert is_whole(repository, digests.of(two), two)
 
 
-def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Any) -> None:
+def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Collect) -> None:
     first, content = push_image(repository, "v1")
     second, kept = push_image(repository, "v1")
     tally = collect(delete_untagged=False)
@@ -134,7 +104,7 @@ def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Any)
     assert is_whole(repository, second, kept)
 
 
-def test_an_untagged_manifest_with_another_tag_stays(repository: str, collect: Any) -> None:
+def test_an_untagged_manifest_with_another_tag_stays(repository: str, collect: Collect) -> None:
     digest, content = push_image(repository, "v1")
     push.manifest(repository, "v2", content, manifests.OCI_MANIFEST)
     deletion.manifest(repository, "v1")
@@ -144,7 +114,7 @@ def test_an_untagged_manifest_with_another_tag_stays(repository: str, collect: A
     assert record.candidate_since is None
 
 
-def test_the_children_of_an_index_stay_with_it_and_go_with_it(repository: str, collect: Any) -> None:
+def test_the_children_of_an_index_stay_with_it_and_go_with_it(repository: str, collect: Collect) -> None:
     children = [push_by_digest(repository) for _ in range(2)]
     content = index(*children)
     digest = push.manifest(repository, "v1", content, manifests.OCI_INDEX).digest
@@ -156,15 +126,7 @@ def test_the_children_of_an_index_stay_with_it_and_go_with_it(repository: str, c
     assert manifest_table.read_record(repository, digest) is None
 
 
-def push_by_digest(repository: str, **more: Any) -> bytes:
-    """An image without a tag."""
-    config = push_blob(repository, os.urandom(16), CONFIG)
-    content = image(config, *(push_blob(repository, os.urandom(32)) for _ in range(2)), **more)
-    push.manifest(repository, digests.of(content), content, manifests.OCI_MANIFEST)
-    return content
-
-
-def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, collect: Any) -> None:
+def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, collect: Collect) -> None:
     subject, content = push_image(repository, "v1")
     signature = push_by_digest(repository, subject=descriptor(content, manifests.OCI_MANIFEST))
     assert collect().purged_manifests == 0
@@ -175,7 +137,7 @@ def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, col
     assert manifest_table.read_record(repository, digests.of(signature)) is None
 
 
-def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect: Any) -> None:
+def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect: Collect) -> None:
     """A push that crashed behind its edges: they hold for the window, and no longer."""
     name = push_blob(repository, os.urandom(100))["digest"]
     edge = Edge(name, repository, digests.of(b"never committed"), "generation", clock.now())
@@ -187,7 +149,7 @@ def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect:
     assert blob_table.edges_onto(name) == []
 
 
-def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, collect: Any) -> None:
+def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, collect: Collect) -> None:
     for _ in range(3):
         push_blob(repository, os.urandom(100))
     clock.advance(3 * HOUR)
@@ -198,7 +160,7 @@ def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, c
     assert collect().purged_blobs == 3
 
 
-def test_a_task_may_run_twice(repository: str, clock: Clock, collect: Any) -> None:
+def test_a_task_may_run_twice(repository: str, clock: Clock, collect: Collect) -> None:
     push_blob(repository, os.urandom(100))
     clock.advance(3 * HOUR)
     never = lambda: False  # noqa: E731
@@ -214,5 +176,10 @@ def sum_of(tallies: Any) -> Tally:
     return sum(tallies, Tally())
 
 
-def test_workless_run_costs_a_query_a_shard(collect: Any) -> None:
-    assert collect() == Tally()
+def test_a_run_without_garbage_costs_a_query_a_shard(repository: str, collect: Collect) -> None:
+    push_image(repository)
+    collect()
+    with counted() as calls:
+        assert collect() == Tally()
+    assert calls.count(("dynamodb", "Query")) == 2 * CANDIDATE_SHARDS
+    assert len(calls) <= 2 * CANDIDATE_SHARDS + 3
