@@ -32,3 +32,10 @@ def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
     from chalicelib.registry.uploads import sweep  # noqa: PLC0415 -- see above
 
     return sweep()
+
+
+@app.lambda_function(name="run_retention")
+def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)

@@ -17,11 +17,14 @@ class Settings:
     uploads_table: str
     projects_table: str
     accounts_table: str
+    jobs_table: str
     bucket: str
     signing_secret: str
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    state_machines: str
+    """What the ARNs of the stack's state machines begin with; the name of each follows."""
     s3_public_endpoint: str | None
     """Where clients reach S3, when that differs from where the function does (never so on AWS).
 
@@ -63,9 +66,11 @@ def settings() -> Settings:
         uploads_table=env["BERTH_UPLOADS_TABLE"],
         projects_table=env["BERTH_PROJECTS_TABLE"],
         accounts_table=env["BERTH_ACCOUNTS_TABLE"],
+        jobs_table=env["BERTH_JOBS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
+        state_machines=env["BERTH_STATE_MACHINES"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
         registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),

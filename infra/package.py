@@ -90,6 +90,8 @@ def _template_inputs() -> Iterator[Entry]:
         yield name, PROJECT / name
     for path in sorted((PROJECT / "infra").glob("*.py")):
         yield f"infra/{path.name}", path
+    for path in sorted((PROJECT / "infra" / "statemachines").iterdir()):
+        yield f"infra/statemachines/{path.name}", path
 
 
 def _files(folder: Path) -> Iterator[Entry]:

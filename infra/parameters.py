@@ -97,6 +97,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
+COMPUTED = {
+    "StateMachines": {
+        "Fn::Sub": "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-"
+    },
+}
+"""What the environment names that is neither a parameter nor a resource; outputs of the stack, all the same.
+
+StateMachines is what the ARNs of all begin with. A machine needs the ARN of its function, so the function's environment
+cannot name the machine itself.
+"""
+
 CONDITIONS = {
     "HasDomain": {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]},
     "HasAlarmTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
@@ -108,9 +119,11 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
     "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
+    "BERTH_JOBS_TABLE": {"Ref": "JobsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
     "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
     "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},
     "BERTH_TOKEN_SECONDS": {"Ref": "TokenSeconds"},
@@ -127,9 +140,17 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 def store_references() -> list[str]:
-    """The stack's resources that the environment names."""
+    """The stack's outputs that the environment names."""
     references = (value["Ref"] for value in ENVIRONMENT.values() if isinstance(value, dict))
     return [name for name in references if name not in PARAMETERS]
+
+
+def function_environment() -> dict[str, Any]:
+    """The environment as the template has it."""
+    return {
+        name: COMPUTED.get(value["Ref"], value) if isinstance(value, dict) else value
+        for name, value in ENVIRONMENT.items()
+    }
 
 
 def environment(outputs: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:

@@ -37,6 +37,7 @@ _ITEM_ACTIONS = {
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""
@@ -59,7 +60,8 @@ _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    return _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
+    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
+    return [*stores, *_jobs_control()]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
@@ -81,6 +83,19 @@ def _stores(
         # Without it S3 answers 403 for an object that is gone, which could not be told from a fault of ours.
         allow("MissingObjects", ["s3:ListBucket"], [bucket]),
         allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(secret) for secret in secrets]),
+    ]
+
+
+def _jobs_control() -> list[Statement]:
+    """Starting, stopping and looking at the runs of the stack's own state machines."""
+    machines = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-*"
+    return [
+        allow("StartJobs", ["states:StartExecution"], [{"Fn::Sub": machines}]),
+        allow(
+            "Jobs",
+            ["states:DescribeExecution", "states:StopExecution"],
+            [{"Fn::Sub": machines.replace(":stateMachine:", ":execution:")}],
+        ),
     ]
 
 
@@ -139,10 +154,22 @@ def _with_index(table: str) -> list[Any]:
     return [arn, {"Fn::Sub": ["${Table}/index/candidates", {"Table": arn}]}]
 
 
+def retention_statements() -> list[Statement]:
+    """What the steps of tag retention need: looking at repositories, and deleting artifacts as the protocol has it."""
+    items = {
+        "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
+        "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
+        "ProjectsTable": ("GetItem",),
+        "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
+    }
+    return _stores(items, ("manifests",), (), attribute_arn)
+
+
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
+    "RunRetention": (retention_statements, "RunRetentionLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

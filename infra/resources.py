@@ -16,6 +16,7 @@ STORE_NAMES = {
     "UploadsTable": "${AWS::StackName}-uploads",
     "ProjectsTable": "${AWS::StackName}-projects",
     "AccountsTable": "${AWS::StackName}-accounts",
+    "JobsTable": "${AWS::StackName}-jobs",
     "Bucket": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}",
 }
 """What holds the registry's data, by logical id. Names are fixed so that a new stack can find what an old one left."""
@@ -32,6 +33,7 @@ def resources() -> dict[str, Resource]:
         "UploadsTable": _table("UploadsTable", ttl="expires"),
         "ProjectsTable": _table("ProjectsTable"),
         "AccountsTable": _table("AccountsTable", ttl="expires"),
+        "JobsTable": _table("JobsTable", ttl="expires"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),
@@ -41,6 +43,7 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "RunRetentionLogs": _log_group("run-retention"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
         "Rotation": _rotation(),

@@ -13,9 +13,10 @@ from typing import Any
 from infra.alarms import alarms
 from infra.chalice_package import ChalicePackage, chalice_package
 from infra.http_api import replace_rest_api
-from infra.parameters import CONDITIONS, ENVIRONMENT, PARAMETERS
+from infra.parameters import COMPUTED, CONDITIONS, PARAMETERS, function_environment
 from infra.policies import FUNCTIONS, function_role
 from infra.resources import STORE_NAMES, resources
+from infra.state_machines import state_machines
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -42,6 +43,7 @@ def build(package: ChalicePackage) -> dict[str, Any]:
             **{name: _function(name, generated[name]) for name in functions},
             **{f"{name}Role": function_role(name) for name in functions},
             **resources(),
+            **state_machines(),
             **alarms(),
         },
         "Outputs": {**template["Outputs"], **_outputs()},
@@ -55,7 +57,7 @@ def _function(name: str, generated: dict[str, Any]) -> dict[str, Any]:
         **generated["Properties"],
         "CodeUri": {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}},
         "Role": {"Fn::GetAtt": [f"{name}Role", "Arn"]},
-        "Environment": {"Variables": ENVIRONMENT},
+        "Environment": {"Variables": function_environment()},
         "LoggingConfig": {"LogGroup": {"Ref": logs}},
         "DeadLetterQueue": {"Type": "SQS", "TargetArn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
     }
@@ -72,6 +74,7 @@ def _outputs() -> dict[str, Any]:
     }
     return {
         **{name: {"Value": {"Ref": name}} for name in _OUTPUTS},
+        **{name: {"Value": value} for name, value in COMPUTED.items()},
         "ApiUrl": {"Description": "The registry's address.", "Value": url},
     }
 

@@ -42,6 +42,8 @@ _NAMES = {
     "UploadsTable": "berth-uploads",
     "ProjectsTable": "berth-projects",
     "AccountsTable": "berth-accounts",
+    "JobsTable": "berth-jobs",
+    "StateMachines": "arn:aws:states:us-east-1:000000000000:stateMachine:berth-",
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",

@@ -74,9 +74,8 @@ def _manifests(pool: ThreadPoolExecutor, times: Times, stopped: Stopped) -> tupl
     levels, latest = int(bool(gone)), gone
     while latest and not stopped():
         released = [name for seen in latest.values() for name in _released(seen) if name not in gone]
-        records = (record for record in pool.map(lambda name: manifest_table.read_record(*name), released) if record)
-        seen_again = pool.map(lambda record: manifests.at(record, times), records)
-        latest = {_name(seen): seen for seen in seen_again if _would_be_free(seen.hold, seen.holders, gone)}
+        looks = (seen for names in _chunks(released) for seen in manifests.look_at(pool, names, times))
+        latest = {_name(seen): seen for seen in looks if _would_be_free(seen.hold, seen.holders, gone)}
         levels += bool(latest)
         gone |= latest
     return gone, levels

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from chalicelib.gc import look
+from chalicelib.gc import holds, look
 from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times
@@ -48,17 +48,34 @@ def collect(candidates: Sequence[tuple[str, str]], times: Times, stopped: Stoppe
 
 def survey(pool: ThreadPoolExecutor, candidates: Sequence[tuple[str, str]], times: Times) -> Iterator[Seen]:
     """A look at each candidate that is due; the record says."""
-    records = [record for record in pool.map(lambda each: table.read_record(*each), candidates) if record]
-    return pool.map(lambda record: at(record, times), (record for record in records if is_due(record, times)))
+    return look_at(pool, candidates, times, lambda record: is_due(record, times))
+
+
+def look_at(
+    pool: ThreadPoolExecutor,
+    names: Sequence[tuple[str, str]],
+    times: Times,
+    wanted: Callable[[Record], bool] = lambda _record: True,
+) -> Iterator[Seen]:
+    """A look at each (repository, digest) that is there and `wanted`."""
+    read = pool.map(lambda name: table.read_record(*name), names)
+    records = [record for record in read if record and wanted(record)]
+    retained = {name: holds.retained(name) for name in {record.repository for record in records}}
+    return pool.map(lambda record: at(record, times, retained[record.repository]), records)
 
 
 def is_due(record: Record, times: Times) -> bool:
     return record.candidate_since is not None and record.candidate_since < now() - times.window
 
 
-def at(record: Record, times: Times) -> Seen:
-    """Look at what may hold a manifest: a tag, an index, a subject that it refers to."""
+def at(record: Record, times: Times, retained: Container[str]) -> Seen:
+    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a retention rule.
+
+    What a rule retains today it may let go of tomorrow, so that stays a candidate.
+    """
     repository, digest = record.repository, record.digest
+    if digest in retained:
+        return Seen(record, None, Hold.PENDING)
     if table.tags_of(repository, digest):
         return Seen(record, None, Hold.HELD)
     try:
@@ -77,12 +94,13 @@ def _settle(seen: Seen) -> Tally:
         return Tally(cleared=int(table.clear_candidate(seen.record)))
     if seen.hold is Hold.PENDING or seen.parsed is None:
         return Tally()
+    record = seen.record
     try:
-        deleted = deletion.untagged(seen.record, seen.parsed)
-    except Referenced:
+        deleted = deletion.manifest_as_seen(record.repository, record.digest, record.generation, ())
+    except (Referenced, ManifestUnknown):
         return Tally()  # an index that names it came between: it stays a candidate, and is looked at again
     if not deleted:
         return Tally()
-    referrers = table.referrers_of(seen.record.repository, seen.record.digest)
+    referrers = table.referrers_of(record.repository, record.digest)
     released = len(seen.parsed.children) + len(referrers)
-    return Tally(purged_manifests=1, freed_space=seen.record.size, released_manifests=released)
+    return Tally(purged_manifests=1, freed_space=record.size, released_manifests=released)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
@@ -38,12 +38,24 @@ def manifest(repository: str, reference: str) -> None:
     raise Unavailable(f"{repository}@{reference} is being changed by others")
 
 
-def untagged(record: Record, parsed: Manifest) -> bool:
-    """Delete a manifest that has no tag, as it was read. False when it has changed since, or has a tag.
+def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str]) -> bool:
+    """Delete a manifest that is still what it was when it was looked at: the same commit, under the same tags.
 
-    Raises Referenced while an index names it. A tag that is put meanwhile writes the manifest, which is seen.
+    False, and it stays, when it was pushed or tagged since. `generation` may be empty: then the tags alone count.
+    Raises as `manifest` does.
     """
-    return _delete_unreferenced(record, parsed, tagged=False)
+    pulled = pull.manifest(repository, digest)
+    parsed = manifests.parse(pulled.content, pulled.media_type)
+    for _ in range(_ATTEMPTS):
+        record = manifest_table.read_record(repository, digest)
+        if record is None or generation not in ("", record.generation):
+            return False
+        # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
+        if set(manifest_table.tags_of(repository, digest)) != set(tags):
+            return False
+        if _delete_unreferenced(record, parsed):
+            return True
+    raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
 def blob(repository: str, digest: str) -> None:
@@ -77,8 +89,8 @@ def _delete_tag(repository: str, name: str) -> None:
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest, *, tagged: bool = True) -> bool:
-    """One try to delete a manifest that no index names. False when it changed meanwhile, or has tags and may not."""
+def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
+    """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
     if not version:
@@ -88,9 +100,6 @@ def _delete_unreferenced(record: Record, parsed: Manifest, *, tagged: bool = Tru
         manifest_table.set_state(marked, LIVE)
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
-    if tags and not tagged:
-        manifest_table.set_state(marked, LIVE)
-        return False
     try:
         _require_deletable(repository, tags)
     except Immutable:

@@ -1,4 +1,4 @@
-"""Calls of AWS's JSON services (DynamoDB, Secrets Manager) without a botocore client.
+"""Calls of AWS's JSON services (DynamoDB, Secrets Manager, Step Functions) without a botocore client.
 
 Making a botocore client costs 200 ms and each of its calls 2 ms of CPU; a request that needs one secret should pay
 neither. Throttled and failed calls are tried again with jittered,
@@ -61,6 +61,7 @@ class Service:
 
 DYNAMODB = Service("dynamodb", "1.0", "DynamoDB_20120810", "AWS_ENDPOINT_URL_DYNAMODB")
 SECRETS_MANAGER = Service("secretsmanager", "1.1", "secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER")
+STEP_FUNCTIONS = Service("states", "1.0", "AWSStepFunctions", "AWS_ENDPOINT_URL_SFN")
 
 
 def call(service: Service, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,6 +125,17 @@ def carriers(number: int) -> list[tuple[str, str]]:
 def labels_of(repository: str, digest: str) -> list[Label]:
     """The labels that an artifact carries, by number."""
     return _read_each(numbers_of(repository, digest))
+
+
+def names_by_digest(repository: str) -> dict[str, list[str]]:
+    """The names of the labels that artifacts of a repository carry."""
+    items = reads.query_all(settings().repositories_table, repository, LABELS_PREFIX, ("number",))
+    names = {label.number: label.name for label in _read_each(sorted({item["number"] for item in items}))}
+    carried: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item["number"] in names:
+            carried[item["sk"].split("|")[1]].append(names[item["number"]])
+    return carried
 
 
 def numbers_of(repository: str, digest: str) -> list[int]:

@@ -73,6 +73,14 @@ def counts(project: str) -> Iterator[tuple[str, int, int]]:
         more = bool(after)
 
 
+def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
+    """Up to `limit` repositories of a project behind `after`, by name, and which to go on behind, empty at the end."""
+    partition = f"{CATALOG_PREFIX}{project}"
+    table = settings().repositories_table
+    items, more = reads.query(table, partition, "", after=after, limit=limit, attributes=("created",))
+    return [item["sk"] for item in items], more
+
+
 def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) -> None:
     """Count a new manifest, in a repository that is still there; or, when it is not `known`, in a new one.
 

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from infra import relay
+from infra import relay, state_machines
 from infra.package import PROJECT
 from infra.policies import FUNCTIONS, function_role, registry_statements, rotation_statements
 
 # Actions that name no resource: the service authorization reference gives them "*" alone.
-WITHOUT_RESOURCES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments", "ecr:GetAuthorizationToken"}
+WITHOUT_RESOURCES = {
+    "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
+}  # fmt: skip
 
 # What IAM calls the S3 operations that have no action of their own name.
 S3_ACTIONS = {
@@ -34,7 +39,8 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 def roles() -> dict[str, dict[str, Any]]:
     own = {name: function_role(name) for name in FUNCTIONS}
     resources = relay.build()["Resources"]
-    return {**own, **{name: resources[name] for name in ("TaskRole", "ExecutionRole")}}
+    machines = {name: body for name, body in state_machines.state_machines().items() if name.endswith("Role")}
+    return {**own, **machines, **{name: resources[name] for name in ("TaskRole", "ExecutionRole")}}
 
 
 def string_arguments(function: str) -> Iterator[tuple[str, list[str]]]:
@@ -87,3 +93,16 @@ def test_the_secret_actions_are_those_that_the_code_calls() -> None:
     }
     granted = {a for s in rotation_statements() for a in s["Action"]}
     assert granted == called
+
+
+def test_the_request_function_controls_the_machines_of_its_stack_by_what_the_code_calls() -> None:
+    called = {
+        f"states:{literals[0]}"
+        for module, literals in string_arguments("call")
+        if module == "workflows.py" and literals
+    }
+    granted = {a for s in registry_statements() for a in s["Action"] if a.startswith("states:")}
+    assert granted == called
+    for statement in registry_statements():
+        if statement["Sid"] in ("StartJobs", "Jobs"):
+            assert all(resource["Fn::Sub"].endswith("${AWS::StackName}-*") for resource in statement["Resource"])

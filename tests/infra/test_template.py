@@ -19,7 +19,7 @@ from infra.chalice_package import ChalicePackage
 from infra.http_api import replace_rest_api
 from infra.http_routes import Route
 from infra.package import PROJECT, build_template_only
-from infra.parameters import ENVIRONMENT, PARAMETERS, environment, store_references
+from infra.parameters import ENVIRONMENT, PARAMETERS, environment, function_environment, store_references
 from infra.resources import STORE_NAMES
 from infra.template import build
 
@@ -112,7 +112,11 @@ def test_tables_are_as_the_storage_package_says(template: Template, name: str) -
         assert index_keys == [("candidate", "HASH"), ("candidate_since", "RANGE")]
     else:
         assert not indexes
-    expires = {"AttributeName": "expires", "Enabled": True} if name in ("UploadsTable", "AccountsTable") else None
+    expires = (
+        {"AttributeName": "expires", "Enabled": True}
+        if name in ("UploadsTable", "AccountsTable", "JobsTable")
+        else None
+    )
     assert table.get("TimeToLiveSpecification") == expires
 
 
@@ -150,13 +154,13 @@ def test_the_bucket_refuses_plain_http(template: Template) -> None:
 
 def test_functions_are_traced_logged_and_have_a_queue_for_failures(template: Template) -> None:
     functions = of_type(template, "AWS::Serverless::Function")
-    assert functions.keys() == {"RequestFunction", "RotateSigningKey", "SweepUploads"}
+    assert functions.keys() == {"RequestFunction", "RotateSigningKey", "SweepUploads", "RunRetention"}
     for function in functions.values():
         assert function["Tracing"] == "Active"
         assert function["DeadLetterQueue"]["TargetArn"] == {"Fn::GetAtt": ["FailedTasks", "Arn"]}
         group = template["Resources"][function["LoggingConfig"]["LogGroup"]["Ref"]]
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-        assert function["Environment"]["Variables"] == ENVIRONMENT
+        assert function["Environment"]["Variables"] == function_environment()
     assert functions["RequestFunction"]["Timeout"] < 30, "a function must answer before the API gives up on it"
 
 

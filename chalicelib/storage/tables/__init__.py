@@ -23,14 +23,16 @@ Repositories: what a repository holds. One partition a repository.
     labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
 
-Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where.
+Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where. Jobs:
+what runs in the background, dropped by TTL.
 
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
-    counter                project, label, immutable-rule           CounterItem: the last number given out
+    retention              <number>                                 RetentionItem: a policy of tag retention
+    counter                project, label, immutable-rule, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -41,6 +43,15 @@ Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who
     robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
     counter                user, member, robot                      CounterItem: the last number given out
+
+    execution|<vendor type>|<vendor id>   <number>          ExecutionItem
+    execution-number       <number>                         ExecutionNumberItem: the execution's vendor type and id
+    unfinished             <vendor type>|<vendor id>|       UnfinishedItem: the one execution of the job that runs; for
+                                                            a job that may run twice at once its number follows
+    occasion|<vendor type>|<vendor id>    <occasion>        OccasionItem: the execution that it has started
+    task|<execution>       <ordinal>                        TaskItem
+    log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
+    counter                execution                        CounterItem: the last number given out
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 

@@ -42,6 +42,16 @@ class ProjectCounterItem(Item):
     last = NumberAttribute()
 
 
+class RetentionItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    project_id = NumberAttribute()
+    rules = JSONAttribute()
+    cron = UnicodeAttribute()
+    version = UnicodeAttribute()
+
+
 class LabelItem(Item):
     class Meta:
         table_name = settings().projects_table

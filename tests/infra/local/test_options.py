@@ -15,7 +15,16 @@ from infra.parameters import PARAMETERS
 README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 LISTED = dict(re.findall(r"^\| `(BERTH_[A-Z_]+)` \| (\S+) \|", README, re.MULTILINE))
 SUPERVISED = set(re.findall(r"BERTH_[A-Z_]+", inspect.getsource(from_environment)))
-RESOURCES = {"BLOBS_TABLE", "REPOSITORIES_TABLE", "UPLOADS_TABLE", "PROJECTS_TABLE", "ACCOUNTS_TABLE", "BUCKET"}
+RESOURCES = {
+    "BLOBS_TABLE",
+    "REPOSITORIES_TABLE",
+    "UPLOADS_TABLE",
+    "PROJECTS_TABLE",
+    "ACCOUNTS_TABLE",
+    "BUCKET",
+    "JOBS_TABLE",
+    "STATE_MACHINES",
+}
 PLACED = {f"BERTH_{name}" for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}}
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""

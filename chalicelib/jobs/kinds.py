@@ -1,0 +1,11 @@
+"""The kinds of jobs. Each has a state machine in infra/statemachines and a function that does its steps (app.py)."""
+
+from __future__ import annotations
+
+from chalicelib.jobs.records import Kind
+
+RETENTION = Kind("RETENTION", "retention")
+
+
+KINDS = {kind.vendor_type: kind for kind in (RETENTION,)}
+"""By Harbor's vendor type (src/jobservice/job/known_jobs.go)."""

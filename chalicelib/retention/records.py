@@ -1,0 +1,51 @@
+"""What a retention policy is, and what its rules are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The one policy of a project. `rules` are the swagger's RetentionRules as retention/rules.py checked them.
+
+    `cron` is empty for a policy that only people start. `version` is fresh with every write of the record.
+    """
+
+    number: int
+    project_id: int
+    rules: Sequence[Mapping[str, Any]]
+    cron: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact of a repository as it was looked at. Times are milliseconds since 1970.
+
+    `generation` is the commit that was looked at: with the tags it tells whether the artifact is still the same.
+    """
+
+    digest: str
+    generation: str
+    kind: str
+    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+    created: int
+    pushed: int
+    """The last push of the artifact or of one of its tags."""
+    pulled: int
+    """The last pull; 0 for one that was never pulled."""
+    dependents: tuple[str, ...]
+    """What follows it: the children of an index that have no tag, and what has it as subject."""
+
+    @property
+    def used(self) -> int:
+        """When it was pulled last, or pushed, if it never was: what nobody could pull yet is not unused.
+
+        Harbor takes such an artifact for the least used (its issues 10295 and 18479 are of images that were deleted
+        before their first pull).
+        """
+        return self.pulled or self.pushed

@@ -1,0 +1,44 @@
+"""The steps of a retention execution (infra/statemachines/retention.asl.json): a task for each repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.jobs import steps
+from chalicelib.jobs.records import Execution, Status, Task
+from chalicelib.jobs.steps import Event
+from chalicelib.projects import rules as projects
+from chalicelib.retention import cleaning, rules
+from chalicelib.storage import repositories, tasks
+
+_PAGE = 1000
+
+
+def run(event: Event) -> dict[str, Any]:
+    """The Lambda's whole work. Raises StoppedError when the execution is over."""
+    return dict(steps.run(event, {"plan": _plan, "work": _work}))
+
+
+def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
+    """Write the tasks of one page of the project's repositories, those that a rule is for."""
+    cursor, following = event["plan"]["cursor"], event["plan"]["next"]
+    project = projects.get_by_id(execution.extra["project_id"])
+    names, after = repositories.read_names(project.name, cursor, _PAGE)
+    concerned = [name for name in names if rules.concerns(execution.extra["rules"], name.partition("/")[2])]
+    following = tasks.create(execution.number, following, ({"repository": name} for name in concerned))
+    return {"cursor": after, "next": following, "done": not after}
+
+
+def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
+    return steps.work(execution, event, _clean)
+
+
+def _clean(execution: Execution, task: Task) -> None:
+    repository = task.extra["repository"]
+    project = projects.get_by_id(execution.extra["project_id"])
+    is_dry_run = bool(execution.extra["dry_run"])
+    outcome = cleaning.clean(project, repository, execution.extra["rules"], is_dry_run=is_dry_run)
+    tasks.write_log(task, outcome.log, part=task.run_count)
+    told = {**task.extra, "total": outcome.total, "retained": outcome.retained}
+    tasks.finish(task, Status.SUCCESS, extra=told)

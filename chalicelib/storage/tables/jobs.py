@@ -1,0 +1,85 @@
+"""The items of the Jobs table. `expires` is the table's TTL attribute, in seconds."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BinaryAttribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib.settings import settings
+from chalicelib.storage.tables.item import Item
+
+
+class ExecutionItem(Item):
+    """An execution (chalicelib/jobs/records.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    status = UnicodeAttribute()
+    message = UnicodeAttribute()
+    trigger = UnicodeAttribute()
+    operator = UnicodeAttribute()
+    extra = JSONAttribute()
+    exclusive = BooleanAttribute()
+    started = NumberAttribute()
+    ended = NumberAttribute()
+    updated = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class ExecutionNumberItem(Item):
+    class Meta:
+        table_name = settings().jobs_table
+
+    vendor_type = UnicodeAttribute()
+    vendor_id = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class UnfinishedItem(Item):
+    """There is one as long as the execution is not final."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    number = NumberAttribute()
+
+
+class OccasionItem(Item):
+    """What has started an execution: the same occasion starts none again."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    number = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class TaskItem(Item):
+    class Meta:
+        table_name = settings().jobs_table
+
+    status = UnicodeAttribute()
+    message = UnicodeAttribute()
+    run_count = NumberAttribute()
+    extra = JSONAttribute()
+    created = NumberAttribute()
+    started = NumberAttribute()
+    ended = NumberAttribute()
+    updated = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class LogItem(Item):
+    class Meta:
+        table_name = settings().jobs_table
+
+    content = BinaryAttribute(legacy_encoding=False)
+    """Compressed text."""
+    expires = NumberAttribute()
+
+
+class JobCounterItem(Item):
+    class Meta:
+        table_name = settings().jobs_table
+
+    last = NumberAttribute()
