@@ -34,6 +34,13 @@ def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
     return sweep()
 
 
+@app.lambda_function(name="collect_garbage")
+def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.gc.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_retention")
 def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above

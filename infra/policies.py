@@ -128,6 +128,7 @@ _COLLECTOR_ITEM_ACTIONS = {
     "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "Query", "Scan", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "Scan"),
     "ProjectsTable": ("GetItem",),
+    "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
 }
 
 
@@ -169,6 +170,7 @@ FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
+    "CollectGarbage": (collector_statements, "CollectGarbageLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
 }
 """Each function's logical id, its statements, and its log group."""

@@ -43,6 +43,7 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "CollectGarbageLogs": _log_group("collect-garbage"),
         "RunRetentionLogs": _log_group("run-retention"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
@@ -117,6 +118,12 @@ def _bucket() -> Resource:
                             "Id": "stale-upload-tails",
                             "Status": "Enabled",
                             "Prefix": "uploads/",
+                            "ExpirationInDays": STALE_DAYS,
+                        },
+                        {
+                            "Id": "stale-work-of-the-collector",
+                            "Status": "Enabled",
+                            "Prefix": "gc/work/",
                             "ExpirationInDays": STALE_DAYS,
                         },
                     ]

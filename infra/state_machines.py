@@ -13,6 +13,7 @@ Resource = dict[str, Any]
 DEFINITIONS = Path(__file__).parent / "statemachines"
 
 MACHINES = {
+    "CollectionMachine": ("gc", "CollectGarbage"),
     "RetentionMachine": ("retention", "RunRetention"),
 }
 """Each machine's logical id, the name of its definition, and the function that does its steps.

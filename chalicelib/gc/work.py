@@ -15,6 +15,7 @@ from chalicelib.storage import blobstore, bulk
 from chalicelib.storage.blobs import Blob
 
 PREFIX = "gc/work/"
+_RECONCILED = "gc/reconciled"
 PAGE = 1000
 """Candidates of a page: as many objects as S3 deletes in one call."""
 
@@ -67,6 +68,16 @@ def read_doomed(page: str) -> list[Doomed]:
 
 def write_doomed(page: str, doomed: Sequence[Doomed]) -> None:
     write_page(f"{page}.doomed", [asdict(each) for each in doomed])
+
+
+def reconciled() -> int:
+    """When the last run began that has looked through everything, in milliseconds since 1970; 0 for none."""
+    content = blobstore.get(_RECONCILED)
+    return int(content) if content else 0
+
+
+def note_reconciled(began: int) -> None:
+    blobstore.put(_RECONCILED, str(began).encode())
 
 
 def drop(run: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from chalicelib.jobs.records import Kind
 
+GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc")
 RETENTION = Kind("RETENTION", "retention")
 
 
-KINDS = {kind.vendor_type: kind for kind in (RETENTION,)}
+KINDS = {kind.vendor_type: kind for kind in (GARBAGE_COLLECTION, RETENTION)}
 """By Harbor's vendor type (src/jobservice/job/known_jobs.go)."""
