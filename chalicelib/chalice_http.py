@@ -90,7 +90,8 @@ def to_request(request: ChaliceRequest, path: str) -> Request:
 
 
 def _first_values(query: MultiDict | None) -> dict[str, str]:
-    return {} if query is None else {name: query[name] for name in query}
+    """As the relay and `distribution` take them; Chalice would give the last."""
+    return {} if query is None else {name: query.getlist(name)[0] for name in query}
 
 
 def to_chalice(response: Response) -> ExactResponse:

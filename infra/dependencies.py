@@ -6,6 +6,7 @@ Chalice resolves them: it takes wheels that run on Lambda's glibc and refuses wh
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -36,16 +37,24 @@ def site_packages(project: Path, runtime: str) -> Path:
     requirements = project / "requirements.txt"
     recipe = f"{_RECIPE} {runtime} {ARCHITECTURE} {SERVICES} ".encode() + requirements.read_bytes()
     target = project / "build" / "dependencies" / hashlib.sha256(recipe).hexdigest()[:16]
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            made = Path(scratch) / "site-packages"
-            made.mkdir()
-            _install(requirements, runtime, made)
-            _prune(made)
-            compile_modules(made)
-            made.rename(target)
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several at once, as in tests, one installs and the others wait
+        if not target.is_dir():
+            _make(target, requirements, runtime)
     return target
+
+
+def _make(target: Path, requirements: Path, runtime: str) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        made = Path(scratch) / "site-packages"
+        made.mkdir()
+        _install(requirements, runtime, made)
+        _prune(made)
+        compile_modules(made)
+        made.rename(target)
 
 
 def _install(requirements: Path, runtime: str, target: Path) -> None:

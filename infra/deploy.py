@@ -150,6 +150,8 @@ def main() -> int:
         return _failed("no AWS region: give --region or set AWS_REGION")
     except (StackError, BotoCoreError, ClientError) as error:
         return _failed(str(error))
+    except subprocess.CalledProcessError:
+        return _failed("the stack is there, but not all of the rest: see above, and run it again")
     print(_report(outputs, session.region_name))
     return 0
 

@@ -6,6 +6,7 @@ pinned. A zip's digest is therefore the version of the code.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import shutil
@@ -44,9 +45,12 @@ def build_template_only() -> Path:
     target, stamp = BUILD / "template.json", BUILD / "template.stamp"
     inputs = _digest(_template_inputs())
     if not (target.exists() and stamp.exists() and stamp.read_text() == inputs):
-        # In a process of its own: making it imports the app with placeholders for its settings.
-        subprocess.run([sys.executable, "-m", "infra.template", str(target)], cwd=PROJECT, check=True)
-        stamp.write_text(inputs)
+        with _scratch() as scratch:
+            made = scratch / target.name
+            # In a process of its own: making it imports the app with placeholders for its settings.
+            subprocess.run([sys.executable, "-m", "infra.template", str(made)], cwd=PROJECT, check=True)
+            made.replace(target)
+            stamp.write_text(inputs)
     return target
 
 
@@ -55,14 +59,24 @@ def build_zip() -> Path:
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
     target = BUILD / "deployment.zip"
     libraries = site_packages(PROJECT, runtime)
-    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
-        app = Path(scratch)
+    with _scratch() as scratch:
+        app = scratch / "app"
         for name, path in _source_entries():
             (app / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, app / name)
         compile_modules(app)
-        target.write_bytes(_zip([*_files(libraries), *_files(app)]))
+        made = scratch / target.name
+        made.write_bytes(_zip([*_files(libraries), *_files(app)]))
+        made.replace(target)
     return target
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder to make a file in, which then replaces the old one as a whole: others may be reading that."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        yield Path(folder)
 
 
 def source_zip() -> bytes:

@@ -269,6 +269,7 @@ def test_it_answers_under_any_prefix_and_only_for_uploads(relay: RelayPath, repo
         "/v2/%2e%2e/x",
         "/%ff",
         f"/v2/{repository}/blobs/uploads/",
+        location + "&x=1" * 100,
     ):
         refused = relay.send("GET", place)
         assert 400 <= refused.status < 500

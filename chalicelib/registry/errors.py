@@ -111,7 +111,7 @@ class NotFound(RegistryError):
 
 
 class TooLarge(RegistryError):
-    """The body exceeds what the API path can carry; the message says what to do."""
+    """More than a manifest may have, or than the API path can carry; the message says what to do."""
 
     code, status = "SIZE_INVALID", 413
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.registry import digests, manifests
 from chalicelib.registry.errors import NameUnknown, PaginationInvalid
-from chalicelib.registry.names import project_of
+from chalicelib.registry.names import NAME_LENGTH, TAG_LENGTH, project_of
 from chalicelib.storage import listings as table
 from chalicelib.storage import repositories
 
@@ -36,23 +37,35 @@ def tags(repository: str, after: str, limit: int) -> Page:
     """The tags behind `after`, in byte order. Raises NameUnknown for a repository that holds nothing."""
     if limit == 0:
         return Page([], "")
-    names, more = table.tags(repository, after, limit)
+    # A character more than a tag has sorts as all that follow it do, and DynamoDB takes no key over 1 KB.
+    names, more = table.tags(repository, after[: TAG_LENGTH + 1], limit)
     if not names and not repositories.exists(repository):
         raise NameUnknown(f"there is no repository {repository}")
     return Page(names, names[-1] if more else "")
 
 
 def referrers(repository: str, subject: str, artifact_type: str, after: str, limit: int) -> Page:
-    """Descriptors of the manifests whose subject is `subject`, there or not; filtered when a type is given."""
-    if after and artifact_type and not after.startswith(f"{artifact_type}|"):
+    """Descriptors of the manifests whose subject is `subject`, there or not; filtered when a type is given.
+
+    `after` is a page's `next`. Raises PaginationInvalid when it is another's, or no mark at all.
+    """
+    if after and not _is_mark(after, artifact_type):
         raise PaginationInvalid("last does not belong to this list")
     entries, following = table.referrers(repository, subject, artifact_type, after, max(limit, 1))
     return Page(entries, following)
 
 
+def _is_mark(text: str, artifact_type: str) -> bool:
+    """Whether `text` is where a page of referrers can end: an artifact type, `artifact_type` if given, and a digest."""
+    kind, _, digest = text.rpartition("|")
+    fits = kind == artifact_type if artifact_type else not kind or manifests.is_media_type(kind)
+    return fits and digests.is_digest(digest)
+
+
 def catalog(projects: Iterable[str], after: str, limit: int) -> Page:
     """Repositories of `projects` behind `after`, in byte order over all of them."""
     names: list[str] = []
+    after = after[: NAME_LENGTH + 1]  # see `tags`
     # With its slash, a project sorts where its repositories do: `a-b/x` stands before `a/x`.
     for project in sorted(projects, key=lambda name: f"{name}/"):
         if after and f"{project}/" < f"{project_of(after)}/":

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from chalicelib.registry import digests
-from chalicelib.registry.errors import DigestInvalid, ManifestInvalid, SizeInvalid
+from chalicelib.registry.errors import DigestInvalid, ManifestInvalid, TooLarge
 
 SIZE_LIMIT = 4 * 1024 * 1024
 """Bytes a manifest may have (distribution-spec: registries should take at least 4 MiB)."""
+
+REFERENCE_LIMIT = 2000
+"""Blobs and manifests that a manifest may name: each has an edge to write, and the gateway waits 30 seconds."""
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -79,10 +82,11 @@ def is_media_type(text: str) -> bool:
 def parse(content: bytes, content_type: str) -> Manifest:
     """Read a manifest that a client pushed as `content_type` (may be empty).
 
-    Raises ManifestInvalid, SizeInvalid for one over 4 MiB, or DigestInvalid for a malformed digest in it.
+    Raises ManifestInvalid, TooLarge for one over 4 MiB (distribution-spec: 413), or DigestInvalid for a malformed
+    digest in it.
     """
     if len(content) > SIZE_LIMIT:
-        raise SizeInvalid(f"a manifest may have {SIZE_LIMIT} bytes, this one has {len(content)}")
+        raise TooLarge(f"a manifest may have {SIZE_LIMIT} bytes, this one has {len(content)}")
     document = _parse_json(content)
     media_type = _media_type(document, content_type)
     for name in _REQUIRED.get(media_type, ()):
@@ -91,6 +95,9 @@ def parse(content: bytes, content_type: str) -> Manifest:
     if media_type in _REQUIRED and media_type != OCI_ARTIFACT and document.get("schemaVersion") != 2:
         _refuse("schemaVersion must be 2")
     required, optional = _blobs(document)
+    children = _unique(_digest(entry, "manifests") for entry in _list(document, "manifests"))
+    if len(required) + len(optional) + len(children) > REFERENCE_LIMIT:
+        _refuse(f"a manifest may name {REFERENCE_LIMIT} blobs and manifests")
     subject = document.get("subject")
     annotations = _annotations(document)
     config = document.get("config")
@@ -100,7 +107,7 @@ def parse(content: bytes, content_type: str) -> Manifest:
         content=content,
         blobs=required,
         optional_blobs=optional,
-        children=_unique(_digest(entry, "manifests") for entry in _list(document, "manifests")),
+        children=children,
         subject=None if subject is None else _digest(subject, "subject"),
         artifact_type=_artifact_type(document) or config_type,
         annotations=annotations,

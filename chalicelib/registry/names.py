@@ -26,10 +26,11 @@ from chalicelib.registry import digests
 from chalicelib.registry.errors import NameInvalid, NotFound, TagInvalid
 
 NAME_LENGTH = 255
+TAG_LENGTH = 128
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}\Z")
+_TAG = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,{TAG_LENGTH - 1}}}\Z")
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 

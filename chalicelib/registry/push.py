@@ -57,7 +57,7 @@ class _View:
 def manifest(repository: str, reference: str, content: bytes, content_type: str) -> PushedManifest:
     """Store a manifest under a digest or a tag.
 
-    Raises ManifestInvalid, DigestInvalid, SizeInvalid, ManifestBlobUnknown (with the digests that are missing),
+    Raises ManifestInvalid, DigestInvalid, TooLarge, ManifestBlobUnknown (with the digests that are missing),
     NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the
     same manifest.
     """

@@ -261,7 +261,8 @@ async def _refuse_large(send: Send, method: str, path: str) -> None:
         return
     refusal = to_response(
         TooLarge(
-            "the API takes bodies up to about 4.5 MB: follow the Location of the upload to the relay, or send chunks"
+            "the API takes bodies up to about 4.5 MB: a manifest may have 4 MiB, a layer goes to the Location of its "
+            "upload at the relay, or comes in chunks"
         )
     )
     await _send(send, method, refusal.status, refusal.headers.items(), refusal.body)

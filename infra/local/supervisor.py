@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import time
@@ -152,6 +153,7 @@ def _facts(
 
 def _banner(options: Options, password: str) -> str:
     registry = options.registry
+    credentials = shlex.quote(f"{ADMIN}:{password}")
     return f"""
 Berth is running.
 
@@ -165,7 +167,7 @@ Berth is running.
   podman login --tls-verify=false -u {ADMIN} {registry}
   podman push --tls-verify=false alpine {registry}/library/alpine
 
-  skopeo copy --dest-tls-verify=false --dest-creds {ADMIN}:{password} \\
+  skopeo copy --dest-tls-verify=false --dest-creds {credentials} \\
       docker://docker.io/library/alpine docker://{registry}/library/alpine
 
 Ctrl-C stops it; everything is kept in {options.state}.

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from chalicelib.access import passwords
 from infra.deploy import STACK, deploy_local
 from infra.package import PROJECT, build_template_only
 from infra.resources import STORE_NAMES
@@ -29,6 +30,7 @@ class LocalCloud:
         self.s3 = boto3.client("s3", endpoint_url=url)
         self.aws_lambda = boto3.client("lambda", endpoint_url=url)
         self.secrets = boto3.client("secretsmanager", endpoint_url=url)
+        self.url = url
         self.calls: list[str] = []
         self.cloudformation.meta.events.register("before-call.*.*", lambda model, **_: self.calls.append(model.name))
 
@@ -108,6 +110,26 @@ def run_deploy(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     return subprocess.run(
         command, cwd=PROJECT, env={**environment, **nowhere, **variables}, capture_output=True, text=True, check=False
     )
+
+
+def test_make_deploy_packages_deploys_and_sets_the_administrator(local: LocalCloud) -> None:
+    """All of `make deploy`, with the region from the command line alone, to a stack of its own."""
+    reached = {"AWS_ENDPOINT_URL": local.url, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    for _ in ("first", "again"):
+        done = run_deploy("--stack", "team", "--region", "us-east-1", "--set", "TokenSeconds=120", **reached)
+        assert done.returncode == 0, done.stderr
+    stack = local.cloudformation.describe_stacks(StackName="team")["Stacks"][0]
+    outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+    assert f"registry: {outputs['ApiUrl']}\n" in done.stdout
+    assert outputs["AdminPassword"] in done.stdout
+    password = json.loads(local.secrets.get_secret_value(SecretId=outputs["AdminPassword"])["SecretString"])["password"]
+    assert password not in done.stdout
+    account = json.loads(local.secrets.get_secret_value(SecretId=outputs["AdminSecret"])["SecretString"])
+    assert account["username"] == "admin"
+    assert passwords.verify_password(password, account["password_hash"])
+    key = {"pk": {"S": "project"}, "sk": {"S": "library"}}
+    library = local.dynamodb.get_item(TableName=outputs["ProjectsTable"], Key=key)["Item"]
+    assert library["public"] == {"BOOL": True}
 
 
 def test_without_credentials_one_line_says_what_to_do() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from chalicelib.registry import digests, manifests
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
+from chalicelib.storage import aws_json, repositories
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import repositories
-from tests.registry.images import CONFIG, image, push_blob
+from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
+from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -92,24 +94,66 @@ def test_a_malformed_page_size(send: Send, repository: str, n: str) -> None:
 def test_a_strange_page_mark_is_no_fault(send: Send, repository: str, last: str) -> None:
     push_blob(repository, b"{}", CONFIG)
     for path in (f"{repository}/tags/list", "_catalog", f"{repository}/referrers/{DIGEST}"):
-        assert send("GET", path, last=last).status < 500
+        with asked() as requests:
+            assert send("GET", path, last=last).status < 500
+        keys = [request["ExclusiveStartKey"]["sk"]["S"] for request in requests if "ExclusiveStartKey" in request]
+        assert all(len(key.encode()) <= _SORT_KEY_BYTES for key in keys), "DynamoDB would refuse it"
+
+
+_SORT_KEY_BYTES = 1024
+
+
+@contextlib.contextmanager
+def asked() -> Iterator[list[dict[str, Any]]]:
+    """The queries that DynamoDB is asked."""
+    requests: list[dict[str, Any]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        requests.append(params)
+
+    aws_json.events.register("before-call.dynamodb.Query", note)
+    try:
+        yield requests
+    finally:
+        aws_json.events.unregister("before-call.dynamodb.Query", note)
+
+
+def test_a_mark_of_no_page_of_referrers_is_refused(send: Send, repository: str) -> None:
+    path = f"{repository}/referrers/{DIGEST}"
+    for last in ("x", "|", f"a|{DIGEST}", f"{DIGEST}|", f"a/b|{DIGEST[:-1]}"):
+        assert_refused(send("GET", path, last=last), 400, "PAGINATION_NUMBER_INVALID")
+    assert_refused(send("GET", path, last=f"a/b|{DIGEST}", artifactType="a/c"), 400, "PAGINATION_NUMBER_INVALID")
+    for last in (f"|{DIGEST}", f"a/b|{DIGEST}"):
+        assert send("GET", path, last=last).status == 200
+
+
+def test_a_long_mark_sorts_as_it_would_whole(send: Send, repository: str) -> None:
+    push_image(repository, "t" * 128)
+    tags = f"{repository}/tags/list"
+    assert json.loads(send("GET", tags, last="s" * 5000).body)["tags"] == ["t" * 128]
+    assert json.loads(send("GET", tags, last="t" * 129).body)["tags"] == []
 
 
 @pytest.mark.parametrize(
-    ("content", "code"),
+    ("content", "status", "code"),
     [
-        (b"", "MANIFEST_INVALID"),
-        (b"{", "MANIFEST_INVALID"),
-        (b"\xff\xfe", "MANIFEST_INVALID"),
-        (b'{"a":' * 50_000, "MANIFEST_INVALID"),
-        (b'{"schemaVersion":2,"schemaVersion":2}', "MANIFEST_INVALID"),
-        (b" " * (manifests.SIZE_LIMIT + 1), "SIZE_INVALID"),
+        (b"", 400, "MANIFEST_INVALID"),
+        (b"{", 400, "MANIFEST_INVALID"),
+        (b"\xff\xfe", 400, "MANIFEST_INVALID"),
+        (b'{"a":' * 50_000, 400, "MANIFEST_INVALID"),
+        (b'{"schemaVersion":2,"schemaVersion":2}', 400, "MANIFEST_INVALID"),
+        (image(*(descriptor(b"%d" % n) for n in range(manifests.REFERENCE_LIMIT + 1))), 400, "MANIFEST_INVALID"),
+        (b" " * (manifests.SIZE_LIMIT + 1), 413, "SIZE_INVALID"),
     ],
-    ids=["empty", "cut", "not-utf8", "deep", "duplicate", "huge"],
+    ids=["empty", "cut", "not-utf8", "deep", "duplicate", "many-layers", "huge"],
 )
-def test_a_malformed_manifest_stores_nothing(send: Send, repository: str, content: bytes, code: str) -> None:
-    response = send("PUT", f"{repository}/manifests/x", content, {"content-type": manifests.OCI_MANIFEST})
-    assert_refused(response, 400, code)
+def test_a_malformed_manifest_stores_nothing(
+    send: Send, repository: str, content: bytes, status: int, code: str
+) -> None:
+    with counted() as calls:
+        response = send("PUT", f"{repository}/manifests/x", content, {"content-type": manifests.OCI_MANIFEST})
+    assert_refused(response, status, code)
+    assert not {"BatchWriteItem", "TransactWriteItems", "PutObject"} & {operation for _, operation in calls}
     assert manifest_table.read_tag(repository, "x") is None
     assert not repositories.exists(repository)
 

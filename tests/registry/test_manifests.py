@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.registry import manifests
-from chalicelib.registry.errors import DigestInvalid, ManifestInvalid, RegistryError, SizeInvalid
+from chalicelib.registry.errors import DigestInvalid, ManifestInvalid, RegistryError, TooLarge
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 
@@ -141,7 +141,7 @@ def test_schema_1_is_refused_with_advice() -> None:
 
 
 def test_a_manifest_over_4_mib_is_refused() -> None:
-    with pytest.raises(SizeInvalid):
+    with pytest.raises(TooLarge):
         manifests.parse(b" " * (manifests.SIZE_LIMIT + 1), "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from pynamodb.attributes import UnicodeAttribute
@@ -9,7 +10,12 @@ from pynamodb.connection import Connection, TableConnection
 from pynamodb.models import Model
 
 _connection = Connection(
-    connect_timeout_seconds=2, read_timeout_seconds=5, max_retry_attempts=6, max_pool_connections=32
+    # botocore by itself reads AWS_DEFAULT_REGION alone, which Lambda sets, but not every container or shell.
+    region=os.environ.get("AWS_REGION"),
+    connect_timeout_seconds=2,
+    read_timeout_seconds=5,
+    max_retry_attempts=6,
+    max_pool_connections=32,
 )
 _connecting = threading.Lock()
 
