@@ -35,22 +35,29 @@ class Clock:
         self._ahead += int(seconds * 1000)
 
 
-@pytest.fixture(scope="session")
-def session_clock() -> Clock:
-    """One clock for the session of tests: it never goes back, so that nothing is younger than what came after it."""
-    return Clock()
+_ahead = Clock()
+"""Of the session: it never goes back, so that all that a test has left is old for the next."""
 
 
 @pytest.fixture
-def clock(session_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return _use(_ahead, monkeypatch)
+
+
+@pytest.fixture
+def past(cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that is hours behind: what a test does is old for the functions, whose clock is right."""
+    clock = Clock()
+    clock.advance(-5 * HOUR)
+    return _use(clock, monkeypatch)
+
+
+def _use(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     for name, module in list(sys.modules.items()):
-        if (
-            name.startswith("chalicelib.")
-            and getattr(module, "now", None) is conditions.now
-            and module is not conditions
-        ):
-            monkeypatch.setattr(module, "now", session_clock.now)
-    return session_clock
+        own = name.startswith("chalicelib.") and module is not conditions
+        if own and getattr(module, "now", None) is conditions.now:
+            monkeypatch.setattr(module, "now", clock.now)
+    return clock
 
 
 class Collect:
