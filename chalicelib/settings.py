@@ -17,6 +17,7 @@ class Settings:
     uploads_table: str
     projects_table: str
     accounts_table: str
+    events_table: str
     jobs_table: str
     bucket: str
     signing_secret: str
@@ -66,6 +67,7 @@ def settings() -> Settings:
         uploads_table=env["BERTH_UPLOADS_TABLE"],
         projects_table=env["BERTH_PROJECTS_TABLE"],
         accounts_table=env["BERTH_ACCOUNTS_TABLE"],
+        events_table=env["BERTH_EVENTS_TABLE"],
         jobs_table=env["BERTH_JOBS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],

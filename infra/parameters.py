@@ -144,6 +144,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_UPLOADS_TABLE": {"Ref": "UploadsTable"},
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
     "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
+    "BERTH_EVENTS_TABLE": {"Ref": "EventsTable"},
     "BERTH_JOBS_TABLE": {"Ref": "JobsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},

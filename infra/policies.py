@@ -37,6 +37,7 @@ _ITEM_ACTIONS = {
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "EventsTable": ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query"),
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
@@ -129,6 +130,7 @@ _COLLECTOR_ITEM_ACTIONS = {
     "UploadsTable": ("DeleteItem", "Scan"),
     "ProjectsTable": ("GetItem",),
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
+    "EventsTable": ("PutItem",),
 }
 
 
@@ -155,12 +157,19 @@ def _with_index(table: str) -> list[Any]:
     return [arn, {"Fn::Sub": ["${Table}/index/candidates", {"Table": arn}]}]
 
 
+def purge_statements() -> list[Statement]:
+    """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
+    actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
+    return [allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")])]
+
+
 def retention_statements() -> list[Statement]:
     """What the steps of tag retention need: looking at repositories, and deleting artifacts as the protocol has it."""
     items = {
         "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
         "ProjectsTable": ("GetItem",),
+        "EventsTable": ("PutItem",),
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
     return _stores(items, ("manifests",), (), attribute_arn)

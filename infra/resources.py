@@ -16,6 +16,7 @@ STORE_NAMES = {
     "UploadsTable": "${AWS::StackName}-uploads",
     "ProjectsTable": "${AWS::StackName}-projects",
     "AccountsTable": "${AWS::StackName}-accounts",
+    "EventsTable": "${AWS::StackName}-events",
     "JobsTable": "${AWS::StackName}-jobs",
     "Bucket": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}",
 }
@@ -33,6 +34,7 @@ def resources() -> dict[str, Resource]:
         "UploadsTable": _table("UploadsTable", ttl="expires"),
         "ProjectsTable": _table("ProjectsTable"),
         "AccountsTable": _table("AccountsTable", ttl="expires"),
+        "EventsTable": _table("EventsTable", ttl="expires", stream=True),
         "JobsTable": _table("JobsTable", ttl="expires"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
@@ -53,7 +55,7 @@ def resources() -> dict[str, Resource]:
     }
 
 
-def _table(logical_id: str, *, candidates: bool = False, ttl: str = "") -> Resource:
+def _table(logical_id: str, *, candidates: bool = False, ttl: str = "", stream: bool = False) -> Resource:
     attributes = [_attribute("pk", "S"), _attribute("sk", "S")]
     properties: dict[str, Any] = {
         "TableName": {"Fn::Sub": STORE_NAMES[logical_id]},
@@ -75,6 +77,8 @@ def _table(logical_id: str, *, candidates: bool = False, ttl: str = "") -> Resou
         ]
     if ttl:
         properties["TimeToLiveSpecification"] = {"AttributeName": ttl, "Enabled": True}
+    if stream:
+        properties["StreamSpecification"] = {"StreamViewType": "NEW_IMAGE"}
     properties["AttributeDefinitions"] = attributes
     return _retained({"Type": "AWS::DynamoDB::Table", "Properties": properties})
 

@@ -42,6 +42,7 @@ _NAMES = {
     "UploadsTable": "berth-uploads",
     "ProjectsTable": "berth-projects",
     "AccountsTable": "berth-accounts",
+    "EventsTable": "berth-events",
     "JobsTable": "berth-jobs",
     "StateMachines": "arn:aws:states:us-east-1:000000000000:stateMachine:berth-",
     "Bucket": "berth-000000000000-us-east-1",

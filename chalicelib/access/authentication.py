@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chalicelib.access import accounts, keys
 from chalicelib.access.challenges import challenge, needed_scope
+from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
 from chalicelib.storage.robots import Robot
@@ -66,6 +67,11 @@ def authenticate(request: Request) -> Caller:
 
 def caller_of(account: accounts.Account) -> Caller:
     return Caller(account.username, account.number, is_admin=account.is_admin, robot=account.robot)
+
+
+def actor_of(caller: Caller, request: Request) -> Actor:
+    """Who the audit log names for what `request` does."""
+    return Actor(caller.name or ANONYMOUS_NAME, request.address)
 
 
 def verify_basic(request: Request, encoded: str) -> accounts.Account:

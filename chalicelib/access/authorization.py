@@ -116,11 +116,22 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    own = _own(caller)
     found = rules.list_all()
     if ALL_PROJECTS in own:
         return found
     return [project for project in found if project.public or project.project_id in own]
+
+
+def own_projects(caller: Caller) -> list[Project]:
+    """The projects in which `caller` has a role, or a robot permissions; not those that are only public."""
+    own = _own(caller)
+    found = rules.list_all() if own else []
+    return [project for project in found if ALL_PROJECTS in own or project.project_id in own]
+
+
+def _own(caller: Caller) -> frozenset[int]:
+    return memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
 
 
 def _projects_of(robot: Robot | None) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib.access import memberships, users
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
 from chalicelib.access.roles import Role
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import members as table
@@ -24,7 +25,7 @@ def get(project: Project, number: int) -> Member:
     raise NotFoundError(f"project {project.name} has no member {number}")
 
 
-def add(project: Project, role: int, user: int = 0, username: str = "") -> Member:
+def add(project: Project, role: int, user: int = 0, username: str = "", actor: Actor = JOBS) -> Member:
     """Give a user, named by number or by name, a role. Raises InvalidError, NotFoundError or AlreadyExistsError."""
     role = _role(role)
     found = users.get(user) if user else users.find(username)
@@ -32,27 +33,32 @@ def add(project: Project, role: int, user: int = 0, username: str = "") -> Membe
         raise NotFoundError(f"user {username} not found")
     number = accounts_table.next_number("member", 0)
     member = Member(project.project_id, Entity("user", found.number), found.username, role, number)
-    if not table.create(member, project.name):
+    if not table.create(member, project.name, _event("create", project, member, actor)):
         raise AlreadyExistsError(f"{found.username} is a member of {project.name} already")
     _forget(member)
     return member
 
 
-def set_role(project: Project, number: int, role: int) -> None:
+def set_role(project: Project, number: int, role: int, actor: Actor = JOBS) -> None:
     """Raises InvalidError or NotFoundError."""
     role = _role(role)
     member = get(project, number)
-    if not table.set_role(member, role):
+    if not table.set_role(member, role, _event("update", project, member, actor)):
         raise NotFoundError(f"project {project.name} has no member {number}")
     _forget(member)
 
 
-def remove(project: Project, number: int) -> None:
+def remove(project: Project, number: int, actor: Actor = JOBS) -> None:
     """Raises NotFoundError."""
     member = get(project, number)
-    if not table.delete(member):
+    if not table.delete(member, _event("delete", project, member, actor)):
         raise NotFoundError(f"project {project.name} has no member {number}")
     _forget(member)
+
+
+def _event(operation: str, project: Project, member: Member, actor: Actor) -> Event:
+    description = f"{operation} member: {member.name} of {project.name}"
+    return Event(operation, "member", member.name, actor, project_id=project.project_id, description=description)
 
 
 def _role(number: int) -> int:

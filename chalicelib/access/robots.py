@@ -22,6 +22,7 @@ from chalicelib.access.errors import (
     NotFoundError,
 )
 from chalicelib.access.roles import Permission, Permissions
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
@@ -129,7 +130,9 @@ def list_all(project_id: int) -> list[Robot]:
     return sorted(table.read_all(project_id), key=lambda robot: robot.number)
 
 
-def create(caller: Caller, project: Project | None, name: str, secret: str, settings: Settings) -> tuple[Robot, str]:
+def create(
+    caller: Caller, project: Project | None, name: str, secret: str, settings: Settings, actor: Actor = JOBS
+) -> tuple[Robot, str]:
     """Make a robot of `project`, or of the system, and return it with its secret, generated if `secret` is empty.
 
     Raises InvalidError, AlreadyExistsError, NotAllowedError for a robot that would give more than it has, or the
@@ -159,13 +162,13 @@ def create(caller: Caller, project: Project | None, name: str, secret: str, sett
         time,
         "",
     )
-    if not table.create(robot):
+    if not table.create(robot, _event("create", robot, actor)):
         raise AlreadyExistsError(f"robot {robot.login} already exists")
     accounts.forget(robot.login)
     return robot, secret
 
 
-def update(caller: Caller, robot: Robot, settings: Settings) -> None:
+def update(caller: Caller, robot: Robot, settings: Settings, actor: Actor = JOBS) -> None:
     """Change a robot's settings. Raises as `create` does, ChangedError, or NotFoundError."""
     project = rules.get_by_id(robot.project_id) if robot.project_id != SYSTEM else None
     grants = _checked(settings, project, caller.robot)
@@ -177,20 +180,20 @@ def update(caller: Caller, robot: Robot, settings: Settings) -> None:
         duration = settings.duration or present.duration
         return replace(changed, duration=duration, expires=_expiry(present.created, duration))
 
-    _change(robot, change)
+    _change(robot, change, actor)
 
 
-def refresh_secret(robot: Robot, secret: str) -> str:
+def refresh_secret(robot: Robot, secret: str, actor: Actor = JOBS) -> str:
     """Give a robot a new secret, generated if `secret` is empty, and return it. Raises as `update` does."""
     secret = _secret(secret)
     secret_hash = passwords.hash_password(secret)
-    _change(robot, lambda present: replace(present, secret_hash=secret_hash))
+    _change(robot, lambda present: replace(present, secret_hash=secret_hash), actor)
     return secret
 
 
-def delete(robot: Robot) -> None:
+def delete(robot: Robot, actor: Actor = JOBS) -> None:
     """Raises NotFoundError."""
-    if not table.delete(robot):
+    if not table.delete(robot, _event("delete", robot, actor)):
         raise NotFoundError(f"robot {robot.number} not found")
     accounts.forget(robot.login)
 
@@ -205,9 +208,14 @@ def _is_live(grant: Grant) -> bool:
     return grant.project_id == (project.project_id if project else ALL_PROJECTS)
 
 
-def _change(robot: Robot, change: Callable[[Robot], Robot]) -> None:
+def _event(operation: str, robot: Robot, actor: Actor) -> Event:
+    description = f"{operation} robot: {robot.login}"
+    return Event(operation, "robot", robot.login, actor, project_id=robot.project_id, description=description)
+
+
+def _change(robot: Robot, change: Callable[[Robot], Robot], actor: Actor) -> None:
     for _ in range(_ATTEMPTS):
-        if table.replace(robot, change(robot)):
+        if table.replace(robot, change(robot), _event("update", robot, actor)):
             accounts.forget(robot.login)
             return
         robot = get(robot.number)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.storage import accounts as table
 from chalicelib.storage import members as member_table
 from chalicelib.storage.accounts import ADMINISTRATOR, User
@@ -46,7 +47,7 @@ def list_all() -> list[User]:
     return [_administrator(), *table.read_all()]
 
 
-def create(username: str, password: str, email: str, realname: str, comment: str) -> User:
+def create(username: str, password: str, email: str, realname: str, comment: str, actor: Actor = JOBS) -> User:
     """Make a user. Raises InvalidError or AlreadyExistsError."""
     _require_name(username)
     _require_profile(email, realname, comment)
@@ -55,24 +56,24 @@ def create(username: str, password: str, email: str, realname: str, comment: str
         number, time = table.next_number("user", _ANONYMOUS), now()
         digest = passwords.hash_password(password)
         user = User(number, username, email.lower(), realname, comment, digest, False, time, time, "")
-        if table.create(user):
+        if table.create(user, _event("create", username, actor)):
             accounts.forget(username)
             return user
     raise AlreadyExistsError(f"the user name {username} or its e-mail address is taken")
 
 
-def update_profile(number: int, email: str, realname: str, comment: str) -> None:
+def update_profile(number: int, email: str, realname: str, comment: str, actor: Actor = JOBS) -> None:
     """Raises InvalidError, AlreadyExistsError when the address is another's, or NotFoundError."""
     _require_profile(email, realname, comment)
-    _change(number, lambda user: replace(user, email=email.lower(), realname=realname, comment=comment))
+    _change(number, lambda user: replace(user, email=email.lower(), realname=realname, comment=comment), actor)
 
 
-def set_administrator(number: int, admin: bool) -> None:
+def set_administrator(number: int, admin: bool, actor: Actor = JOBS) -> None:
     """Make a user a system administrator, or no longer one. Raises NotFoundError."""
-    _change(number, lambda user: replace(user, admin=admin))
+    _change(number, lambda user: replace(user, admin=admin), actor)
 
 
-def set_password(number: int, password: str) -> None:
+def set_password(number: int, password: str, actor: Actor = JOBS) -> None:
     """Raises InvalidError for a weak password or the present one, or NotFoundError."""
     _require_password(password)
 
@@ -81,10 +82,10 @@ def set_password(number: int, password: str) -> None:
             raise InvalidError("New password is identical to old password")
         return replace(user, password_hash=passwords.hash_password(password))
 
-    _change(number, change)
+    _change(number, change, actor)
 
 
-def delete(number: int) -> None:
+def delete(number: int, actor: Actor = JOBS) -> None:
     """Remove a user and its roles. Raises NotFoundError."""
     _require_own(number)
     for _ in range(_ATTEMPTS):
@@ -94,21 +95,25 @@ def delete(number: int) -> None:
             member = member_table.read(project_id, entity)
             if member is not None:
                 member_table.delete(member)
-        if table.delete(user):
+        if table.delete(user, _event("delete", user.username, actor)):
             accounts.forget(user.username)
             return
     raise AlreadyExistsError(f"user {number} is being changed by others")
 
 
-def _change(number: int, change: Callable[[User], User]) -> None:
+def _change(number: int, change: Callable[[User], User], actor: Actor) -> None:
     _require_own(number)
     for _ in range(_ATTEMPTS):
         user = get(number)
         changed = change(user)
-        if table.replace(user, changed):
+        if table.replace(user, changed, _event("update", user.username, actor)):
             accounts.forget(user.username)
             return
     raise AlreadyExistsError("the e-mail address is taken, or the user is being changed by others")
+
+
+def _event(operation: str, username: str, actor: Actor) -> Event:
+    return Event(operation, "user", username, actor, description=f"{operation} user: {username}")
 
 
 def _require_own(number: int) -> None:

@@ -63,7 +63,7 @@ def get_artifact(call: Call) -> Response:
 @operation("DELETE", f"{_BASE}/{{reference}}")
 def delete_artifact(call: Call) -> Response:
     require_project(call, "artifact", "delete")
-    repositories.delete_artifact(repository_name(call), call.parameters["reference"])
+    repositories.delete_artifact(repository_name(call), call.parameters["reference"], call.actor)
     return Response(200)
 
 
@@ -84,7 +84,7 @@ def create_tag(call: Call) -> Response:
     if not names.is_tag(name):
         raise BadRequestError("a tag has up to 128 letters, digits, '_', '.' and '-'; the first is none of these two")
     repository = repository_name(call)
-    if not repositories.add_tag(repository, call.parameters["reference"], name):
+    if not repositories.add_tag(repository, call.parameters["reference"], name, call.actor):
         raise ConflictError(f"tag {name} already exists")
     path = f"{PREFIX}/projects/{project.name}/repositories/{repository.partition('/')[2].replace('/', '%252F')}"
     return Response(201, {"Location": f"{path}/artifacts/{call.parameters['reference']}/tags/{name}"})
@@ -93,7 +93,8 @@ def create_tag(call: Call) -> Response:
 @operation("DELETE", f"{_BASE}/{{reference}}/tags/{{tag_name}}")
 def delete_tag(call: Call) -> Response:
     require_project(call, "tag", "delete")
-    repositories.delete_tag(repository_name(call), call.parameters["reference"], call.parameters["tag_name"])
+    reference, tag = call.parameters["reference"], call.parameters["tag_name"]
+    repositories.delete_tag(repository_name(call), reference, tag, call.actor)
     return Response(200)
 
 

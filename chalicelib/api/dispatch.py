@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
+    auditlog,
     immutable,
     label,
     member,

@@ -35,7 +35,7 @@ def create_project_member(call: Call) -> Response:
     number, name = fields.number(user, "user_id", 0), fields.text(user, "username", "")
     if not (number or name):
         raise BadRequestError("member_user must name a user")
-    member = members.add(project, fields.number(body, "role_id"), number, name)
+    member = members.add(project, fields.number(body, "role_id"), number, name, call.actor)
     return Response(201, {"Location": f"{PREFIX}/projects/{project.project_id}/members/{member.number}"})
 
 
@@ -49,14 +49,14 @@ def get_project_member(call: Call) -> Response:
 def update_project_member(call: Call) -> Response:
     project = require_project(call, "member", "update")
     role = fields.number(json_body(call.request), "role_id")
-    members.set_role(project, fields.identifier(call.parameters, "mid"), role)
+    members.set_role(project, fields.identifier(call.parameters, "mid"), role, call.actor)
     return Response(200)
 
 
 @operation("DELETE", "/projects/{project_name_or_id}/members/{mid}")
 def delete_project_member(call: Call) -> Response:
     project = require_project(call, "member", "delete")
-    members.remove(project, fields.identifier(call.parameters, "mid"))
+    members.remove(project, fields.identifier(call.parameters, "mid"), call.actor)
     return Response(200)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.authentication import Caller, actor_of, authenticate
 from chalicelib.access.errors import AccessError
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
+from chalicelib.auditing.records import Actor
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
@@ -34,6 +35,10 @@ class Call:
     request: Request
     caller: Caller
     parameters: Mapping[str, str]
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.caller, self.request)
 
 
 Handler = Callable[[Call], Response]

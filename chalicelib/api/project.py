@@ -39,6 +39,7 @@ def create_project(call: Call) -> Response:
         public=body.get("public") is True if public is None else public == "true",
         owner_number=owner.number,
         metadata=settings,
+        actor=call.actor,
     )
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
@@ -83,13 +84,14 @@ def update_project(call: Call) -> Response:
     _refuse_unbuilt(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
-    rules.update(project, public=project.public if public is None else public == "true", metadata=settings)
+    is_public = project.public if public is None else public == "true"
+    rules.update(project, public=is_public, metadata=settings, actor=call.actor)
     return Response(200)
 
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"))
+    rules.delete(require_project(call, "project", "delete"), call.actor)
     return Response(200)
 
 

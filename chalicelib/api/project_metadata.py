@@ -45,7 +45,7 @@ def add_project_metadatas(call: Call) -> Response:
     [name] = added
     if name in of(project):
         raise ConflictError(f"metadata {name} already exists")
-    _save(project, {**of(project), **added})
+    _save(call, project, {**of(project), **added})
     return Response(200)
 
 
@@ -64,7 +64,7 @@ def update_project_metadata(call: Call) -> Response:
     if set(changed) != {name}:
         raise BadRequestError(f"the body must hold {name} and nothing else")
     _present(project, name)
-    _save(project, {**of(project), **changed})
+    _save(call, project, {**of(project), **changed})
     return Response(200)
 
 
@@ -74,7 +74,7 @@ def delete_project_metadata(call: Call) -> Response:
     name = call.parameters["meta_name"]
     _present(project, name)
     # As in Harbor, a project without the setting is private.
-    _save(project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
+    _save(call, project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
     return Response(200)
 
 
@@ -85,9 +85,9 @@ def _present(project: Project, name: str) -> str:
     return metadata[name]
 
 
-def _save(project: Project, settings: dict[str, str]) -> None:
+def _save(call: Call, project: Project, settings: dict[str, str]) -> None:
     public = settings.pop("public") == "true"
-    rules.update(project, public=public, metadata=settings)
+    rules.update(project, public=public, metadata=settings, actor=call.actor)
 
 
 def _checked(name: str, value: Any) -> str:

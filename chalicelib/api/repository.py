@@ -70,7 +70,7 @@ def update_repository(call: Call) -> Response:
 @operation("DELETE", "/projects/{project_name}/repositories/{repository_name}")
 def delete_repository(call: Call) -> Response:
     require_project(call, "repository", "delete")
-    repositories.delete(repository_name(call))
+    repositories.delete(repository_name(call), call.actor)
     return Response(200)
 
 

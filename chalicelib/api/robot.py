@@ -48,7 +48,7 @@ def create_robot(call: Call) -> Response:
     project = _project(call.caller, settings) if _level(body) == "project" else None
     _require(call.caller, project.project_id if project else SYSTEM, "create")
     name, secret = fields.text(body, "name"), fields.text(body, "secret", "")
-    robot, secret = robots.create(call.caller, project, name, secret, settings)
+    robot, secret = robots.create(call.caller, project, name, secret, settings, call.actor)
     created = {
         "id": robot.number,
         "name": robot.login,
@@ -72,7 +72,7 @@ def update_robot(call: Call) -> Response:
     settings = _settings(body)
     if (fields.text(body, "level"), fields.text(body, "name")) != (_level_of(robot), robot.login):
         raise BadRequestError("cannot update the level or name of robot")
-    robots.update(call.caller, robot, settings)
+    robots.update(call.caller, robot, settings, call.actor)
     return Response(200)
 
 
@@ -81,13 +81,13 @@ def refresh_secret(call: Call) -> Response:
     """A generated secret is shown, this once; of one that the client gives nothing is."""
     robot = _find(call, "update")
     given = fields.text(json_body(call.request), "secret", "")
-    secret = robots.refresh_secret(robot, given)
+    secret = robots.refresh_secret(robot, given, call.actor)
     return json_response({"secret": "" if given else secret})
 
 
 @operation("DELETE", "/robots/{robot_id}")
 def delete_robot(call: Call) -> Response:
-    robots.delete(_find(call, "delete"))
+    robots.delete(_find(call, "delete"), call.actor)
     return Response(200)
 
 

@@ -40,6 +40,7 @@ def create_user(call: Call) -> Response:
         fields.text(body, "email"),
         fields.text(body, "realname"),
         fields.text(body, "comment", ""),
+        call.actor,
     )
     return Response(201, {"Location": f"{PREFIX}/users/{user.number}"})
 
@@ -96,7 +97,7 @@ def update_user_profile(call: Call) -> Response:
     number = _number(call, "update")
     body = json_body(call.request)
     email, realname = fields.text(body, "email"), fields.text(body, "realname")
-    users.update_profile(number, email, realname, fields.text(body, "comment", ""))
+    users.update_profile(number, email, realname, fields.text(body, "comment", ""), call.actor)
     return Response(200)
 
 
@@ -106,7 +107,7 @@ def delete_user(call: Call) -> Response:
     number = fields.identifier(call.parameters, "user_id")
     if number == call.caller.number:
         raise ForbiddenError("nobody can delete themselves")
-    users.delete(number)
+    users.delete(number, call.actor)
     return Response(200)
 
 
@@ -114,7 +115,7 @@ def delete_user(call: Call) -> Response:
 def set_user_sys_admin(call: Call) -> Response:
     require_admin(call.caller)
     admin = fields.boolean(json_body(call.request), "sysadmin_flag", False)
-    users.set_administrator(fields.identifier(call.parameters, "user_id"), admin)
+    users.set_administrator(fields.identifier(call.parameters, "user_id"), admin, call.actor)
     return Response(200)
 
 
@@ -132,7 +133,7 @@ def update_user_password(call: Call) -> Response:
         present = fields.text(body, "old_password", "")
         if accounts.verify(call.caller.name, present, call.request.address) is None:
             raise ForbiddenError("Current password is incorrect")
-    users.set_password(number, fields.text(body, "new_password"))
+    users.set_password(number, fields.text(body, "new_password"), call.actor)
     return Response(200)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.gc import forecast, rounds, runs, times, work
 from chalicelib.gc.records import Parameters, Tally
 from chalicelib.gc.rounds import Due
@@ -19,7 +21,7 @@ from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
 from chalicelib.settings import settings
-from chalicelib.storage import tasks
+from chalicelib.storage import audit, tasks
 from chalicelib.storage.conditions import now
 
 FORECAST = "forecast"
@@ -119,8 +121,26 @@ def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
         if task.extra["kind"] == rounds.OBJECTS and task.status is Status.SUCCESS:
             work.note_reconciled(execution.started)
     executions.tell(execution, pending=[], **{**told, "percent": 100})
+    _record(execution, told)
     work.drop(str(execution.number))
     return steps.finish(execution, event)
+
+
+def _record(execution: Execution, told: Mapping[str, Any]) -> None:
+    """Enter the run in the audit log, once however often it is told. What it deletes is entered by the deletion."""
+    figures = ", ".join(f"{name}: {told[name]}" for name in ("purged_blobs", "purged_manifests", "freed_space"))
+    kind = "dry run of garbage collection" if execution.extra["dry_run"] else "garbage collection"
+    audit.write(
+        AuditEvent(
+            "execute",
+            "gc",
+            str(execution.number),
+            Actor(execution.operator) if execution.operator else JOBS,
+            description=f"{kind} {execution.number}: {figures}",
+            time=execution.started,
+            id=f"{execution.number:032x}",
+        )
+    )
 
 
 class _Stopped:

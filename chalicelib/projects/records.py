@@ -25,3 +25,5 @@ class Project:
     """How many there are."""
     immutable_rules: Sequence[Mapping[str, Any]] = ()
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
+    webhook_events: Sequence[str] = ()
+    """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""

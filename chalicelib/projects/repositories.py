@@ -6,6 +6,8 @@ docs/gc.md holds for them too.
 
 from __future__ import annotations
 
+from chalicelib.auditing import artifacts as audited
+from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.projects import immutability
 from chalicelib.projects.errors import ArtifactNotFoundError, NotEmptyError, RepositoryNotFoundError
 from chalicelib.registry import deletion, digests, manifests, pull, push
@@ -47,38 +49,38 @@ def artifact(repository: str, reference: str) -> Artifact:
     return found
 
 
-def delete_artifact(repository: str, reference: str) -> None:
+def delete_artifact(repository: str, reference: str, actor: Actor = JOBS) -> None:
     """Delete an artifact with all its tags, whichever of them it is named by.
 
     Raises ArtifactNotFoundError, or Referenced while an index names it.
     """
     found = artifact(repository, reference)
     try:
-        deletion.manifest(repository, found.digest)
+        deletion.manifest(repository, found.digest, actor)
     except ManifestUnknown as error:
         raise ArtifactNotFoundError(f"artifact {repository}:{reference} not found") from error
 
 
-def add_tag(repository: str, reference: str, tag: str) -> bool:
+def add_tag(repository: str, reference: str, tag: str, actor: Actor = JOBS) -> bool:
     """Give an artifact one more tag. False when the tag exists. Raises ArtifactNotFoundError."""
     found = artifact(repository, reference)
     if manifest_table.read_tag(repository, tag) is not None:
         return False
     pulled = pull.manifest(repository, found.digest)
-    push.manifest(repository, tag, pulled.content, pulled.media_type)
+    push.manifest(repository, tag, pulled.content, pulled.media_type, actor)
     return True
 
 
-def delete_tag(repository: str, reference: str, tag: str) -> None:
+def delete_tag(repository: str, reference: str, tag: str, actor: Actor = JOBS) -> None:
     """Take a tag from the artifact that it names. Raises ArtifactNotFoundError when it names another, or none."""
     found = artifact(repository, reference)
     present = manifest_table.read_tag(repository, tag)
     if present is None or present.digest != found.digest:
         raise ArtifactNotFoundError(f"artifact {repository}:{reference} has no tag {tag}")
-    deletion.manifest(repository, tag)
+    deletion.manifest(repository, tag, actor)
 
 
-def delete(name: str) -> None:
+def delete(name: str, actor: Actor = JOBS) -> None:
     """Delete a repository with all that it holds.
 
     Raises RepositoryNotFoundError, or NotEmptyError when clients go on pushing to it. What a delete that was
@@ -86,28 +88,28 @@ def delete(name: str) -> None:
     """
     get(name)
     immutability.require_deletable(name, (tag.name for tags in listings.tags_by_digest(name).values() for tag in tags))
-    while _delete_artifacts(name):
+    while _delete_artifacts(name, actor):
         pass
-    if not table.delete_empty(name) and table.exists(name):
+    if not table.delete_empty(name, audited.repository_deleted(actor, name)) and table.exists(name):
         raise NotEmptyError(f"repository {name} is being pushed to: try again")
 
 
-def _delete_artifacts(repository: str) -> bool:
+def _delete_artifacts(repository: str, actor: Actor) -> bool:
     """Delete the artifacts of one page that no index names, then what they named alone. False when none was."""
     deleted, start = 0, 0
     while not deleted:
         page = artifact_table.read_page(repository, start, _PAGE)
         if not page:
             return False
-        deleted = sum(_delete_unless_referenced(repository, each.digest) for each in page)
+        deleted = sum(_delete_unless_referenced(repository, each.digest, actor) for each in page)
         start += len(page)
     return True
 
 
-def _delete_unless_referenced(repository: str, digest: str) -> bool:
+def _delete_unless_referenced(repository: str, digest: str, actor: Actor) -> bool:
     try:
         content = pull.manifest(repository, digest)
-        deletion.manifest(repository, digest)
+        deletion.manifest(repository, digest, actor)
     except (Referenced, ManifestUnknown):
         return False
     for blob in manifests.parse(content.content, content.media_type).references:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import labels
 from chalicelib.projects.errors import (
     AlreadyExistsError,
@@ -89,6 +90,7 @@ def create(
     public: bool,
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    actor: Actor = JOBS,
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin.
 
@@ -102,16 +104,18 @@ def create(
     if table.read(name) is None:
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
-        project = table.create(name, member, public=public, metadata=metadata)
+        event = _event("create", name, member.project_id, actor)
+        project = table.create(name, member, public=public, metadata=metadata, event=event)
         if project is not None:
             _found.drop(name)
             return project
     raise AlreadyExistsError(f"The project named {name} already exists")
 
 
-def update(project: Project, *, public: bool, metadata: Mapping[str, str]) -> None:
+def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor: Actor = JOBS) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
-    if not table.update(project, public=public, metadata=metadata):
+    event = _event("update", project.name, project.project_id, actor)
+    if not table.update(project, public=public, metadata=metadata, event=event):
         raise ChangedError(f"the project {project.name} is being changed by others: try again")
     _found.drop(project.name)
 
@@ -123,7 +127,7 @@ def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str,
     return is_set
 
 
-def delete(project: Project) -> None:
+def delete(project: Project, actor: Actor = JOBS) -> None:
     """Delete an empty project (the module's docstring says how). Raises NotEmptyError or NotFoundError."""
     mark = table.mark_deleting(project)
     if mark is None:
@@ -131,7 +135,7 @@ def delete(project: Project) -> None:
     if table.has_repositories(project.name):
         table.unmark_deleting(project, mark)
         raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
-    removed = table.delete(project, mark)
+    removed = table.delete(project, mark, _event("delete", project.name, project.project_id, actor))
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)
@@ -140,3 +144,8 @@ def delete(project: Project) -> None:
         robot_table.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")
+
+
+def _event(operation: str, name: str, project_id: int, actor: Actor) -> Event:
+    description = f"{operation} project: {name}"
+    return Event(operation, "project", name, actor, project_id=project_id, description=description)

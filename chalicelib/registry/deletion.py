@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from chalicelib.auditing import artifacts as audited
+from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
@@ -15,17 +17,17 @@ from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record
 
 _ATTEMPTS = 8
-_TAGS_A_TRANSACTION = 20
+_TAGS_A_TRANSACTION = 15
 """Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
 
 
-def manifest(repository: str, reference: str) -> None:
-    """Delete a tag, or a manifest with all its tags (distribution-spec, "Content Management").
+def manifest(repository: str, reference: str, actor: Actor = JOBS) -> None:
+    """Delete a tag, or a manifest with all its tags, for `actor` (distribution-spec, "Content Management").
 
     Raises ManifestUnknown, Referenced while an index names the manifest, or Immutable for a tag that must stay.
     """
     if not digests.is_digest(reference):
-        _delete_tag(repository, reference)
+        _delete_tag(repository, reference, actor)
         return
     pulled = pull.manifest(repository, reference)
     parsed = manifests.parse(pulled.content, pulled.media_type)
@@ -33,12 +35,12 @@ def manifest(repository: str, reference: str) -> None:
         record = manifest_table.read_record(repository, reference)
         if record is None and attempt == 0:
             raise ManifestUnknown(f"{repository} has no manifest {reference}")
-        if record is None or _delete_unreferenced(record, parsed):
+        if record is None or _delete_unreferenced(record, parsed, actor):
             return
     raise Unavailable(f"{repository}@{reference} is being changed by others")
 
 
-def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str]) -> bool:
+def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str], actor: Actor = JOBS) -> bool:
     """Delete a manifest that is still what it was when it was looked at: the same commit, under the same tags.
 
     False, and it stays, when it was pushed or tagged since. `generation` may be empty: then the tags alone count.
@@ -53,7 +55,7 @@ def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collec
         # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
         if set(manifest_table.tags_of(repository, digest)) != set(tags):
             return False
-        if _delete_unreferenced(record, parsed):
+        if _delete_unreferenced(record, parsed, actor):
             return True
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -78,18 +80,18 @@ def blob(repository: str, digest: str) -> None:
     raise Unavailable(f"the blob {digest} is being changed by others")
 
 
-def _delete_tag(repository: str, name: str) -> None:
+def _delete_tag(repository: str, name: str, actor: Actor) -> None:
     for _ in range(_ATTEMPTS):
         tag = manifest_table.read_tag(repository, name)
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")
         _require_deletable(repository, [name])
-        if manifest_table.delete_tag(repository, tag):
+        if manifest_table.delete_tag(repository, tag, audited.tag_deleted(actor, repository, name)):
             return
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
+def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor) -> bool:
     """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
@@ -108,11 +110,12 @@ def _delete_unreferenced(record: Record, parsed: Manifest) -> bool:
     for referrer in manifest_table.referrers_of(repository, digest):
         # Before their subject goes: a crash in between leaves a mark too many, which the collector lifts.
         manifest_table.mark_candidate(repository, referrer)
+    event = audited.deleted(actor, repository, digest, tags[0] if tags else None)
     while len(tags) > _TAGS_A_TRANSACTION:
         if not manifest_table.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False
         tags = tags[_TAGS_A_TRANSACTION:]
-    if not manifest_table.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type):
+    if not manifest_table.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
         return False
     push.release(repository, digest, record.generation, parsed)
     return True

@@ -1,33 +1,37 @@
 """Who pulled what: each pull is noted in memory, and written off the request path, many at once.
 
 A pull is a client's GET of a manifest, as in Harbor (src/server/registry/manifest.go): no HEAD, and nothing that Berth
-reads for itself. An artifact and its tags get the time of the latest, their repository the number of them.
+reads for itself. An artifact and its tags get the time of the latest, their repository the number of them, and the
+audit log an entry of each.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from chalicelib.auditing.records import Actor
 from chalicelib.background import Gathered
 from chalicelib.registry import digests
 from chalicelib.storage import pulls as table
-from chalicelib.storage.conditions import is_transient, now
+from chalicelib.storage.conditions import fresh, is_transient, now
 
 _SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Pull:
-    """One client's pull of one manifest. `tag` is empty for a pull by digest, `operator` for one by nobody."""
+    """One client's pull of one manifest. `tag` is empty for a pull by digest."""
 
     repository: str
     digest: str
     tag: str
-    operator: str
+    actor: Actor
     time: int
     """Milliseconds since 1970."""
+    id: str = field(default_factory=fresh)
+    """Makes what is written twice one entry."""
 
 
 _consumers: list[Gathered[Pull]] = []
@@ -43,10 +47,10 @@ def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> Gathered[Pull]:
     return gathered
 
 
-def note(repository: str, reference: str, digest: str, operator: str) -> None:
+def note(repository: str, reference: str, digest: str, actor: Actor) -> None:
     """Remember a pull of `digest` by `reference`."""
     tag = "" if digests.is_digest(reference) else reference
-    pull = Pull(repository, digest, tag, operator, now())
+    pull = Pull(repository, digest, tag, actor, now())
     for consumer in _consumers:
         consumer.add(pull)
 
@@ -88,4 +92,15 @@ def _written(write: Callable[[], None]) -> bool:
     return True
 
 
+def _write_log(pulls: list[Pull]) -> list[Pull]:
+    from chalicelib.auditing import artifacts as audited  # noqa: PLC0415 -- a pull's cold start does without it
+    from chalicelib.storage import audit  # noqa: PLC0415 -- see above
+
+    def write() -> None:
+        audit.write_all(audited.pulled(each) for each in pulls)
+
+    return [] if _written(write) else pulls
+
+
 times = on_pull(_write_times)
+log = on_pull(_write_log)

@@ -6,6 +6,8 @@ import random
 import time
 from dataclasses import dataclass
 
+from chalicelib.auditing import artifacts as audited
+from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.projects import summaries
 from chalicelib.registry import blobs, digests, manifests
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
@@ -54,8 +56,8 @@ class _View:
     repository_known: bool
 
 
-def manifest(repository: str, reference: str, content: bytes, content_type: str) -> PushedManifest:
-    """Store a manifest under a digest or a tag.
+def manifest(repository: str, reference: str, content: bytes, content_type: str, actor: Actor = JOBS) -> PushedManifest:
+    """Store a manifest under a digest or a tag, for `actor`.
 
     Raises ManifestInvalid, DigestInvalid, TooLarge, ManifestBlobUnknown (with the digests that are missing),
     NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the
@@ -72,7 +74,7 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str)
         blobstore.put(manifest_table.object_key(generation), content)
     blob_table.write_edges(_edges(repository, digest, generation, parsed))
     try:
-        replaced = _commit_when_unchanged(repository, digest, tag, parsed, generation)
+        replaced = _commit_when_unchanged(repository, digest, tag, parsed, generation, actor)
     except RegistryError:
         # Only what is certain not to be committed is taken back: a store's own error may hide a commit that
         # went through, and then waits for the sweep of orphans.
@@ -97,7 +99,7 @@ def release(repository: str, digest: str, generation: str, parsed: Manifest) -> 
 
 
 def _commit_when_unchanged(
-    repository: str, digest: str, tag: str | None, parsed: Manifest, generation: str
+    repository: str, digest: str, tag: str | None, parsed: Manifest, generation: str, actor: Actor
 ) -> Record | None:
     """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
     deadline = time.monotonic() + settings().push_seconds / 2
@@ -126,6 +128,7 @@ def _commit_when_unchanged(
             tag=tag,
             tag_before=view.tag,
             repository_known=view.repository_known,
+            event=audited.pushed(actor, repository, digest, tag),
         )
         if manifest_table.commit(change):
             return view.current

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from chalice.app import Blueprint
 
-from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.authentication import Caller, actor_of, authenticate
 from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
@@ -78,7 +78,7 @@ def _base(request: Request, caller: Caller) -> Response:
 def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
     pulled = pull.manifest(target.repository, target.reference)
     if request.method == "GET":
-        pulls.note(target.repository, target.reference, pulled.digest, caller.name)
+        pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
     return Response(
         200,
         {
@@ -91,9 +91,9 @@ def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
     )
 
 
-def _put_manifest(request: Request, target: Target, _caller: Caller) -> Response:
+def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
     content_type = request.headers.get("content-type", "")
-    pushed = push.manifest(target.repository, target.reference, request.body, content_type)
+    pushed = push.manifest(target.repository, target.reference, request.body, content_type, actor_of(caller, request))
     headers = {
         "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",
         "Docker-Content-Digest": pushed.digest,
@@ -103,8 +103,8 @@ def _put_manifest(request: Request, target: Target, _caller: Caller) -> Response
     return Response(201, headers)
 
 
-def _delete_manifest(_request: Request, target: Target, _caller: Caller) -> Response:
-    deletion.manifest(target.repository, target.reference)
+def _delete_manifest(request: Request, target: Target, caller: Caller) -> Response:
+    deletion.manifest(target.repository, target.reference, actor_of(caller, request))
     return Response(202)
 
 

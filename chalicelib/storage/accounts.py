@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.accounts import AccountCounterItem, NumberItem, UserItem
@@ -66,18 +67,19 @@ def next_number(kind: str, least: int) -> int:
     return int(counter.last)
 
 
-def create(user: User) -> bool:
+def create(user: User, event: Event) -> bool:
     """Write a user, its name and its e-mail address, all or nothing. False when one of these two is taken."""
 
     def write(transaction: TransactWrite) -> None:
         for kind, text in ((USER_NAME, user.username), (USER_EMAIL, user.email)):
             transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
         transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def replace(before: User, after: User) -> bool:
+def replace(before: User, after: User, event: Event) -> bool:
     """Write `after` in place of `before`, which has the same number and name.
 
     False when the record has changed since it was read, or the new e-mail address is taken.
@@ -89,17 +91,19 @@ def replace(before: User, after: User) -> bool:
             address = NumberItem(USER_EMAIL, after.email, number=after.number)
             transaction.save(address, condition=NumberItem.pk.does_not_exist())
             transaction.delete(NumberItem(USER_EMAIL, before.email))
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete(user: User) -> bool:
+def delete(user: User, event: Event) -> bool:
     """Remove a user, its name and its address. False when it has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(_to_item(user), condition=UserItem.version == user.version)
         transaction.delete(NumberItem(USER_NAME, user.username))
         transaction.delete(NumberItem(USER_EMAIL, user.email))
+        audit.record(transaction, event)
 
     return transact(write)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, labels, reads, repositories
+from chalicelib.storage import artifacts, audit, labels, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -76,6 +77,7 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    event: Event
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -159,6 +161,7 @@ def commit(change: Commit) -> bool:
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         if change.replaces is None:
             repositories.add_manifest(transaction, change.repository, known=change.repository_known)
+        audit.record(transaction, change.event)
 
     return transact(write)
 
@@ -264,7 +267,7 @@ def referrers_of(repository: str, subject: str) -> list[str]:
 
 
 def delete_manifest(
-    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None
+    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None, event: Event
 ) -> bool:
     """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
     carried = labels.numbers_of(record.repository, record.digest)
@@ -281,16 +284,18 @@ def delete_manifest(
             labels.take_off(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created)
         repositories.remove_manifest(transaction, record.repository)
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def delete_tag(repository: str, tag: Tag) -> bool:
+def delete_tag(repository: str, tag: Tag, event: Event) -> bool:
     """Delete a tag that still points where it did, and note that its manifest may be garbage."""
 
     def write(transaction: TransactWrite) -> None:
         _remove_tag(transaction, repository, tag.name, tag.digest)
         _mark_candidate(transaction, repository, tag.digest)
+        audit.record(transaction, event)
 
     return transact(write)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.accounts import padded
-from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.accounts import MemberItem, MembershipItem
 from chalicelib.storage.tables.projects import ProjectItem
@@ -52,30 +52,39 @@ def add(transaction: TransactWrite, member: Member) -> None:
     transaction.save(_other_end(member.entity, member.project_id))
 
 
-def create(member: Member, project_name: str) -> bool:
+def create(member: Member, project_name: str, event: Event) -> bool:
     """Write a membership. False when the entity has a role there already, or the project is not there any more."""
 
     def write(transaction: TransactWrite) -> None:
         add(transaction, member)
         project = ProjectItem.project_id == member.project_id
         transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+        audit.record(transaction, event)
 
     return transact(write)
 
 
-def set_role(member: Member, role: int) -> bool:
+def set_role(member: Member, role: int, event: Event) -> bool:
     """Give a member another role. False when it is none any more."""
-    item = MemberItem(_partition(member.project_id), member.entity.key)
-    return holds(item.update, actions=[MemberItem.role.set(role)], condition=MemberItem.number == member.number)
+
+    def write(transaction: TransactWrite) -> None:
+        item = MemberItem(_partition(member.project_id), member.entity.key)
+        condition = MemberItem.number == member.number
+        transaction.update(item, actions=[MemberItem.role.set(role)], condition=condition)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
-def delete(member: Member) -> bool:
-    """End a membership. False when it had ended already."""
+def delete(member: Member, event: Event | None = None) -> bool:
+    """End a membership; `event` tells of it, unless its project or user goes too. False when it had ended already."""
 
     def write(transaction: TransactWrite) -> None:
         item = MemberItem(_partition(member.project_id), member.entity.key)
         transaction.delete(item, condition=MemberItem.number == member.number)
         transaction.delete(_other_end(member.entity, member.project_id))
+        if event is not None:
+            audit.record(transaction, event)
 
     return transact(write)
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import members, reads
+from chalicelib.storage import audit, members, reads
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
@@ -58,7 +60,7 @@ def next_id() -> int:
     return int(counter.last)
 
 
-def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str]) -> Project | None:
+def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], event: Event) -> Project | None:
     """Write a project, its number and its first member, all or nothing. None when the name is taken."""
     time = now()
     project = Project(
@@ -85,20 +87,26 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
         )
         transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
         members.add(transaction, owner)
+        audit.record(transaction, event)
 
     return project if transact(write) else None
 
 
-def update(before: Project, *, public: bool, metadata: Mapping[str, str]) -> bool:
+def update(before: Project, *, public: bool, metadata: Mapping[str, str], event: Event) -> bool:
     """Change a project's settings. False when it has changed since it was read, or is gone."""
-    actions = [
+    actions: list[Action] = [
         ProjectItem.public.set(public),
         ProjectItem.metadata.set(dict(metadata)),
         ProjectItem.updated.set(now()),
         ProjectItem.version.set(fresh()),
     ]
     condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
-    return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.update(ProjectItem(PROJECT, before.name), actions=actions, condition=condition)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
 def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -129,12 +137,13 @@ def unmark_deleting(project: Project, mark: str) -> bool:
     return _set_state(project, LIVE, fresh(), mark)
 
 
-def delete(project: Project, mark: str) -> bool:
+def delete(project: Project, mark: str, event: Event) -> bool:
     """Remove a project that is marked with `mark`, with its number. False when another took the mark over."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
         transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
+        audit.record(transaction, event)
 
     return transact(write)
 
@@ -166,4 +175,5 @@ def _to_project(item: Item) -> Project:
         json.loads(item.get("metadata") or "{}"),
         item["repositories"],
         tuple(json.loads(item.get("immutable_rules") or "[]")),
+        tuple(json.loads(item.get("webhook_events") or "[]")),
     )

@@ -94,6 +94,43 @@ def query(
     return [decode_item(raw) for raw in answer["Items"]], last["sk"]["S"] if last else ""
 
 
+def query_range(
+    table: str, pk: str, first: str, last: str, *, after: str = "", limit: int = 0, descending: bool = False
+) -> tuple[list[Item], str]:
+    """One page of the items of partition `pk` whose sort keys are from `first` to `last`, as `query` answers."""
+    request = _range(table, pk, first, last)
+    if after:
+        request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
+    if limit:
+        request["Limit"] = limit
+    if descending:
+        request["ScanIndexForward"] = False
+    answer = _call("Query", request)
+    key = answer.get("LastEvaluatedKey")
+    return [decode_item(raw) for raw in answer["Items"]], key["sk"]["S"] if key else ""
+
+
+def count_range(table: str, pk: str, first: str, last: str) -> int:
+    """How many items of partition `pk` have sort keys from `first` to `last`: one call a megabyte of them."""
+    request = {**_range(table, pk, first, last), "Select": "COUNT"}
+    total = 0
+    while True:
+        answer = _call("Query", request)
+        total += int(answer["Count"])
+        if "LastEvaluatedKey" not in answer:
+            return total
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _range(table: str, pk: str, first: str, last: str) -> dict[str, Any]:
+    return {
+        "TableName": table,
+        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+        "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": first}, ":last": {"S": last}},
+        "ConsistentRead": True,
+    }
+
+
 def query_page(table: str, pk: str, prefix: str, start: int, limit: int, *, descending: bool = False) -> list[Item]:
     """The items with the indexes `start` up to `start + limit` of those that `query` lists, or of the reverse.
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.projects import ProjectItem
@@ -117,7 +118,7 @@ def describe(repository: str, description: str) -> bool:
     return holds(CatalogItem(key.pk, key.sk).update, actions=actions, condition=CatalogItem.pk.exists())
 
 
-def delete_empty(repository: str) -> bool:
+def delete_empty(repository: str, event: Event) -> bool:
     """Take a repository without manifests out of the catalog. False when it has one, or is not there."""
     key = catalog_key(repository)
 
@@ -125,6 +126,7 @@ def delete_empty(repository: str) -> bool:
         transaction.delete(CatalogItem(key.pk, key.sk), condition=CatalogItem.manifests == 0)
         project = ProjectItem("project", key.pk.removeprefix(CATALOG_PREFIX))
         transaction.update(project, actions=[ProjectItem.repositories.add(-1)], condition=ProjectItem.pk.exists())
+        audit.record(transaction, event)
 
     return transact(write)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import projects, reads
+from chalicelib.storage import audit, projects, reads
 from chalicelib.storage.accounts import padded
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.accounts import RobotItem, RobotNumberItem
 from chalicelib.storage.tables.projects import ProjectItem
@@ -107,12 +108,13 @@ def read_all(project_id: int) -> list[Robot]:
     return [_to_robot(item) for item in reads.query_all(settings().accounts_table, _partition(project_id), "")]
 
 
-def create(robot: Robot) -> bool:
+def create(robot: Robot, event: Event) -> bool:
     """Write a robot and its number. False when the name is taken, or the project is not there any more."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.save(_to_item(robot), condition=RobotItem.pk.does_not_exist())
         transaction.save(_to_number(robot))
+        audit.record(transaction, event)
         if robot.project:
             project = ProjectItem.project_id == robot.project_id
             transaction.condition_check(ProjectItem, projects.PROJECT, robot.project, condition=project)
@@ -120,17 +122,24 @@ def create(robot: Robot) -> bool:
     return transact(write)
 
 
-def replace(before: Robot, after: Robot) -> bool:
+def replace(before: Robot, after: Robot, event: Event) -> bool:
     """Write `after` in place of `before`, which has the same number and name. False when it changed meanwhile."""
-    return holds(_to_item(after).save, condition=RobotItem.version == before.version)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(_to_item(after), condition=RobotItem.version == before.version)
+        audit.record(transaction, event)
+
+    return transact(write)
 
 
-def delete(robot: Robot) -> bool:
-    """Remove a robot and its number. False when it was gone already."""
+def delete(robot: Robot, event: Event | None = None) -> bool:
+    """Remove a robot and its number; `event` tells of it, unless its project goes too. False when it was gone."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(_to_item(robot), condition=RobotItem.number == robot.number)
         transaction.delete(_to_number(robot))
+        if event is not None:
+            audit.record(transaction, event)
 
     return transact(write)
 

@@ -14,6 +14,7 @@ from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.authorization import granted, permissions, permits_in_system, visible_projects
 from chalicelib.access.errors import ChangedError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.roles import Permission
+from chalicelib.auditing.records import JOBS, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry import routes
@@ -273,7 +274,7 @@ def test_no_robot_is_made_in_a_project_that_is_gone(private_project: str) -> Non
     rules.delete(project)
     robot, _ = make("", grant("*", "repository:pull"))
     kept = {**robot.__dict__, "number": robot.number + 10**6, "project": project.name, "project_id": project.project_id}
-    assert not table.create(Robot(**kept))
+    assert not table.create(Robot(**kept), Event("create", "robot", "late", JOBS))
     with pytest.raises(ProjectNotFoundError):
         make("", grant(private_project, "repository:pull"))
 

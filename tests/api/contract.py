@@ -32,6 +32,8 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("GET", "/projects/{project_name}/logs"): {403, 404},
+    ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},

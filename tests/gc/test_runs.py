@@ -13,8 +13,8 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
+from chalicelib.storage import audit, tasks
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import tasks
 from tests.gc.conftest import HOUR, TIMES, Clock, names_of
 from tests.jobs.support import wait, wait_for
 from tests.registry.images import push_blob, push_image
@@ -46,6 +46,11 @@ def test_a_run_deletes_what_was_condemned(repository: str, past: Clock) -> None:
     assert told["freed_space"] >= 16 + 2 * 32
     assert told["percent"] == 100
     assert "purged_blobs: " in runs.log(ended)
+    period = audit.Period(ended.started, ended.started)
+    entries = audit.entries(audit.system_partitions(), period, descending=True)
+    assert [(entry.resource_type, entry.resource) for entry in entries if entry.operation == "execute"] == [
+        ("gc", str(ended.number))
+    ]
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_does_nothing(repository: str, past: Clock) -> None:

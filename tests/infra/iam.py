@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from infra.policies import FUNCTIONS, Statement
+from infra.policies import FUNCTIONS, Statement, purge_statements
 
 _IN_TRANSACTIONS = {
     "ConditionCheck": "ConditionCheckItem",
@@ -24,7 +24,9 @@ def enforce(outputs: Mapping[str, str]) -> None:
     from chalicelib.storage import aws_json
     from chalicelib.storage.tables.item import connection
 
-    granted = actions_of([each for statements, _ in FUNCTIONS.values() for each in statements()], outputs)
+    granted = actions_of(
+        [each for statements, _ in FUNCTIONS.values() for each in statements()] + purge_statements(), outputs
+    )
     own = {table for table, _ in granted}
 
     def check(operation: str, request: Mapping[str, Any]) -> None:

@@ -114,7 +114,7 @@ def test_tables_are_as_the_storage_package_says(template: Template, name: str) -
         assert not indexes
     expires = (
         {"AttributeName": "expires", "Enabled": True}
-        if name in ("UploadsTable", "AccountsTable", "JobsTable")
+        if name in ("UploadsTable", "AccountsTable", "EventsTable", "JobsTable")
         else None
     )
     assert table.get("TimeToLiveSpecification") == expires

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.auditing.records import JOBS, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
@@ -169,7 +170,7 @@ def test_a_delete_does_not_act_on_what_it_saw_before_another_let_the_project_liv
     assert second is not None
     assert table.unmark_deleting(project, second)
     push_image(f"{project.name}/a")
-    assert not table.delete(project, first)
+    assert not table.delete(project, first, Event("delete", "project", project.name, JOBS))
     assert rules.get(project.name).project_id == project.project_id
 
 

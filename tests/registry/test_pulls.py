@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.auditing.records import JOBS, Event
 from chalicelib.registry import manifests, pull, pulls, push
 from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Request, Response
@@ -122,7 +123,7 @@ def test_what_is_deleted_meanwhile_stays_deleted(repository: str, send: Send) ->
     digest, _ = push_image(repository, "v1")
     assert send("GET", "manifests/v1").status == 200
     assert send("DELETE", f"manifests/{digest}").status == 202
-    assert repositories.delete_empty(repository)
+    assert repositories.delete_empty(repository, Event("delete", "repository", repository, JOBS))
     pulls.times.flush()
     assert read_all(repository) == []
     assert tag_times(repository) == {}
@@ -164,7 +165,7 @@ def test_others_are_told_of_each_pull(repository: str, send: Send) -> None:
         gathered.flush()
     finally:
         pulls._consumers.remove(gathered)
-    assert [(each.repository, each.digest, each.tag, each.operator) for each in told] == [
+    assert [(each.repository, each.digest, each.tag, each.actor.name) for each in told] == [
         (repository, digest, "v1", "admin"),
         (repository, digest, "", "admin"),
     ]

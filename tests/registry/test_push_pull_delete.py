@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from chalicelib.auditing.records import JOBS, Event
 from chalicelib.registry import blobs, deletion, digests, listings, manifests, pull, push
 from chalicelib.registry.errors import (
     BlobUnknown,
@@ -213,7 +214,9 @@ def test_a_push_rescues_what_a_delete_had_marked(repository: str) -> None:
     link_version = blob_table.set_link_state(link, blob_table.DELETING)
     push.manifest(repository, "all", index(content), "")
     push.manifest(repository, "b", content, "")
-    assert not manifest_table.delete_manifest(record, manifest_version, [], None, None)
+    assert not manifest_table.delete_manifest(
+        record, manifest_version, [], None, None, Event("delete", "artifact", repository, JOBS)
+    )
     assert not blob_table.delete_link(link, link_version)
     assert pull.manifest(repository, "b").digest == digest
 

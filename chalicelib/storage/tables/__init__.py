@@ -53,6 +53,13 @@ what runs in the background, dropped by TTL.
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
     counter                execution                        CounterItem: the last number given out
 
+Events: what was done, and what webhooks are still to be told of it.
+
+    log|<shard>            <time>|<event id>                        EntryItem: the whole audit log, 8 shards
+    project-log|<project's number>   <time>|<event id>              EntryItem: the same, a project's
+    count                  <partition>                              CountItem: how many entries are that old
+    outbox|<shard>         <time>|<event id>                        OutboxItem: not dispatched yet
+
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 
 The sparse index `candidates` of Blobs and of Repositories holds only what may be garbage: its hash key `candidate` is

@@ -21,6 +21,7 @@ class ProjectItem(Item):
     """Absent for what the administrator made before there were users."""
     metadata = JSONAttribute(null=True)
     immutable_rules = JSONAttribute(null=True)
+    webhook_events = JSONAttribute(null=True)
     repositories = NumberAttribute()
     state = UnicodeAttribute()
     version = UnicodeAttribute()
