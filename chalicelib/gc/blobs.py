@@ -6,11 +6,10 @@ from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from chalicelib.gc import look, work
+from chalicelib.gc import look, orphans, work
 from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.records import Tally, Times
 from chalicelib.gc.work import Doomed, Stopped
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import bulk, collection
 from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
@@ -71,16 +70,14 @@ def _settle(seen: Look, times: Times, going: Container[str], *, condemn: bool) -
         return Tally()
     if seen.hold is Hold.HELD:
         return Tally(cleared=int(collection.clear(blob)))
-    # The blob stays a candidate, so nothing is lost when what follows is cut off.
-    blob_table.delete_edges(seen.orphans)
-    tally = Tally(purged_edges=len(seen.orphans))
     if seen.hold is Hold.PENDING:
-        return tally
+        orphans.sweep(seen.orphans)
+        return Tally(purged_edges=len(seen.orphans))
     if blob.digest in going:
         collection.delete(blob, seen.links)
     elif blob.state == CONDEMNED or (condemn and collection.condemn(blob)):
-        return tally + Tally(condemned=1, condemned_space=blob.size)
-    return tally
+        return Tally(condemned=1, condemned_space=blob.size)
+    return Tally()
 
 
 def _delete_objects(doomed: Sequence[Doomed]) -> Tally:

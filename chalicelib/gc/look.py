@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from chalicelib.gc.orphans import sort
 from chalicelib.gc.records import Times
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import collection
-from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import Blob, Edge, Link
-from chalicelib.storage.conditions import now
 
 
 class Hold(Enum):
     """What the edges onto something say."""
 
     HELD = "a committed manifest names it"
-    PENDING = "a push that may be in progress names it"
+    PENDING = "a push that is in progress names it, or one that was cut off"
     FREE = "nothing names it"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a blob. `orphans` are edges that no commit will ever own: older than the window, superseded."""
+    """What was seen of a blob. `orphans` are edges that are older than the window and of no commit that stands."""
 
     blob: Blob | None
     hold: Hold
@@ -48,42 +47,19 @@ def at_blob(digest: str, times: Times, *, every: bool = False) -> Look:
     for page in collection.partition(digest):
         blob = blob or page.blob
         links += page.links
-        held, young, old = _sort(page.edges, times)
+        held, young, old = sort(page.edges, times)
         holders |= {(edge.repository, edge.manifest) for edge in held}
         orphans += old
         pending = pending or bool(young)
         if holders and not every:
             break
-    hold = Hold.HELD if holders else Hold.PENDING if pending else Hold.FREE
+    hold = Hold.HELD if holders else Hold.PENDING if pending or orphans else Hold.FREE
     return Look(blob, hold, links, orphans, frozenset(holders))
 
 
 def at_manifest(repository: str, digest: str, times: Times) -> tuple[Hold, frozenset[tuple[str, str]]]:
     """Whether an index holds a manifest, and which do."""
     edges = blob_table.edges_onto(blob_table.manifest_target(repository, digest))
-    held, young, _ = _sort(edges, times)
+    held, young, _ = sort(edges, times)
     hold = Hold.HELD if held else Hold.PENDING if young else Hold.FREE
     return hold, frozenset((edge.repository, edge.manifest) for edge in held)
-
-
-def orphans(edges: Sequence[Edge], times: Times) -> list[Edge]:
-    """Those that are older than the window and of no commit that stands: what the sweep takes away."""
-    return _sort(edges, times)[2]
-
-
-def _sort(edges: Sequence[Edge], times: Times) -> tuple[list[Edge], list[Edge], list[Edge]]:
-    """Edges of commits that stand, of pushes that may be in progress, and orphans.
-
-    The edges were read before the generations are (docs/gc.md, "Delete of a manifest", step 3).
-    """
-    since = now() - times.window
-    generations = manifest_table.read_generations({(edge.repository, edge.manifest) for edge in edges})
-    held, young, old = [], [], []
-    for edge in edges:
-        if generations.get((edge.repository, edge.manifest)) == edge.generation:
-            held.append(edge)
-        elif edge.created > since:
-            young.append(edge)
-        else:
-            old.append(edge)
-    return held, young, old

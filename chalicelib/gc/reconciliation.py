@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from chalicelib.gc import look, work
+from chalicelib.gc import orphans, work
 from chalicelib.gc.records import Tally, Times
 from chalicelib.gc.work import Stopped
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import bulk, scans
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import Edge
 from chalicelib.storage.conditions import now
 
 SEGMENTS = range(scans.SEGMENTS)
@@ -34,16 +32,17 @@ def tables(run: str, segment: int, times: Times, stopped: Stopped) -> Tally:
         if stopped():
             return total
         _note(used, page.records.values())
-        orphans = look.orphans([edge for edge in page.edges if edge.created < now() - times.window], times)
-        _sweep(orphans)
+        found = orphans.of([edge for edge in page.edges if edge.created < now() - times.window], times)
+        orphans.sweep(found)
         records |= page.records
         suspects = [(name, digest) for name, digest, key in page.links if records.get(digest) != key]
-        total += Tally(purged_edges=len(orphans), purged_links=sum(_drop_if_dead(*suspect) for suspect in suspects))
+        total += Tally(purged_edges=len(found), purged_links=sum(_drop_if_dead(*suspect) for suspect in suspects))
         records = dict(list(records.items())[-1:])  # its links may go on in the next page
     for keys in scans.large_manifests(segment):
         _note(used, keys)
-    for shard in SHARDS:
-        work.write_page(_used(run, shard, segment), used[shard])
+    for shard, names in used.items():
+        work.write_page(_used(run, shard, segment), names)
+    work.write_page(_noted(run, segment), [])
     return total
 
 
@@ -64,9 +63,9 @@ def objects(run: str, shard: str, times: Times, stopped: Stopped) -> Tally:
     return total
 
 
-def noted(run: str, shard: str) -> bool:
-    """Whether all segments have said what they use of a shard: else nothing of it may be deleted."""
-    return all(work.has_page(_used(run, shard, segment)) for segment in SEGMENTS)
+def noted(run: str) -> bool:
+    """Whether all segments have said what they use: else no object may be deleted."""
+    return all(work.has_page(_noted(run, segment)) for segment in SEGMENTS)
 
 
 def _note(used: dict[str, list[str]], keys: Iterable[str]) -> None:
@@ -75,19 +74,12 @@ def _note(used: dict[str, list[str]], keys: Iterable[str]) -> None:
         used[f"{folder}/{name[:1]}"].append(key)
 
 
+def _noted(run: str, segment: int) -> str:
+    return f"{run}/noted/{segment}"
+
+
 def _used(run: str, shard: str, segment: int) -> str:
     return f"{run}/used/{shard}/{segment}"
-
-
-def _sweep(orphans: Sequence[Edge]) -> None:
-    """Mark what an edge names before the edge goes: else nobody would look at it again."""
-    for edge in orphans:
-        repository, _, digest = edge.target.rpartition("@")
-        if repository:
-            manifest_table.mark_candidate(repository, digest)
-        else:
-            blob_table.touch(digest)
-    blob_table.delete_edges(orphans)
 
 
 def _drop_if_dead(repository: str, digest: str) -> bool:

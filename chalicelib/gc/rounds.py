@@ -63,9 +63,8 @@ def plan(run: str, number: int, kinds: Iterable[str], times: Times) -> Iterator[
             yield from (Task(kind, page) for page in work.write_pages(run, f"{number}-{kind}", listed))
         elif kind == TABLES:
             yield from (Task(kind, str(segment)) for segment in reconciliation.SEGMENTS)
-        elif kind == OBJECTS:
-            shards = (shard for shard in reconciliation.SHARDS if reconciliation.noted(run, shard))
-            yield from (Task(kind, shard) for shard in shards)
+        elif kind == OBJECTS and reconciliation.noted(run):
+            yield from (Task(kind, shard) for shard in reconciliation.SHARDS)
 
 
 def carry_out(run: str, task: Task, times: Times, stopped: Stopped) -> Tally:

@@ -13,7 +13,7 @@ from chalicelib.storage.manifests import object_key
 from chalicelib.storage.reads import Item, decode_item
 from chalicelib.storage.tables.repositories import MANIFEST_PREFIX
 
-SEGMENTS = 16
+SEGMENTS = 4
 
 
 @dataclass(frozen=True)
