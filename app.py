@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from chalicelib import background
+from chalicelib.access.console_routes import blueprint as console_routes
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
@@ -15,6 +16,7 @@ app = BerthApp(app_name="berth")
 app.register_blueprint(registry_routes)
 app.register_blueprint(access_routes)
 app.register_blueprint(api_routes)
+app.register_blueprint(console_routes)
 
 if os.environ.get("_HANDLER") == "app.app" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
     background.start_extension()
@@ -41,8 +43,22 @@ def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="run_purge_audit_log")
+def run_purge_audit_log(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.auditing.purge_steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_retention")
 def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.retention.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
+@app.lambda_function(name="run_scheduled_job")
+def run_scheduled_job(event: dict[str, Any], _context: Any) -> int | None:
+    from chalicelib.jobs.schedules import run  # noqa: PLC0415 -- see above
 
     return run(event)

@@ -66,8 +66,8 @@ class ExactResponse(ChaliceResponse):
         as_text = len(content) <= _TEXT_LIMIT
         return {
             "statusCode": self.status_code,
-            "headers": self.headers,
-            "multiValueHeaders": {},
+            "headers": {name: value for name, value in self.headers.items() if isinstance(value, str)},
+            "multiValueHeaders": {name: value for name, value in self.headers.items() if isinstance(value, list)},
             "body": content.decode() if as_text else base64.b64encode(content).decode(),
             "isBase64Encoded": not as_text,
         }
@@ -96,6 +96,8 @@ def _first_values(query: MultiDict | None) -> dict[str, str]:
 
 def to_chalice(response: Response) -> ExactResponse:
     headers: dict[str, str | list[str]] = dict(response.headers)
+    if response.cookies:
+        headers["Set-Cookie"] = list(response.cookies)
     if "WWW-Authenticate" in headers:
         # API Gateway may rename this header; infra/template.py maps its copy back onto it.
         headers[CHALLENGE_COPY] = headers["WWW-Authenticate"]

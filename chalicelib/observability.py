@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -39,6 +40,7 @@ _NAMESPACE = "Berth"
 
 _KINDS = {"/service/token": "token"}
 _API_PREFIX = "/api/"
+_CONSOLE_PREFIX = "/c/"
 _THROTTLED = (429, 503)
 
 _requests = itertools.count()
@@ -87,7 +89,7 @@ def observed(handle: Callable[Concatenate[Request, P], Response]) -> Callable[Co
         _record(properties, response, time.perf_counter() - started)
         if not request.request_id:
             return response
-        return Response(response.status, {**response.headers, "X-Request-Id": request.request_id}, response.body)
+        return replace(response, headers={**response.headers, "X-Request-Id": request.request_id})
 
     return observing
 
@@ -97,8 +99,9 @@ def _properties(request: Request) -> dict[str, str]:
     properties = {"request_id": request.request_id, "method": request.method}
     if request.path in _KINDS:
         properties["kind"] = _KINDS[request.path]
-    elif request.path.startswith(_API_PREFIX):
-        properties |= {"kind": "api", "path": request.path[: names.NAME_LENGTH]}
+    elif request.path.startswith((_API_PREFIX, _CONSOLE_PREFIX)):
+        kind = "api" if request.path.startswith(_API_PREFIX) else "console"
+        properties |= {"kind": kind, "path": request.path[: names.NAME_LENGTH]}
     else:
         properties |= _target(request.path)
     return {name: value for name, value in properties.items() if value}

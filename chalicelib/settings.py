@@ -24,8 +24,16 @@ class Settings:
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
+    oidc_secret: str
+    """Name of the Secrets Manager secret that holds what Berth proves itself by to the OIDC provider."""
     state_machines: str
     """What the ARNs of the stack's state machines begin with; the name of each follows."""
+    schedule_group: str
+    """Name of EventBridge Scheduler's group that the schedules of jobs are in."""
+    schedule_target: str
+    """ARN of the function that schedules of jobs invoke."""
+    schedule_role: str
+    """ARN of the role that they do it with."""
     s3_public_endpoint: str | None
     """Where clients reach S3, when that differs from where the function does (never so on AWS).
 
@@ -72,7 +80,11 @@ def settings() -> Settings:
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
+        oidc_secret=env["BERTH_OIDC_SECRET"],
         state_machines=env["BERTH_STATE_MACHINES"],
+        schedule_group=env["BERTH_SCHEDULE_GROUP"],
+        schedule_target=env["BERTH_SCHEDULE_TARGET"],
+        schedule_role=env["BERTH_SCHEDULE_ROLE"],
         s3_public_endpoint=env.get("BERTH_S3_PUBLIC_ENDPOINT") or None,
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
         registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),

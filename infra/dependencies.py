@@ -21,8 +21,10 @@ from chalice.utils import OSUtils
 ARCHITECTURE = "x86_64"
 """As .chalice/config.json says; docs/decisions/packaging.md says why."""
 
-SERVICES = ("dynamodb", "xray")
-"""Services that the Lambdas make botocore clients for: PynamoDB's, and the one that the X-Ray SDK makes on import."""
+SERVICES = ("dynamodb", "scheduler", "xray")
+"""Services that the Lambdas make botocore clients for: PynamoDB's, the one for schedules, and the one that the X-Ray
+SDK makes on import.
+"""
 
 _RECIPE = "2"
 """Changes when this module makes something else of the same requirements."""

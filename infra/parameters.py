@@ -126,11 +126,16 @@ COMPUTED = {
     "StateMachines": {
         "Fn::Sub": "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-"
     },
+    "ScheduleTarget": {
+        "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:"
+        "function:${AWS::StackName}-run-scheduled-job"
+    },
+    "ScheduleRole": {"Fn::GetAtt": ["JobSchedulerRole", "Arn"]},
 }
-"""What the environment names that is neither a parameter nor a resource; outputs of the stack, all the same.
+"""What the environment names that is neither a parameter nor a resource's `Ref`; outputs of the stack, all the same.
 
 StateMachines is what the ARNs of all begin with. A machine needs the ARN of its function, so the function's environment
-cannot name the machine itself.
+cannot name the machine itself. ScheduleTarget is the function RunScheduledJob, by its fixed name.
 """
 
 CONDITIONS = {
@@ -149,7 +154,11 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
+    "BERTH_OIDC_SECRET": {"Ref": "OidcSecret"},
     "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
+    "BERTH_SCHEDULE_GROUP": {"Ref": "ScheduleGroup"},
+    "BERTH_SCHEDULE_TARGET": {"Ref": "ScheduleTarget"},
+    "BERTH_SCHEDULE_ROLE": {"Ref": "ScheduleRole"},
     "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
     "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},
     "BERTH_TOKEN_SECONDS": {"Ref": "TokenSeconds"},

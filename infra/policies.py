@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 Statement = dict[str, Any]
@@ -61,8 +61,9 @@ _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret"], attribute_arn)
-    return [*stores, *_jobs_control()]
+    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
+    client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
+    return [*stores, client_secret, *_jobs_control(), *_schedules_control()]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
@@ -74,7 +75,7 @@ def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
 
 
 def _stores(
-    items: Mapping[str, Iterable[str]], prefixes: Iterable[str], secrets: Iterable[str], arn: Callable[[str], Any]
+    items: Mapping[str, Iterable[str]], prefixes: Iterable[str], secrets: Collection[str], arn: Callable[[str], Any]
 ) -> list[Statement]:
     bucket = arn("Bucket")
     objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
@@ -83,7 +84,7 @@ def _stores(
         allow("Objects", _OBJECT_ACTIONS, objects),
         # Without it S3 answers 403 for an object that is gone, which could not be told from a fault of ours.
         allow("MissingObjects", ["s3:ListBucket"], [bucket]),
-        allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(secret) for secret in secrets]),
+        *([allow("Secrets", ["secretsmanager:GetSecretValue"], [arn(name) for name in secrets])] if secrets else []),
     ]
 
 
@@ -98,6 +99,22 @@ def _jobs_control() -> list[Statement]:
             [{"Fn::Sub": machines.replace(":stateMachine:", ":execution:")}],
         ),
     ]
+
+
+def _schedules_control() -> list[Statement]:
+    """Setting the schedules of jobs, in the stack's own group and with the one role that they may be fired with."""
+    schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${ScheduleGroup}/*"
+    actions = ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"]
+    return [
+        allow("Schedules", actions, [{"Fn::Sub": schedules}]),
+        allow("ScheduleRole", ["iam:PassRole"], [attribute_arn("JobSchedulerRole")]),
+    ]
+
+
+def scheduled_job_statements() -> list[Statement]:
+    """What starting a job by its schedule needs, and putting right a schedule that is left over."""
+    actions = [f"dynamodb:{name}" for name in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")]
+    return [allow("JobsTable", actions, [attribute_arn("JobsTable")]), *_jobs_control(), *_schedules_control()]
 
 
 def rotation_statements() -> list[Statement]:
@@ -160,7 +177,11 @@ def _with_index(table: str) -> list[Any]:
 def purge_statements() -> list[Statement]:
     """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
     actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
-    return [allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")])]
+    jobs = ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
+    return [
+        allow("EventsTable", [f"dynamodb:{action}" for action in actions], [attribute_arn("EventsTable")]),
+        allow("JobsTable", [f"dynamodb:{action}" for action in jobs], [attribute_arn("JobsTable")]),
+    ]
 
 
 def retention_statements() -> list[Statement]:
@@ -168,7 +189,7 @@ def retention_statements() -> list[Statement]:
     items = {
         "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
-        "ProjectsTable": ("GetItem",),
+        "ProjectsTable": ("BatchGetItem", "GetItem"),
         "EventsTable": ("PutItem",),
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
@@ -180,7 +201,9 @@ FUNCTIONS = {
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
     "CollectGarbage": (collector_statements, "CollectGarbageLogs"),
+    "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

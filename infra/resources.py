@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.policies import attribute_arn
+from infra.schedules import job_schedules, scheduler_role
+
 Resource = dict[str, Any]
 
 STORE_NAMES = {
@@ -39,19 +42,23 @@ def resources() -> dict[str, Resource]:
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
         "SigningSecret": _signing_secret(),
-        "AdminSecret": _admin_secret(),
+        "AdminSecret": _empty_secret("The administrator's name and password hash, written by infra.deploy."),
+        "OidcSecret": _empty_secret("What Berth proves itself by to the OIDC provider, written through the API."),
         "AdminPassword": _admin_password(),
         "FailedTasks": _failed_tasks(),
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
         "CollectGarbageLogs": _log_group("collect-garbage"),
+        "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
+        "RunScheduledJobLogs": _log_group("run-scheduled-job"),
         "AccessLogs": _log_group("access"),
-        "RotationSchedulerRole": _scheduler_role("RotateSigningKey"),
+        "RotationSchedulerRole": scheduler_role(attribute_arn("RotateSigningKey")),
         "Rotation": _rotation(),
-        "SweepSchedulerRole": _scheduler_role("SweepUploads"),
+        "SweepSchedulerRole": scheduler_role(attribute_arn("SweepUploads")),
         "Sweep": _sweep(),
+        **job_schedules(),
     }
 
 
@@ -164,13 +171,10 @@ def _signing_secret() -> Resource:
     return _generated_secret("Keys that sign registry tokens and upload state.", "{}", "key", length=64)
 
 
-def _admin_secret() -> Resource:
+def _empty_secret(description: str) -> Resource:
     return {
         "Type": "AWS::SecretsManager::Secret",
-        "Properties": {
-            "Description": "The administrator's name and password hash, written by infra.deploy.",
-            "SecretString": "{}",
-        },
+        "Properties": {"Description": description, "SecretString": "{}"},
     }
 
 
@@ -242,44 +246,5 @@ def _sweep() -> Resource:
                 "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
             },
-        },
-    }
-
-
-def _scheduler_role(function: str) -> Resource:
-    return {
-        "Type": "AWS::IAM::Role",
-        "Properties": {
-            "AssumeRolePolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "scheduler.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-                    }
-                ],
-            },
-            "Policies": [
-                {
-                    "PolicyName": "invoke",
-                    "PolicyDocument": {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {
-                                "Effect": "Allow",
-                                "Action": "lambda:InvokeFunction",
-                                "Resource": {"Fn::GetAtt": [function, "Arn"]},
-                            },
-                            {
-                                "Effect": "Allow",
-                                "Action": "sqs:SendMessage",
-                                "Resource": {"Fn::GetAtt": ["FailedTasks", "Arn"]},
-                            },
-                        ],
-                    },
-                }
-            ],
         },
     }

@@ -14,6 +14,7 @@ DEFINITIONS = Path(__file__).parent / "statemachines"
 
 MACHINES = {
     "CollectionMachine": ("gc", "CollectGarbage"),
+    "PurgeAuditLogMachine": ("purge-audit-log", "RunPurgeAuditLog"),
     "RetentionMachine": ("retention", "RunRetention"),
 }
 """Each machine's logical id, the name of its definition, and the function that does its steps.

@@ -16,11 +16,22 @@ from infra.http_api import replace_rest_api
 from infra.parameters import COMPUTED, CONDITIONS, PARAMETERS, function_environment
 from infra.policies import FUNCTIONS, function_role
 from infra.resources import STORE_NAMES, resources
+from infra.schedules import FUNCTION_NAMES
 from infra.state_machines import state_machines
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_OUTPUTS = [*STORE_NAMES, "SigningSecret", "AdminSecret", "AdminPassword", "RequestFunction", "RotateSigningKey", "Api"]
+_OUTPUTS = [
+    *STORE_NAMES,
+    "SigningSecret",
+    "AdminSecret",
+    "OidcSecret",
+    "AdminPassword",
+    "RequestFunction",
+    "RotateSigningKey",
+    "Api",
+    "ScheduleGroup",
+]
 """Resources whose `Ref` is an output of the same name."""
 
 
@@ -55,6 +66,7 @@ def _function(name: str, generated: dict[str, Any]) -> dict[str, Any]:
     _, logs = FUNCTIONS[name]
     properties = {
         **generated["Properties"],
+        **({"FunctionName": FUNCTION_NAMES[name]} if name in FUNCTION_NAMES else {}),
         "CodeUri": {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}},
         "Role": {"Fn::GetAtt": [f"{name}Role", "Arn"]},
         "Environment": {"Variables": function_environment()},

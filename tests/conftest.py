@@ -45,9 +45,13 @@ _NAMES = {
     "EventsTable": "berth-events",
     "JobsTable": "berth-jobs",
     "StateMachines": "arn:aws:states:us-east-1:000000000000:stateMachine:berth-",
+    "ScheduleGroup": "berth-jobs",
+    "ScheduleTarget": "arn:aws:lambda:us-east-1:000000000000:function:berth-run-scheduled-job",
+    "ScheduleRole": "known once deployed",
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",
+    "OidcSecret": "known once deployed",
 }
 _AWS = {
     "AWS_ENDPOINT_URL": URL,
@@ -75,7 +79,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with start_cloud(state, PORT):
         outputs = deploy(URL)
         variables = environment(outputs, {})
-        fixed = {name: value for name, value in variables.items() if not name.endswith("_SECRET")}
+        fixed = {name: value for name, value in variables.items() if not name.endswith(("_SECRET", "_ROLE"))}
         assert fixed.items() <= os.environ.items()
         os.environ.update(variables)
 

@@ -274,6 +274,7 @@ def test_it_answers_under_any_prefix_and_only_for_uploads(relay: RelayPath, repo
         refused = relay.send("GET", place)
         assert 400 <= refused.status < 500
         assert b'"errors"' in refused.body
+        assert refused.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
 
 
 def test_buffers_are_bounded_and_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

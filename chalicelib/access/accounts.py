@@ -14,7 +14,7 @@ from chalicelib.access import passwords, throttling
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as table
 from chalicelib.storage import robots, secrets
-from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.accounts import ADMINISTRATOR, User
 from chalicelib.storage.robots import LOGIN_PREFIX, NEVER, Robot
 from chalicelib.timed_cache import TimedCache
 
@@ -34,6 +34,10 @@ class Account:
     number: int = ADMINISTRATOR
     is_admin: bool = True
     robot: Robot | None = None
+    groups: tuple[int, ...] = ()
+    """Numbers of a user's groups."""
+    is_external: bool = False
+    """Whether the login provider knows the user's password, and `password_hash` is the command line secret's."""
 
     @property
     def stamp(self) -> str:
@@ -108,7 +112,8 @@ def verify(username: str, password: str, address: str = "") -> Account | None:
         if _verified.get(digest):
             return account
     attempt = throttling.begin(username, address)
-    if passwords.verify_password(password, account.password_hash if account else _nobodys_hash()) and account:
+    known = account.password_hash if account else ""
+    if passwords.verify_password(password, known or _nobodys_hash()) and account and known:
         attempt.succeeded()
         _verified.put(digest, True, _VERIFIED_SECONDS)
         return account
@@ -121,7 +126,17 @@ def _read(username: str) -> Account | None:
         robot = robots.read_by_login(username)
         return Account(username, robot.secret_hash, 0, is_admin=False, robot=robot) if robot else None
     user = table.read_by_name(username) if 1 <= len(username) <= NAME_LENGTH else None
-    return Account(user.username, user.password_hash, user.number, user.admin) if user else None
+    return of_user(user) if user else None
+
+
+def of_user(user: User) -> Account:
+    """The account that a user's record is."""
+    identity = user.identity
+    if identity is None:
+        return Account(user.username, user.password_hash, user.number, user.admin, groups=user.groups)
+    is_admin = user.admin or identity.admin
+    secret = identity.secret_hash
+    return Account(user.username, secret, user.number, is_admin, groups=user.groups, is_external=True)
 
 
 def _read_secret(name: str) -> Account | None:

@@ -12,6 +12,7 @@ from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
+from chalicelib.storage.members import Entity
 from chalicelib.storage.robots import Robot
 from chalicelib.timed_cache import TimedCache
 
@@ -36,10 +37,17 @@ class Caller:
     sees_catalog: bool = False
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
+    groups: tuple[int, ...] = ()
+    """Numbers of the groups that a user is in."""
 
     @property
     def is_anonymous(self) -> bool:
         return not self.name
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """Whatever a role can be given to that the caller has it by: the user and the user's groups."""
+        return (Entity("user", self.number), *(Entity("group", group) for group in self.groups)) if self.number else ()
 
 
 ANONYMOUS = Caller()
@@ -66,7 +74,7 @@ def authenticate(request: Request) -> Caller:
 
 
 def caller_of(account: accounts.Account) -> Caller:
-    return Caller(account.username, account.number, is_admin=account.is_admin, robot=account.robot)
+    return Caller(account.username, account.number, account.is_admin, robot=account.robot, groups=account.groups)
 
 
 def actor_of(caller: Caller, request: Request) -> Actor:

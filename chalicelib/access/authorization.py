@@ -33,7 +33,7 @@ def permissions(caller: Caller, project: Project) -> Permissions:
     if caller.robot is not None:
         return allowed | granted(caller.robot, "project", project.project_id)
     if caller.grants is None and not caller.is_anonymous:
-        for role in memberships.roles_of(caller.number, project):
+        for role in memberships.roles_of(caller.entities, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
 
@@ -131,7 +131,7 @@ def own_projects(caller: Caller) -> list[Project]:
 
 
 def _own(caller: Caller) -> frozenset[int]:
-    return memberships.projects_of(caller.number) if caller.number else _projects_of(caller.robot)
+    return memberships.projects_of(caller.entities) if caller.number else _projects_of(caller.robot)
 
 
 def _projects_of(robot: Robot | None) -> frozenset[int]:

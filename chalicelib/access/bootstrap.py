@@ -6,8 +6,10 @@ python -m chalicelib.access.bootstrap <name>      reads the password, or its has
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from chalicelib.access import accounts, passwords
+from chalicelib.jobs import executions, schedules
 from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError
 
@@ -16,7 +18,9 @@ LIBRARY = "library"
 
 
 def bootstrap(admin_name: str, password_or_hash: str) -> None:
-    """Make the account and the project be there. Called after every deploy: what is right already is left alone.
+    """Make the account and the project be there, and take up the jobs that a deploy or a crash has left.
+
+    Called after every deploy, and at each start of a laptop's: what is right already is left alone.
 
     `password_or_hash` is a password, or an Argon2id hash made by passwords.hash_password.
     """
@@ -27,10 +31,10 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
             admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
         )
     if rules.find(LIBRARY) is None:
-        try:
+        with suppress(AlreadyExistsError):  # another bootstrap made it meanwhile
             rules.create(LIBRARY, admin_name, public=True)
-        except AlreadyExistsError:
-            return  # another bootstrap made it meanwhile
+    schedules.establish_all()
+    executions.settle_all()
 
 
 def _matches(password_or_hash: str, account: accounts.Account) -> bool:

@@ -19,6 +19,14 @@ class ChangedError(AccessError):
     """Others changed the robot at the same time."""
 
 
+class ForgedError(AccessError):
+    """A request with a browser's session that another site may have made."""
+
+
+class ProviderError(AccessError):
+    """The login provider cannot be reached, is misconfigured, or says what cannot be believed."""
+
+
 class NotFoundError(AccessError):
     """No such user, robot or member."""
 

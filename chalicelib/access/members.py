@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.access import memberships, users
+from chalicelib.access import configuration, groups, memberships, users
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
 from chalicelib.access.roles import Role
 from chalicelib.auditing.records import JOBS, Actor, Event
@@ -31,10 +31,31 @@ def add(project: Project, role: int, user: int = 0, username: str = "", actor: A
     found = users.get(user) if user else users.find(username)
     if found is None:
         raise NotFoundError(f"user {username} not found")
+    return _add(project, role, Entity("user", found.number), found.username, actor)
+
+
+def add_group(
+    project: Project, role: int, number: int = 0, name: str = "", kind: int = groups.OIDC, actor: Actor = JOBS
+) -> Member:
+    """Give a group, named by number or by name and type, a role.
+
+    While users log in by OIDC, a group of the provider need not be known yet. Raises InvalidError,
+    AlreadyExistsError or ChangedError.
+    """
+    role = _role(role)
+    found = groups.find(number, name, kind)
+    if found is None and name and kind == groups.OIDC and configuration.current().auth_mode == configuration.OIDC_AUTH:
+        found = groups.find_or_create(name, kind)
+    if found is None:
+        raise InvalidError(f"group {name or number} not found")
+    return _add(project, role, Entity("group", found.number), found.name, actor)
+
+
+def _add(project: Project, role: int, entity: Entity, name: str, actor: Actor) -> Member:
     number = accounts_table.next_number("member", 0)
-    member = Member(project.project_id, Entity("user", found.number), found.username, role, number)
+    member = Member(project.project_id, entity, name, role, number)
     if not table.create(member, project.name, _event("create", project, member, actor)):
-        raise AlreadyExistsError(f"{found.username} is a member of {project.name} already")
+        raise AlreadyExistsError(f"{name} is a member of {project.name} already")
     _forget(member)
     return member
 
@@ -69,4 +90,4 @@ def _role(number: int) -> int:
 
 
 def _forget(member: Member) -> None:
-    memberships.forget(member.entity.number, member.project_id)
+    memberships.forget(member.project_id)

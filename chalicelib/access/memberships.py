@@ -1,6 +1,12 @@
-"""Which roles a user has: what every decision asks. Giving and taking them is members.py's."""
+"""Which roles a user has, by name or as one of a group: what every decision asks.
+
+Giving and taking roles is members.py's.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
 
 from chalicelib.projects.records import Project
 from chalicelib.storage import members as table
@@ -9,23 +15,28 @@ from chalicelib.timed_cache import TimedCache
 
 _KNOWN_SECONDS = 30
 
-_roles: TimedCache[tuple[int, int], frozenset[int]] = TimedCache(4096)
+_roles: TimedCache[tuple[tuple[Entity, ...], int, int], frozenset[int]] = TimedCache(4096)
+_changes: Counter[int] = Counter()
+"""How often this process has changed the roles of a project: what it remembers from before is no longer so."""
 
 
-def roles_of(user: int, project: Project) -> frozenset[int]:
-    """The roles that the user of this number has in `project`, at most half a minute old."""
-    key = (user, project.project_id)
+def roles_of(entities: tuple[Entity, ...], project: Project) -> frozenset[int]:
+    """The roles that a user and the user's groups have in `project`, at most half a minute old.
+
+    One call when cold, for up to 99 groups.
+    """
+    key = (entities, project.project_id, _changes[project.project_id])
     cached = _roles.get(key)
     if cached is not None:
         return cached[0]
-    return _roles.put(key, table.read_roles(project.project_id, [Entity("user", user)]), _KNOWN_SECONDS)
+    return _roles.put(key, table.read_roles(project.project_id, entities), _KNOWN_SECONDS)
 
 
-def projects_of(user: int) -> frozenset[int]:
-    """The numbers of the projects in which the user has a role."""
-    return frozenset(table.projects_of(Entity("user", user)))
+def projects_of(entities: Iterable[Entity]) -> frozenset[int]:
+    """The numbers of the projects in which one of `entities` has a role: one call for each entity."""
+    return frozenset(number for entity in entities for number in table.projects_of(entity))
 
 
-def forget(user: int, project_id: int) -> None:
-    """A role has changed: what this process remembers of it is no longer so."""
-    _roles.drop((user, project_id))
+def forget(project_id: int) -> None:
+    """A role in a project has changed: what this process remembers of them is no longer so."""
+    _changes[project_id] += 1

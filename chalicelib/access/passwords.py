@@ -6,11 +6,18 @@ pull with a token never needs it.
 
 from __future__ import annotations
 
+import secrets as randomness
+import string
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
+
+
+_LETTERS = string.ascii_letters + string.digits
+_LENGTH = 32
+_KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
 
 @cache
@@ -38,3 +45,16 @@ def verify_password(password: str, password_hash: str) -> bool:
 def is_hash(text: str) -> bool:
     """Whether `text` is a hash made here rather than a password."""
     return text.startswith("$argon2id$")
+
+
+def generate() -> str:
+    """A new secret that follows Harbor's rule for secrets."""
+    while True:
+        secret = "".join(randomness.choice(_LETTERS) for _ in range(_LENGTH))
+        if is_mixed(secret):
+            return secret
+
+
+def is_mixed(secret: str) -> bool:
+    """Whether it holds an upper-case letter, a lower-case letter and a digit."""
+    return all(any(letter in kind for letter in secret) for kind in _KINDS)

@@ -6,12 +6,10 @@ The rules are Harbor's (src/server/v2.0/handler/robot.go, src/controller/robot/c
 from __future__ import annotations
 
 import re
-import secrets as randomness
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.access import accounts, passwords
+from chalicelib.access import accounts, configuration, passwords
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import granted
 from chalicelib.access.errors import (
@@ -39,10 +37,7 @@ _GRANT_LIMIT = 500
 """Places that a robot may have permissions in: the record must stay below DynamoDB's 400 KB."""
 _ATTEMPTS = 4
 
-_SECRET_LETTERS = string.ascii_letters + string.digits
-_SECRET_LENGTH = 32
 _SECRET_LENGTHS = range(8, 129)
-_SECRET_KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
 
 def _permissions(table: Mapping[str, str]) -> tuple[Permission, ...]:
@@ -106,7 +101,8 @@ _OF_KIND: Mapping[str, Permissions] = {"system": frozenset(IN_SYSTEM), "project"
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is.
+    """What can be changed of a robot. `duration` is in days, NEVER without end; None leaves it as it is, and is the
+    configuration's for a new robot.
 
     The numbers of the grants' projects are looked up, by their names.
     """
@@ -140,8 +136,9 @@ def create(
     """
     if not _NAME.match(name) or len(name) > NAME_LENGTH:
         raise InvalidError(f"robot name is not in lower case or contains illegal characters, or over {NAME_LENGTH}")
-    if settings.duration is None:
-        raise InvalidError("duration must be either -1(Never) or a positive integer")
+    duration = settings.duration
+    if duration is None:
+        duration = configuration.current().robot_token_duration
     grants = _checked(settings, project, caller.robot)
     secret = _secret(secret)
     time = now()
@@ -152,8 +149,8 @@ def create(
         name,
         settings.description,
         passwords.hash_password(secret),
-        settings.duration,
-        _expiry(time, settings.duration),
+        duration,
+        _expiry(time, duration),
         settings.disabled,
         grants,
         "robot" if caller.robot else "local",
@@ -294,17 +291,10 @@ def _expiry(created: int, duration: int) -> int:
 def _secret(given: str) -> str:
     """The secret that the client gives, if it follows Harbor's rule, or a new one. Raises InvalidError."""
     if given:
-        if len(given) not in _SECRET_LENGTHS or not _is_mixed(given):
+        if len(given) not in _SECRET_LENGTHS or not passwords.is_mixed(given):
             raise InvalidError(
                 "the secret must be 8-128, inclusively, characters long with at least 1 uppercase letter, "
                 "1 lowercase letter and 1 number"
             )
         return given
-    while True:
-        secret = "".join(randomness.choice(_SECRET_LETTERS) for _ in range(_SECRET_LENGTH))
-        if _is_mixed(secret):
-            return secret
-
-
-def _is_mixed(secret: str) -> bool:
-    return all(any(letter in kind for letter in secret) for kind in _SECRET_KINDS)
+    return passwords.generate()

@@ -49,17 +49,40 @@ def list_all() -> list[User]:
 
 def create(username: str, password: str, email: str, realname: str, comment: str, actor: Actor = JOBS) -> User:
     """Make a user. Raises InvalidError or AlreadyExistsError."""
-    _require_name(username)
+    require_name(username)
     _require_profile(email, realname, comment)
     _require_password(password)
     if find(username) is None:
-        number, time = table.next_number("user", _ANONYMOUS), now()
+        number, time = next_number(), now()
         digest = passwords.hash_password(password)
         user = User(number, username, email.lower(), realname, comment, digest, False, time, time, "")
-        if table.create(user, _event("create", username, actor)):
+        if table.create(user, event("create", username, actor)):
             accounts.forget(username)
             return user
     raise AlreadyExistsError(f"the user name {username} or its e-mail address is taken")
+
+
+def next_number() -> int:
+    """A number that no user had before."""
+    return table.next_number("user", _ANONYMOUS)
+
+
+def set_cli_secret(number: int, secret: str, actor: Actor = JOBS) -> str:
+    """Give a user who logs in by OIDC a secret for command lines, generated if `secret` is empty, and return it.
+
+    Only its hash is kept. Raises InvalidError for a weak one, NotFoundError, or NotAllowedError for who has a password.
+    """
+    secret = secret or passwords.generate()
+    _require_password(secret)
+
+    def change(user: User) -> User:
+        if user.identity is None:
+            raise NotAllowedError(f"user {user.username} does not log in by OIDC")
+        identity = replace(user.identity, secret_hash=passwords.hash_password(secret), updated=now())
+        return replace(user, identity=identity)
+
+    _change(number, change, actor)
+    return secret
 
 
 def update_profile(number: int, email: str, realname: str, comment: str, actor: Actor = JOBS) -> None:
@@ -78,6 +101,8 @@ def set_password(number: int, password: str, actor: Actor = JOBS) -> None:
     _require_password(password)
 
     def change(user: User) -> User:
+        if user.identity is not None:
+            raise NotAllowedError("the password is the login provider's")
         if passwords.verify_password(password, user.password_hash):
             raise InvalidError("New password is identical to old password")
         return replace(user, password_hash=passwords.hash_password(password))
@@ -95,7 +120,7 @@ def delete(number: int, actor: Actor = JOBS) -> None:
             member = member_table.read(project_id, entity)
             if member is not None:
                 member_table.delete(member)
-        if table.delete(user, _event("delete", user.username, actor)):
+        if table.delete(user, event("delete", user.username, actor)):
             accounts.forget(user.username)
             return
     raise AlreadyExistsError(f"user {number} is being changed by others")
@@ -106,13 +131,14 @@ def _change(number: int, change: Callable[[User], User], actor: Actor) -> None:
     for _ in range(_ATTEMPTS):
         user = get(number)
         changed = change(user)
-        if table.replace(user, changed, _event("update", user.username, actor)):
+        if table.replace(user, changed, event("update", user.username, actor)):
             accounts.forget(user.username)
             return
     raise AlreadyExistsError("the e-mail address is taken, or the user is being changed by others")
 
 
-def _event(operation: str, username: str, actor: Actor) -> Event:
+def event(operation: str, username: str, actor: Actor) -> Event:
+    """What the audit log is told of something that is done with a user."""
     return Event(operation, "user", username, actor, description=f"{operation} user: {username}")
 
 
@@ -127,7 +153,8 @@ def _administrator() -> User:
     return User(ADMINISTRATOR, name, "", "system admin", "admin user", "", True, 0, 0, "")
 
 
-def _require_name(username: str) -> None:
+def require_name(username: str) -> None:
+    """Raises InvalidError for what cannot be a user's name."""
     if not 1 <= len(username) <= accounts.NAME_LENGTH or _ILLEGAL_IN_NAME.search(username):
         raise InvalidError("a user name has 1 to 255 characters, no white space and none of , ~ # $ % | :")
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
     artifact,
     auditlog,
+    configure,
+    gc,
     immutable,
+    jobservice,
     label,
     member,
+    oidc,
     operations,
     permissions,
     project,
     project_metadata,
+    purge,
     repository,
+    retention,
     robot,
+    schedule,
     search,
     statistic,
     system,
     user,
+    usergroup,
 )
 from chalicelib.observability import observed
 

@@ -9,6 +9,8 @@ import json
 from typing import ClassVar
 
 from chalicelib.access import errors as access
+from chalicelib.gc import errors as gc
+from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Response
@@ -62,18 +64,30 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.RuleExistsError: ("CONFLICT", 409),
     projects.RuleNotFoundError: ("NOT_FOUND", 404),
     projects.ChangedError: ("CONFLICT", 409),
+    jobs.RunningError: ("CONFLICT", 409),
+    jobs.ChangedError: ("CONFLICT", 409),
+    jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),
+    jobs.TaskNotFoundError: ("NOT_FOUND", 404),
+    jobs.JobTypeUnknownError: ("NOT_FOUND", 404),
+    jobs.ScheduleInvalidError: ("BAD_REQUEST", 400),
+    gc.ParameterInvalidError: ("BAD_REQUEST", 400),
+    gc.TimesTooShortError: ("PRECONDITION", 412),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),
+    access.ForgedError: ("FORBIDDEN", 403),
+    access.ProviderError: ("BAD_REQUEST", 400),
     access.NotFoundError: ("NOT_FOUND", 404),
     access.AlreadyExistsError: ("CONFLICT", 409),
     access.ChangedError: ("CONFLICT", 409),
 }
 
 
-def to_response(error: ApiError | RegistryError | projects.ProjectError | access.AccessError) -> Response:
+def to_response(
+    error: ApiError | RegistryError | projects.ProjectError | access.AccessError | jobs.JobError,
+) -> Response:
     """The Harbor error body for an error of the API, of a domain, or of authentication and the stores."""
     headers: dict[str, str] = {}
-    if isinstance(error, (projects.ProjectError, access.AccessError)):
+    if isinstance(error, (projects.ProjectError, access.AccessError, jobs.JobError)):
         code, status = _DOMAIN[type(error)]
     else:
         code, status = error.code, error.status

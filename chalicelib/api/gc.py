@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from chalicelib.api import PREFIX, fields
+from chalicelib.api.errors import NotFoundError
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
@@ -46,17 +47,21 @@ def stop_gc(call: Call) -> Response:
 @operation("GET", "/system/gc/{gc_id}/log")
 def get_gc_log(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "read")
-    return Response(200, {"Content-Type": "text/plain"}, runs.log(_find(call)).encode())
+    execution = _find(call)
+    text = runs.log(execution)
+    if not text:
+        raise NotFoundError(f"garbage collection {execution.number} log is not found")
+    return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
 
 
 @operation("GET", "/system/gc/schedule")
 def get_gc_schedule(call: Call) -> Response:
-    """As Harbor answers: the schedule, or nothing at all when there is none."""
+    """As in Harbor, nothing is told where there is none."""
     require_system(call.caller, _RESOURCE, "read")
     schedule = schedules.find(GARBAGE_COLLECTION, SYSTEM)
     if schedule is None:
-        return Response(200)
-    following = cron.parse(schedule.cron).next(max(schedule.updated, now()))
+        return json_response({})
+    following = cron.parse(schedule.cron).next(now())
     return json_response(
         {
             "id": schedule.number,

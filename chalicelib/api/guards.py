@@ -38,6 +38,12 @@ def require_project(call: Call, resource: str, action: str) -> Project:
     return project
 
 
+def require_in_project(caller: Caller, project: Project, resource: str, action: str) -> None:
+    """Raises UnauthorizedError or ForbiddenError for who may not do `action` on the project's `resource`."""
+    if Permission(resource, action) not in permissions(caller, project):
+        raise refusal(caller)
+
+
 def require_login(caller: Caller) -> None:
     """Raises UnauthorizedError for nobody, and ForbiddenError for who bears a token: that is for repositories only."""
     if not caller.number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access import members
+from chalicelib.access import groups, members
 from chalicelib.access.roles import Role
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
@@ -14,7 +14,7 @@ from chalicelib.api.paging import page
 from chalicelib.registry.http import Response
 from chalicelib.storage.members import Member
 
-_ENTITY_TYPES = {"user": "u"}
+_ENTITY_TYPES = {"user": "u", "group": "g"}
 
 
 @operation("GET", "/projects/{project_name_or_id}/members")
@@ -29,13 +29,17 @@ def list_project_members(call: Call) -> Response:
 def create_project_member(call: Call) -> Response:
     project = require_project(call, "member", "create")
     body = json_body(call.request)
-    if body.get("member_group"):
-        raise BadRequestError("user groups are not supported")
-    user = fields.mapping(body, "member_user")
-    number, name = fields.number(user, "user_id", 0), fields.text(user, "username", "")
-    if not (number or name):
-        raise BadRequestError("member_user must name a user")
-    member = members.add(project, fields.number(body, "role_id"), number, name, call.actor)
+    role = fields.number(body, "role_id")
+    user, group = fields.mapping(body, "member_user"), fields.mapping(body, "member_group")
+    user_id, username = fields.number(user, "user_id", 0), fields.text(user, "username", "")
+    group_id, group_name = fields.number(group, "id", 0), fields.text(group, "group_name", "")
+    if user_id or username:
+        member = members.add(project, role, user_id, username, call.actor)
+    elif group_id or group_name:
+        kind = fields.number(group, "group_type", groups.OIDC)
+        member = members.add_group(project, role, group_id, group_name, kind, call.actor)
+    else:
+        raise BadRequestError("member_user or member_group must name somebody")
     return Response(201, {"Location": f"{PREFIX}/projects/{project.project_id}/members/{member.number}"})
 
 

@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.access.authentication import Caller, actor_of, authenticate
+from chalicelib.access import csrf, sessions
+from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.access.errors import AccessError
+from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.auditing.records import Actor
+from chalicelib.jobs.errors import JobError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
@@ -86,12 +89,27 @@ def registered() -> tuple[Operation, ...]:
     return tuple(_operations)
 
 
+_FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
+"""What a console asks before anybody has logged in: the answers give it its first CSRF token."""
+
+
 def handle(request: Request) -> Response:
     """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error body."""
+    response = _answer(request)
+    is_first = request.path in _FIRST and "authorization" not in request.headers
+    if not (is_first or sessions.is_carried(request)):
+        return response
+    try:
+        return csrf.attach(request, response)
+    except RegistryError as error:
+        return errors.to_response(error)
+
+
+def _answer(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
-        return handler(Call(request, authenticate(request), parameters))
-    except (ApiError, RegistryError, ProjectError, AccessError) as error:
+        return handler(Call(request, authenticate_browser(request), parameters))
+    except (ApiError, RegistryError, ProjectError, AccessError, JobError) as error:
         return errors.to_response(error)
     except Exception as error:
         if not is_transient(error):

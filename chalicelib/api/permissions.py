@@ -12,7 +12,6 @@ from chalicelib.api.guards import refusal
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.registry.http import Response
 from chalicelib.storage import members
-from chalicelib.storage.members import Entity
 
 
 @operation("GET", "/permissions")
@@ -25,9 +24,8 @@ def get_permissions(call: Call) -> Response:
 
 
 def _is_project_admin(caller: Caller) -> bool:
-    entity = Entity("user", caller.number)
-    projects = sorted(projects_of(caller.number)) if caller.number else []
-    return any(Role.PROJECT_ADMIN in members.read_roles(project, [entity]) for project in projects)
+    projects = sorted(projects_of(caller.entities))
+    return any(Role.PROJECT_ADMIN in members.read_roles(project, caller.entities) for project in projects)
 
 
 def _to_json(permissions: Iterable[Permission]) -> list[dict[str, str]]:

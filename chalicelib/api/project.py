@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access import users
+from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, visible_projects
 from chalicelib.access.members import list_all as list_members
@@ -19,13 +19,20 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
+from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.retentions import RETENTION_ID
 
 
 @operation("POST", "/projects")
 def create_project(call: Call) -> Response:
-    """Every user may, as in Harbor by default, and is the project's admin then; of a robot's, the administrator is."""
+    """Every user may, unless only administrators are to, and is the project's admin then.
+
+    Of a robot's project, the administrator is.
+    """
     require_account(call.caller)
+    if configuration.current().project_creation_restriction == "adminonly":
+        require_system(call.caller, "project", "create")
     if call.caller.robot is not None:
         require_system(call.caller, "project", "create")
     owner = users.get(call.caller.number or ADMINISTRATOR)
@@ -91,7 +98,10 @@ def update_project(call: Call) -> Response:
 
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
-    rules.delete(require_project(call, "project", "delete"), call.actor)
+    project = require_project(call, "project", "delete")
+    rules.delete(project, call.actor)
+    if RETENTION_ID in project.metadata:
+        policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)
 
 
@@ -129,7 +139,7 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
     """The swagger's Project."""
-    roles = set(roles_of(caller.number, project)) if caller.number else set()
+    roles = set(roles_of(caller.entities, project)) if caller.number else set()
     if caller.is_admin:
         roles.add(Role.PROJECT_ADMIN)
     return {

@@ -15,6 +15,7 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
+from chalicelib.storage.retentions import RETENTION_ID
 
 _BOOLEANS = frozenset({"public", "auto_scan", "auto_sbom_generation", "reuse_sys_cve_allowlist"})
 _UNENFORCED = frozenset({"enable_content_trust", "enable_content_trust_cosign", "prevent_vul"})
@@ -27,8 +28,12 @@ def of(project: Project) -> dict[str, str]:
 
 
 def settings_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that a ProjectMetadata names; null is none. Raises BadRequestError."""
-    return {name: _checked(name, value) for name, value in metadata.items() if value is not None}
+    """The settings that a ProjectMetadata names; null is none. Raises BadRequestError.
+
+    The number of a retention policy is none: the policy alone sets it, and clients send back what they got.
+    """
+    named = {name: value for name, value in metadata.items() if value is not None and name != RETENTION_ID}
+    return {name: _checked(name, value) for name, value in named.items()}
 
 
 @operation("GET", "/projects/{project_name_or_id}/metadatas/")
@@ -73,6 +78,8 @@ def delete_project_metadata(call: Call) -> Response:
     project = require_project(call, "metadata", "delete")
     name = call.parameters["meta_name"]
     _present(project, name)
+    if name == RETENTION_ID:
+        raise BadRequestError(f"{RETENTION_ID} goes with the retention policy")
     # As in Harbor, a project without the setting is private.
     _save(call, project, {"public": "false", **{each: value for each, value in of(project).items() if each != name}})
     return Response(200)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.access import configuration
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Response
@@ -44,7 +45,14 @@ def get_ping(_call: Call) -> Response:
 @operation("GET", "/systeminfo")
 def get_system_info(call: Call) -> Response:
     """As Harbor does, nobody learns only how to log in; who is logged in learns the rest."""
-    info: dict[str, Any] = {"auth_mode": "db_auth", "primary_auth_mode": False, "self_registration": False}
+    present = configuration.current()
+    info: dict[str, Any] = {
+        "auth_mode": present.auth_mode,
+        "primary_auth_mode": present.primary_auth_mode,
+        "self_registration": present.self_registration,
+        "oidc_provider_name": present.oidc_name if present.auth_mode == configuration.OIDC_AUTH else "",
+        "banner_message": present.banner_message,
+    }
     if call.caller.number or call.caller.robot:
         origin = call.request.origin
         info |= {
@@ -52,10 +60,10 @@ def get_system_info(call: Call) -> Response:
             "current_time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "external_url": origin,
             "registry_url": origin.partition("://")[2],
-            "project_creation_restriction": "everyone",
+            "project_creation_restriction": present.project_creation_restriction,
             "has_ca_root": False,
-            "read_only": False,
-            "notification_enable": False,
+            "read_only": present.read_only,
+            "notification_enable": present.notification_enable,
         }
     return json_response(info)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.access import accounts, users
+from chalicelib.access import accounts, configuration, csrf, users
 from chalicelib.access.authorization import permissions
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
@@ -14,7 +14,7 @@ from chalicelib.api.paging import page
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry.http import Response
-from chalicelib.storage.accounts import User
+from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
 
 
 @operation("GET", "/users")
@@ -32,7 +32,14 @@ def list_users(call: Call) -> Response:
 
 @operation("POST", "/users")
 def create_user(call: Call) -> Response:
-    require_system(call.caller, "user", "create")
+    """Who may make users, and anybody with a browser while users may register themselves; not while they are OIDC's."""
+    present = configuration.current()
+    if present.auth_mode != configuration.DB_AUTH:
+        raise ForbiddenError(f"creating local user is not allowed under auth mode: {present.auth_mode}")
+    if present.self_registration and call.caller.is_anonymous:
+        csrf.check(call.request)
+    else:
+        require_system(call.caller, "user", "create")
     body = json_body(call.request)
     user = users.create(
         fields.text(body, "username"),
@@ -50,7 +57,9 @@ def get_current_user(call: Call) -> Response:
     if call.caller.robot is not None:
         raise PreconditionFailedError("a robot is no user")
     require_login(call.caller)
-    return json_response(_to_json(users.get(call.caller.number)))
+    user = users.get(call.caller.number)
+    by_provider = user.identity is not None and user.identity.admin
+    return json_response({**_to_json(user), "admin_role_in_auth": by_provider})
 
 
 @operation("GET", "/users/current/permissions")
@@ -94,7 +103,7 @@ def get_user(call: Call) -> Response:
 
 @operation("PUT", "/users/{user_id}")
 def update_user_profile(call: Call) -> Response:
-    number = _number(call, "update")
+    number = _modifiable(call)
     body = json_body(call.request)
     email, realname = fields.text(body, "email"), fields.text(body, "realname")
     users.update_profile(number, email, realname, fields.text(body, "comment", ""), call.actor)
@@ -125,7 +134,7 @@ def update_user_password(call: Call) -> Response:
 
     Another's is for administrators to change, not for robots that may update users: they could become anyone.
     """
-    number = _number(call, "update")
+    number = _modifiable(call)
     if number != call.caller.number:
         require_admin(call.caller)
     body = json_body(call.request)
@@ -139,9 +148,28 @@ def update_user_password(call: Call) -> Response:
 
 @operation("PUT", "/users/{user_id}/cli_secret")
 def set_cli_secret(call: Call) -> Response:
-    """Only for accounts that log in by OIDC, as in Harbor."""
-    _number(call, "update")
-    raise PreconditionFailedError("unable to update CLI secret under authmode: db_auth")
+    """The secret that a user who logs in by OIDC uses with docker. A generated one is shown, this once.
+
+    Another's is for administrators to change, as a password is.
+    """
+    mode = configuration.current().auth_mode
+    number = _number(call, "update")
+    if mode != configuration.OIDC_AUTH:
+        raise PreconditionFailedError(f"unable to update CLI secret under authmode: {mode}")
+    if number != call.caller.number:
+        require_admin(call.caller)
+    given = fields.text(json_body(call.request), "secret", "")
+    secret = users.set_cli_secret(number, given, call.actor)
+    return Response(200) if given else json_response({"secret": secret})
+
+
+def _modifiable(call: Call) -> int:
+    """The number of a user whose profile and password are kept here and the caller may change."""
+    number = _number(call, "update")
+    mode = configuration.current().auth_mode
+    if mode != configuration.DB_AUTH and number != ADMINISTRATOR:
+        raise ForbiddenError(f"User with ID {number} can't be updated under auth mode: {mode}")
+    return number
 
 
 def _number(call: Call, action: str) -> int:
@@ -161,7 +189,7 @@ def _resource(scope: str, resource: str) -> str:
 
 def _to_json(user: User) -> dict[str, Any]:
     """The swagger's UserResp."""
-    return {
+    shown = {
         "user_id": user.number,
         "username": user.username,
         "email": user.email,
@@ -171,4 +199,16 @@ def _to_json(user: User) -> dict[str, Any]:
         "admin_role_in_auth": False,
         "creation_time": fields.time(user.created),
         "update_time": fields.time(user.updated),
+    }
+    return shown if user.identity is None else {**shown, "oidc_user_meta": _identity(user.number, user.identity)}
+
+
+def _identity(number: int, identity: Identity) -> dict[str, Any]:
+    """The swagger's OIDCUserInfo, without the secret: only a hash of it is known."""
+    return {
+        "id": number,
+        "user_id": number,
+        "subiss": f"{identity.subject}{identity.issuer}",
+        "creation_time": fields.time(identity.created),
+        "update_time": fields.time(identity.updated),
     }

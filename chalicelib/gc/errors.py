@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from chalicelib.jobs.errors import JobError
 
-class GarbageCollectionError(Exception):
+
+class GarbageCollectionError(JobError):
     """Base of the collector's errors."""
 
 

@@ -19,6 +19,18 @@ class TaskNotFoundError(JobError):
     """No such task."""
 
 
+class JobTypeUnknownError(JobError):
+    """There is no such kind of job."""
+
+
+class ScheduleInvalidError(JobError):
+    """A schedule that says nothing sensible, or what EventBridge Scheduler cannot do."""
+
+
+class ChangedError(JobError):
+    """Others changed the schedule at the same time."""
+
+
 class StoppedError(Exception):
     """The execution has ended, be it by a stop: its tasks have nothing more to do.
 

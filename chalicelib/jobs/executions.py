@@ -12,6 +12,7 @@ execution under way asks Step Functions for its machine, and so does a start tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
@@ -92,10 +93,12 @@ def is_stopped(execution: Execution) -> bool:
     return current is None or current.status.is_final
 
 
-def tell(execution: Execution, **extra: Any) -> None:
-    """Add to what an execution has to tell. Raises StoppedError when it is final."""
-    if not table.tell(execution, {**execution.extra, **extra}):
+def tell(execution: Execution, **extra: Any) -> Execution:
+    """The execution with more to tell. Raises StoppedError when it is final."""
+    told = {**execution.extra, **extra}
+    if not table.tell(execution, told):
         raise StoppedError(f"execution {execution.number} is over")
+    return replace(execution, extra=told)
 
 
 def finish(execution: Execution, status: Status, message: str = "") -> Execution:

@@ -43,9 +43,10 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job: Harbor's vendor type, the state machine that drives it, and whether one runs at a time.
+    """A kind of job: Harbor's vendor type, and the state machine that drives it.
 
-    `is_exclusive` is for each vendor id: two retention policies run side by side, one policy never twice at once.
+    Of one that is exclusive, one execution at a time runs for each vendor id; of others as many as are started, as in
+    Harbor, and their steps are such that two do no harm.
     """
 
     vendor_type: str

@@ -43,3 +43,5 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    cookies: tuple[str, ...] = ()
+    """Values of `Set-Cookie`: the one header that an answer has several times."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, urlencode
 
 from chalice.app import Blueprint
 
@@ -167,10 +167,10 @@ def _catalog(request: Request, caller: Caller) -> Response:
 
 
 def _link(request: Request, mark: str, **parameters: str) -> dict[str, str]:
-    """The `Link` header to the next page (RFC 5988), if there is one."""
+    """The `Link` header to the next page (RFC 5988), if there is one. A path that was parsed needs no encoding."""
     if not mark:
         return {}
-    url = f"{quote(request.path)}?{urlencode({**parameters, 'last': mark})}"
+    url = f"{unquote(request.path)}?{urlencode({**parameters, 'last': mark})}"
     return {"Link": f'<{url}>; rel="next"'}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.jobs import steps
+from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
 from chalicelib.projects import rules as projects
-from chalicelib.retention import cleaning, rules
+from chalicelib.retention import cleaning, policies, rules
 from chalicelib.storage import repositories, tasks
 
 _PAGE = 1000
@@ -21,8 +21,14 @@ def run(event: Event) -> dict[str, Any]:
 
 
 def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
-    """Write the tasks of one page of the project's repositories, those that a rule is for."""
+    """Write the tasks of one page of the project's repositories, those that a rule is for.
+
+    The rules are the policy's when the execution begins: it keeps them, whatever the policy becomes meanwhile.
+    """
     cursor, following = event["plan"]["cursor"], event["plan"]["next"]
+    if "rules" not in execution.extra:
+        policy = policies.get(execution.vendor_id)
+        execution = executions.tell(execution, project_id=policy.project_id, rules=list(policy.rules))
     project = projects.get_by_id(execution.extra["project_id"])
     names, after = repositories.read_names(project.name, cursor, _PAGE)
     concerned = [name for name in names if rules.concerns(execution.extra["rules"], name.partition("/")[2])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 
 from pynamodb.transactions import TransactWrite
 
@@ -17,10 +19,29 @@ from chalicelib.storage.transactions import transact
 USER = "user"
 USER_NAME = "user-name"
 USER_EMAIL = "user-email"
+USER_IDENTITY = "user-identity"
 COUNTER = "counter"
 
 ADMINISTRATOR = 1
 """The number of the administrator, as in Harbor. Its account is the deployment's, in Secrets Manager, not here."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a user is at the login provider. Times are milliseconds since 1970, `secret_hash` is empty without one."""
+
+    issuer: str
+    subject: str
+    admin: bool
+    """Whether the provider said at the last login that the user is a system administrator."""
+    secret_hash: str = field(repr=False)
+    """Of the secret that the user's command lines log in with."""
+    created: int
+    updated: int
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.issuer}\0{self.subject}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,10 @@ class User:
     created: int
     updated: int
     version: str
+    groups: tuple[int, ...] = ()
+    """Numbers of the groups that the login provider told of last."""
+    identity: Identity | None = None
+    """Of who logs in by the provider, and has no password here."""
 
 
 def padded(number: int) -> str:
@@ -55,9 +80,23 @@ def read_by_name(username: str) -> User | None:
     return user if user is not None and user.username == username else None
 
 
+def read_by_identity(identity: Identity) -> User | None:
+    """The user that the provider's subject is, whatever else `identity` says."""
+    item = reads.get_item(Key(settings().accounts_table, USER_IDENTITY, identity.key))
+    user = read(item["number"]) if item else None
+    is_same = user is not None and user.identity is not None and user.identity.key == identity.key
+    return user if is_same else None
+
+
 def read_all() -> list[User]:
     """Every user, by number."""
     return [_to_user(item) for item in reads.query_all(settings().accounts_table, USER, "")]
+
+
+def has_users() -> bool:
+    """Whether there is a user beside the administrator; strongly consistent."""
+    items, _ = reads.query(settings().accounts_table, USER, "", limit=1)
+    return bool(items)
 
 
 def next_number(kind: str, least: int) -> int:
@@ -68,10 +107,10 @@ def next_number(kind: str, least: int) -> int:
 
 
 def create(user: User, event: Event) -> bool:
-    """Write a user, its name and its e-mail address, all or nothing. False when one of these two is taken."""
+    """Write a user, its name, its e-mail address and its identity, all or nothing. False when one of them is taken."""
 
     def write(transaction: TransactWrite) -> None:
-        for kind, text in ((USER_NAME, user.username), (USER_EMAIL, user.email)):
+        for kind, text in _unique(user):
             transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
         transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
         audit.record(transaction, event)
@@ -90,7 +129,8 @@ def replace(before: User, after: User, event: Event) -> bool:
         if after.email != before.email:
             address = NumberItem(USER_EMAIL, after.email, number=after.number)
             transaction.save(address, condition=NumberItem.pk.does_not_exist())
-            transaction.delete(NumberItem(USER_EMAIL, before.email))
+            if before.email:
+                transaction.delete(NumberItem(USER_EMAIL, before.email))
         audit.record(transaction, event)
 
     return transact(write)
@@ -101,11 +141,19 @@ def delete(user: User, event: Event) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(_to_item(user), condition=UserItem.version == user.version)
-        transaction.delete(NumberItem(USER_NAME, user.username))
-        transaction.delete(NumberItem(USER_EMAIL, user.email))
+        for kind, text in _unique(user):
+            transaction.delete(NumberItem(kind, text))
         audit.record(transaction, event)
 
     return transact(write)
+
+
+def _unique(user: User) -> list[tuple[str, str]]:
+    """What no other user may have: kinds of NumberItems, and the texts."""
+    unique = [(USER_NAME, user.username), (USER_EMAIL, user.email)]
+    if user.identity is not None:
+        unique.append((USER_IDENTITY, user.identity.key))
+    return [(kind, text) for kind, text in unique if text]
 
 
 def _to_item(user: User) -> UserItem:
@@ -118,6 +166,8 @@ def _to_item(user: User) -> UserItem:
         comment=user.comment,
         password_hash=user.password_hash,
         admin=user.admin,
+        groups=list(user.groups) or None,
+        identity=asdict(user.identity) if user.identity else None,
         version=fresh(),
         created=user.created,
         updated=now(),
@@ -136,4 +186,6 @@ def _to_user(item: Item) -> User:
         item["created"],
         item["updated"],
         item["version"],
+        tuple(json.loads(item.get("groups") or "[]")),
+        Identity(**json.loads(item["identity"])) if item.get("identity") else None,
     )

@@ -11,8 +11,10 @@ from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import audit, reads
 from chalicelib.storage.accounts import padded
+from chalicelib.storage.conditions import holds
+from chalicelib.storage.groups import GROUP
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import MemberItem, MembershipItem
+from chalicelib.storage.tables.accounts import GroupItem, MemberItem, MembershipItem
 from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
 
@@ -22,7 +24,7 @@ MEMBERSHIP_PREFIX = "membership|"
 
 @dataclass(frozen=True)
 class Entity:
-    """A user (kind "user") by number."""
+    """A user or a group (kind "user" or "group") by number."""
 
     kind: str
     number: int
@@ -53,12 +55,15 @@ def add(transaction: TransactWrite, member: Member) -> None:
 
 
 def create(member: Member, project_name: str, event: Event) -> bool:
-    """Write a membership. False when the entity has a role there already, or the project is not there any more."""
+    """Write a membership. False when the entity has a role there already, or the project or the group is gone."""
 
     def write(transaction: TransactWrite) -> None:
         add(transaction, member)
         project = ProjectItem.project_id == member.project_id
         transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+        if member.entity.kind == GROUP:
+            group = padded(member.entity.number)
+            transaction.condition_check(GroupItem, GROUP, group, condition=GroupItem.pk.exists())
         audit.record(transaction, event)
 
     return transact(write)
@@ -76,6 +81,12 @@ def set_role(member: Member, role: int, event: Event) -> bool:
     return transact(write)
 
 
+def rename(project_id: int, entity: Entity, name: str) -> None:
+    """Show a member under another name, if it still is one."""
+    item = MemberItem(_partition(project_id), entity.key)
+    holds(item.update, actions=[MemberItem.name.set(name)], condition=MemberItem.pk.exists())
+
+
 def delete(member: Member, event: Event | None = None) -> bool:
     """End a membership; `event` tells of it, unless its project or user goes too. False when it had ended already."""
 
@@ -90,7 +101,7 @@ def delete(member: Member, event: Event | None = None) -> bool:
 
 
 def read_all(project_id: int) -> list[Member]:
-    """Every member of a project: users by number."""
+    """Every member of a project, by the membership's number."""
     items = reads.query_all(settings().accounts_table, _partition(project_id), "")
     return sorted((_to_member(item) for item in items), key=lambda member: member.number)
 

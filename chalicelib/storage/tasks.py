@@ -65,6 +65,12 @@ def read_page(execution: int, after: int, limit: int) -> list[Task]:
     return [_to_task(item) for item in items]
 
 
+def count(execution: int) -> int:
+    """How many tasks an execution has: they are numbered without gaps."""
+    items, _ = reads.query(settings().jobs_table, _key(execution, 0).pk, "", limit=1, descending=True)
+    return int(items[0]["sk"]) if items else 0
+
+
 def read_all(execution: int) -> list[Task]:
     items = reads.query_all(settings().jobs_table, _key(execution, 0).pk, "")
     return [_to_task(item) for item in items]

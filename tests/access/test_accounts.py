@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
-from chalicelib.access import accounts, passwords
+from chalicelib.access import accounts, passwords, users
 from chalicelib.access.bootstrap import LIBRARY, bootstrap
 from chalicelib.projects import rules
 from tests.access.support import NAME, PASSWORD
@@ -53,3 +56,19 @@ def test_a_hash_is_salted_and_argon2id() -> None:
     assert first != second
     assert passwords.is_hash(first)
     assert passwords.verify_password("same", second)
+
+
+def test_a_login_as_nobody_takes_as_long_as_one_with_a_wrong_password() -> None:
+    """In CPU time, which other processes do not lengthen: or names could be told from each other by the clock."""
+    name = f"user{os.urandom(6).hex()}"
+    users.create(name, "Right-passw0rd", f"{name}@example.com", "Real Name", "")
+
+    def spent(username: str) -> float:
+        before = time.process_time()
+        assert accounts.verify(username, "a wrong password") is None
+        return time.process_time() - before
+
+    spent(f"nobody{os.urandom(6).hex()}")  # what it is compared with is made once
+    unknown = min(spent(f"nobody{os.urandom(6).hex()}") for _ in range(3))
+    known = min(spent(name) for _ in range(3))
+    assert known / 2 < unknown < known * 2

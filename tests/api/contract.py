@@ -25,6 +25,8 @@ _ARTIFACTS = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
+    ("POST", "/system/gc/schedule"): {412},
+    ("PUT", "/system/gc/schedule"): {412},
     ("PUT", "/users/{user_id}"): {409},
     ("GET", "/robots"): {403},
     ("POST", "/robots"): {409},
@@ -32,9 +34,17 @@ _AS_HARBOR = {
     ("POST", "/labels"): {403},
     ("PUT", "/labels/{label_id}"): {403},
     ("DELETE", "/labels/{label_id}"): {403},
+    ("PUT", "/usergroups/{group_id}"): {409},
+    ("DELETE", "/usergroups/{group_id}"): {404, 409},
     ("GET", "/projects/{project_name}/logs"): {403, 404},
     ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
+    ("POST", "/retentions"): {409},
+    ("GET", "/retentions/{id}"): {404},
+    ("PUT", "/retentions/{id}"): {404, 409},
+    ("PATCH", "/retentions/{id}/executions/{eid}"): {404},
+    ("GET", "/retentions/{id}/executions/{eid}/tasks"): {404},
+    ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
@@ -97,8 +107,14 @@ def _validator(schema: str) -> Draft4Validator:
         kept = {name: value for name, value in present.items() if not (value is None and name in nullable)}
         yield from Draft4Validator.VALIDATORS["properties"](validator, fields, kept, whole)
 
+    def additional(validator: Any, wanted: Any, instance: Any, whole: Any) -> Any:
+        # Harbor's swagger writes Go's `map[string]interface{}` so: its values are anything, such as numbers.
+        if wanted != {"type": "object"}:
+            yield from Draft4Validator.VALIDATORS["additionalProperties"](validator, wanted, instance, whole)
+
     document = {**json.loads(schema), "definitions": _swagger()["definitions"]}
-    return extend(Draft4Validator, {"properties": properties})(document, format_checker=Draft4Validator.FORMAT_CHECKER)
+    own = {"properties": properties, "additionalProperties": additional}
+    return extend(Draft4Validator, own)(document, format_checker=Draft4Validator.FORMAT_CHECKER)
 
 
 def _is_nullable(field: dict[str, Any]) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
-from chalicelib.access import users
+from chalicelib.access import accounts, users
+from chalicelib.auditing.records import Actor
 from chalicelib.registry.http import Response
+from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic
 from tests.api.support import call
 
@@ -28,3 +31,13 @@ def content(response: Response, status: int = 200) -> Any:
     """What an answer with this status holds."""
     assert response.status == status, response.body
     return json.loads(response.body) if response.body else None
+
+
+def join(number: int, *groups: int) -> None:
+    """Make the user one of just these groups, as a login by OIDC does."""
+    user = accounts_table.read(number)
+    assert user is not None
+    assert accounts_table.replace(
+        user, replace(user, groups=groups), users.event("login", user.username, Actor("test"))
+    )
+    accounts.forget(user.username)

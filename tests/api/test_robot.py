@@ -157,7 +157,6 @@ def test_a_name_is_one_robots_in_its_project() -> None:
         {"duration": "30"},
         {"duration": 1.5},
         {"duration": True},
-        {"duration": None},
         {"disable": "yes"},
         {"description": 5},
         {"description": "x" * 1025},

@@ -74,10 +74,15 @@ def test_no_function_may_read_the_administrators_password() -> None:
         assert "AdminPassword" not in repr(role)
 
 
-def test_only_the_rotation_may_write_a_secret() -> None:
-    for name, role in roles().items():
-        writes = [a for s in statements(role) for a in s["Action"] if a.startswith("secretsmanager:Put")]
-        assert bool(writes) == (name == "RotateSigningKey")
+def test_keys_are_written_by_the_rotation_alone_and_the_client_secret_by_the_api() -> None:
+    written = {
+        (name, resource["Ref"])
+        for name, role in roles().items()
+        for statement in statements(role)
+        if "secretsmanager:PutSecretValue" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert written == {("RotateSigningKey", "SigningSecret"), ("RequestFunction", "OidcSecret")}
 
 
 def test_the_s3_actions_are_those_that_the_code_calls() -> None:

@@ -20,6 +20,7 @@ from infra.http_api import replace_rest_api
 from infra.http_routes import Route
 from infra.package import PROJECT, build_template_only
 from infra.parameters import ENVIRONMENT, PARAMETERS, environment, function_environment, store_references
+from infra.policies import FUNCTIONS
 from infra.resources import STORE_NAMES
 from infra.template import build
 
@@ -155,7 +156,7 @@ def test_the_bucket_refuses_plain_http(template: Template) -> None:
 
 def test_functions_are_traced_logged_and_have_a_queue_for_failures(template: Template) -> None:
     functions = of_type(template, "AWS::Serverless::Function")
-    assert functions.keys() == {"RequestFunction", "RotateSigningKey", "SweepUploads", "RunRetention", "CollectGarbage"}
+    assert functions.keys() == FUNCTIONS.keys()
     for function in functions.values():
         assert function["Tracing"] == "Active"
         assert function["DeadLetterQueue"]["TargetArn"] == {"Fn::GetAtt": ["FailedTasks", "Arn"]}
@@ -191,7 +192,7 @@ def test_the_environment_is_told_to_what_runs_beside_the_functions() -> None:
 
 
 def test_outputs_name_every_store(template: Template) -> None:
-    wanted = {*STORE_NAMES, "SigningSecret", "AdminSecret", "RequestFunction", "ApiUrl"}
+    wanted = {*STORE_NAMES, "SigningSecret", "AdminSecret", "OidcSecret", "RequestFunction", "ApiUrl"}
     assert wanted <= template["Outputs"].keys()
 
 

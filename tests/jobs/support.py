@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from chalicelib.jobs import executions
-from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.jobs.records import Execution, Kind, Status, Trigger
 from chalicelib.projects import rules as projects
-from chalicelib.retention import policies, rules
+from chalicelib.retention import rules
 from chalicelib.retention.records import Policy
 from chalicelib.storage import retentions as table
 
-SECONDS = 60.0
+SECONDS = 240.0
 
 
 def rule(template: str = "always", tags: str = "**", repositories: str = "**", **more: Any) -> dict[str, Any]:
@@ -39,8 +39,13 @@ def policy_of(project: str, *documents: dict[str, Any]) -> Policy:
     return policy
 
 
-def start(policy: Policy, *, is_dry_run: bool = False, occasion: str = "") -> Execution:
-    return policies.start(policy, Trigger.MANUAL, operator="admin", is_dry_run=is_dry_run, occasion=occasion)
+ALONE = Kind("RETENTION", "retention")
+"""Retention as an exclusive job."""
+
+
+def start(policy: Policy, *, occasion: str = "") -> Execution:
+    extra = {"dry_run": False}
+    return executions.start(ALONE, policy.number, Trigger.MANUAL, operator="admin", extra=extra, occasion=occasion)
 
 
 def wait(execution: Execution, seconds: float = SECONDS) -> Execution:

@@ -20,11 +20,8 @@ from chalicelib.settings import settings
 from chalicelib.storage import aws_json, tasks, workflows
 from chalicelib.storage import executions as table
 from chalicelib.storage.aws_json import RefusedError
-from tests.jobs.support import policy_of, rule, start, wait
+from tests.jobs.support import ALONE, policy_of, rule, start, wait
 from tests.registry.images import push_image
-
-SLOW = Kind("RETENTION", "retention", is_exclusive=False)
-"""What may run twice at once, for an execution that nobody drives."""
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def policy(project: str) -> Policy:
     return policy_of(project, rule())
 
 
-def undriven(policy: Policy, kind: Kind = RETENTION) -> Execution:
+def undriven(policy: Policy, kind: Kind = ALONE) -> Execution:
     """An execution as a start that dies half-way leaves it."""
     execution = table.create(kind, policy.number, Trigger.MANUAL, "admin", {}, "")
     assert execution is not None
@@ -86,14 +83,14 @@ def test_one_occasion_starts_one_execution_however_often_it_is_told(policy: Poli
 
 
 def test_an_occasion_whose_first_start_died_half_way_is_driven_by_its_repetition(policy: Policy) -> None:
-    left = table.create(RETENTION, policy.number, Trigger.SCHEDULE, "", extra(policy), "noon")
+    left = table.create(ALONE, policy.number, Trigger.SCHEDULE, "", extra(policy), "noon")
     assert left is not None
     assert start(policy, occasion="noon").number == left.number
     assert wait(left).status is Status.SUCCESS
 
 
 def extra(policy: Policy) -> dict[str, object]:
-    return {"dry_run": False, "project_id": policy.project_id, "rules": list(policy.rules)}
+    return {"dry_run": False}
 
 
 def test_a_stop_ends_the_execution_and_its_machine(policy: Policy) -> None:
@@ -156,9 +153,9 @@ def test_a_plan_that_fails_makes_the_execution_an_error(policy: Policy) -> None:
 
 
 def test_a_job_may_run_twice_at_once_if_its_kind_says_so(policy: Policy) -> None:
-    numbers = {undriven(policy, SLOW).number, undriven(policy, SLOW).number}
+    numbers = {undriven(policy, RETENTION).number, undriven(policy, RETENTION).number}
     assert set(table.unfinished("RETENTION", policy.number)) == numbers
-    executions.stop_all(SLOW, policy.number)
+    executions.stop_all(RETENTION, policy.number)
     assert table.unfinished("RETENTION", policy.number) == []
 
 

@@ -37,12 +37,17 @@ what runs in the background, dropped by TTL.
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
     user-email             <e-mail address, lower case>             NumberItem: the user's number
-    member|<project's number>   user|<number>                       MemberItem: the role in a project
-    membership|user|<number>    <project's number>                  MembershipItem: MemberItem from the other end
+    user-identity          <digest of issuer and subject>           NumberItem: the user's number
+    group                  <number>                                 GroupItem
+    group-name|<type>      <name>                                   NumberItem: the group's number
+    member|<project's number>   user|<number>, group|<number>       MemberItem: the role in a project
+    membership|<that key>  <project's number>                       MembershipItem: MemberItem from the other end
     robot|<project's number>    <name>                              RobotItem; 0 is the system's
     robot-number           <number>                                 RobotNumberItem: the robot's project and name
     failures               name|<name>, address|<address>           FailuresItem: failed logins, dropped by TTL
-    counter                user, member, robot                      CounterItem: the last number given out
+    session|<digest of a name>  login, ...                          SessionItem: a browser's session, dropped by TTL
+    configuration          system                                   ConfigurationItem: what an administrator has set
+    counter                user, member, robot, group                  CounterItem: the last number given out
 
     execution|<vendor type>|<vendor id>   <number>          ExecutionItem
     execution-number       <number>                         ExecutionNumberItem: the execution's vendor type and id
@@ -51,7 +56,9 @@ what runs in the background, dropped by TTL.
     occasion|<vendor type>|<vendor id>    <occasion>        OccasionItem: the execution that it has started
     task|<execution>       <ordinal>                        TaskItem
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
-    counter                execution                        CounterItem: the last number given out
+    schedule               <vendor type>|<vendor id>        ScheduleItem
+    pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    counter                execution, schedule              CounterItem: the last number given out
 
 Events: what was done, and what webhooks are still to be told of it.
 

@@ -20,9 +20,22 @@ class UserItem(Item):
     comment = UnicodeAttribute()
     password_hash = UnicodeAttribute()
     admin = BooleanAttribute()
+    groups = JSONAttribute(null=True)
+    """Numbers of the groups that the login provider told of last; absent for who logs in with a password alone."""
+    identity = JSONAttribute(null=True)
+    """Who the user is at the login provider (chalicelib/storage/accounts.py); absent as above."""
     version = UnicodeAttribute()
     created = NumberAttribute()
     updated = NumberAttribute()
+
+
+class GroupItem(Item):
+    class Meta:
+        table_name = settings().accounts_table
+
+    name = UnicodeAttribute()
+    kind = NumberAttribute()
+    version = UnicodeAttribute()
 
 
 class NumberItem(Item):
@@ -89,6 +102,26 @@ class FailuresItem(Item):
 
     failed = NumberAttribute()
     last = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class ConfigurationItem(Item):
+    """What an administrator has set of the system's configuration (chalicelib/access/configuration.py)."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    values = JSONAttribute()
+    version = UnicodeAttribute()
+
+
+class SessionItem(Item):
+    """What a browser is remembered by (chalicelib/storage/sessions.py). `expires` is the table's TTL, in seconds."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    content = JSONAttribute()
     expires = NumberAttribute()
 
 

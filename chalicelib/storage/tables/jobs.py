@@ -83,3 +83,27 @@ class JobCounterItem(Item):
         table_name = settings().jobs_table
 
     last = NumberAttribute()
+
+
+class ScheduleItem(Item):
+    """When a job starts by itself (chalicelib/storage/schedules.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    number = NumberAttribute()
+    kind = UnicodeAttribute()
+    cron = UnicodeAttribute()
+    parameters = JSONAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+    version = UnicodeAttribute()
+
+
+class PauseItem(Item):
+    """There is one while jobs of this kind do not start by themselves."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    since = NumberAttribute()

@@ -25,8 +25,14 @@ RESOURCES = {
     "EVENTS_TABLE",
     "JOBS_TABLE",
     "STATE_MACHINES",
+    "SCHEDULE_GROUP",
+    "SCHEDULE_TARGET",
+    "SCHEDULE_ROLE",
 }
-PLACED = {f"BERTH_{name}" for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}}
+PLACED = {
+    f"BERTH_{name}"
+    for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
+}
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""
 

@@ -1,0 +1,73 @@
+"""Users that come from the login provider: found by their subject there, made at the first login, kept up to date.
+
+The rules are Harbor's (src/core/controllers/oidc.go). Who a user is, is the provider's issuer and subject, never the
+name or the e-mail address: those can be given to somebody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib.access import accounts, groups, users
+from chalicelib.access.accounts import Account
+from chalicelib.access.errors import AlreadyExistsError, ChangedError
+from chalicelib.access.oidc import Profile
+from chalicelib.auditing.records import Actor
+from chalicelib.storage import accounts as table
+from chalicelib.storage.accounts import Identity, User
+from chalicelib.storage.conditions import now
+
+COMMENT = "Onboarded via OIDC provider"
+_ATTEMPTS = 4
+
+
+def refresh(profile: Profile, address: str) -> Account | None:
+    """The account of who has logged in from `address`, now in the groups that the provider tells of.
+
+    None for who is new here.
+    """
+    for _ in range(_ATTEMPTS):
+        user = table.read_by_identity(_identity(profile))
+        if user is None or user.identity is None:
+            return None
+        identity = replace(user.identity, admin=profile.admin, updated=now())
+        changed = replace(user, groups=groups.numbers_of(profile.groups), identity=identity)
+        if table.replace(user, changed, users.event("login", user.username, Actor(user.username, address))):
+            accounts.forget(user.username)
+            return accounts.of_user(changed)
+    raise ChangedError(f"the user {profile.username} is being changed by others: try again")
+
+
+def onboard(profile: Profile, username: str, address: str) -> Account:
+    """Make the user of who has logged in for the first time. Raises InvalidError or AlreadyExistsError."""
+    users.require_name(username)
+    if users.find(username) is None:
+        numbers, number, time = groups.numbers_of(profile.groups), users.next_number(), now()
+        user = User(
+            number,
+            username,
+            profile.email.lower(),
+            username,
+            COMMENT,
+            "",
+            False,
+            time,
+            time,
+            "",
+            groups=numbers,
+            identity=_identity(profile),
+        )
+        if table.create(user, users.event("create", username, Actor(username, address))):
+            accounts.forget(username)
+            return accounts.of_user(user)
+    raise AlreadyExistsError("Conflict, the user with same username or email has been onboarded.")
+
+
+def suggested_name(profile: Profile) -> str:
+    """The name that the provider knows the user by, as far as it can be one here."""
+    return profile.username.replace(" ", "_")
+
+
+def _identity(profile: Profile) -> Identity:
+    time = now()
+    return Identity(profile.issuer, profile.subject, profile.admin, "", time, time)

@@ -1,0 +1,22 @@
+"""Harbor's tag `configure`: the system's configuration. `/internalconfig` is between Harbor's own parts: not here."""
+
+from __future__ import annotations
+
+from chalicelib.access import configuration
+from chalicelib.api.guards import require_system
+from chalicelib.api.operations import Call, json_body, json_response, operation
+from chalicelib.registry.http import Response
+
+
+@operation("GET", "/configurations")
+def get_configurations(call: Call) -> Response:
+    require_system(call.caller, "configuration", "read")
+    shown = configuration.shown().items()
+    return json_response({name: {"value": value, "editable": editable} for name, (value, editable) in shown})
+
+
+@operation("PUT", "/configurations")
+def update_configurations(call: Call) -> Response:
+    require_system(call.caller, "configuration", "update")
+    configuration.update(json_body(call.request), call.actor)
+    return Response(200)

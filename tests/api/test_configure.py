@@ -1,0 +1,178 @@
+"""The system's configuration through Harbor's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+
+from chalicelib.access import configuration
+from chalicelib.settings import settings
+from chalicelib.storage import accounts as accounts_table
+from chalicelib.storage import configuration as table
+from chalicelib.storage.tables.accounts import ConfigurationItem
+from tests.api.people import as_user, content, new_user
+from tests.api.support import call
+
+pytestmark = pytest.mark.usefixtures("administrator", "unset")
+
+
+@pytest.fixture
+def unset(cloud: object) -> Iterator[None]:
+    """Nothing is set, before and after."""
+    for _ in ("before", "after"):
+        ConfigurationItem(table.CONFIGURATION, table.SYSTEM).delete()
+        configuration._cache.clear()
+        yield
+        break
+    ConfigurationItem(table.CONFIGURATION, table.SYSTEM).delete()
+    configuration._cache.clear()
+
+
+def put(**values: Any) -> int:
+    return call("PUT", "/configurations", values).status
+
+
+def shown() -> dict[str, Any]:
+    return {name: item["value"] for name, item in content(call("GET", "/configurations")).items()}
+
+
+def test_the_defaults_are_harbors() -> None:
+    present = shown()
+    assert present["auth_mode"] == "db_auth"
+    assert present["project_creation_restriction"] == "everyone"
+    assert (present["storage_per_project"], present["quota_per_project_enable"]) == (-1, True)
+    assert (present["session_timeout"], present["robot_token_duration"]) == (60, 30)
+    assert (present["robot_name_prefix"], present["read_only"]) == ("robot$", False)
+
+
+def test_what_is_set_is_shown_and_obeyed_at_once() -> None:
+    assert put(storage_per_project=1 << 30, session_timeout=5, oidc_scope="openid,email") == 200
+    assert put(oidc_name="Keycloak") == 200
+    assert (shown()["storage_per_project"], shown()["oidc_name"]) == (1 << 30, "Keycloak")
+    assert configuration.current().session_timeout == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auth_mode": "ldap_auth"},
+        {"auth_mode": 1},
+        {"auth_mode": None},
+        {"project_creation_restriction": "nobody"},
+        {"session_timeout": 0},
+        {"session_timeout": "60"},
+        {"session_timeout": True},
+        {"session_timeout": 10**10},
+        {"robot_token_duration": -1},
+        {"storage_per_project": 0},
+        {"storage_per_project": -2},
+        {"storage_per_project": 1.5},
+        {"quota_per_project_enable": "true"},
+        {"oidc_endpoint": "ftp://example.com"},
+        {"oidc_endpoint": "https://"},
+        {"oidc_endpoint": "http://[::1"},
+        {"oidc_scope": "email"},
+        {"oidc_group_filter": "("},
+        {"oidc_group_filter": "x" * 300},
+        {"oidc_extra_redirect_parms": "[]"},
+        {"oidc_extra_redirect_parms": '{"a": 1}'},
+        {"oidc_client_secret": 5},
+        {"oidc_client_secret": "x" * 3000},
+        {"banner_message": "x" * 3000},
+        {"ldap_url": "ldap://example.com"},
+        {"uaa_endpoint": "https://example.com"},
+        {"no_such_key": "x"},
+        {"read_only": True},
+        {"robot_name_prefix": "bot+"},
+        {"token_expiration": 60},
+    ],
+)
+def test_a_wrong_value_is_refused_and_nothing_is_set(wrong: dict[str, Any]) -> None:
+    assert put(oidc_name="set along with it", **wrong) == 400
+    assert shown()["oidc_name"] == ""
+
+
+def test_what_was_shown_can_be_sent_back() -> None:
+    assert call("PUT", "/configurations", shown()).status == 200
+    assert put(read_only=False) == 200
+
+
+def test_a_key_that_cannot_be_changed_is_shown_so() -> None:
+    items = content(call("GET", "/configurations"))
+    fixed = {name for name, item in items.items() if not item["editable"]}
+    assert fixed - {"auth_mode"} == {"read_only", "robot_name_prefix", "token_expiration"}
+
+
+def test_the_client_secret_is_kept_in_secrets_manager_and_never_shown() -> None:
+    assert put(oidc_client_secret="s3cret-of-the-client", oidc_client_id="berth") == 200
+    assert configuration.client_secret() == "s3cret-of-the-client"
+    assert put(oidc_client_secret="", oidc_client_id="other") == 200
+    assert configuration.client_secret() == "s3cret-of-the-client"
+    assert b"s3cret" not in call("GET", "/configurations").body
+    items = boto3.client("dynamodb").scan(TableName=settings().accounts_table)["Items"]
+    assert "s3cret-of-the-client" not in json.dumps(items, default=str)
+
+
+def test_only_administrators_see_and_set_it() -> None:
+    name, _ = new_user()
+    for method in ("GET", "PUT"):
+        assert as_user(name, method, "/configurations", {}).status == 403
+        assert call(method, "/configurations", {}, admin=False).status == 401
+
+
+def test_the_auth_mode_stays_while_there_are_users() -> None:
+    new_user()
+    assert content(call("GET", "/configurations"))["auth_mode"]["editable"] is False
+    assert put(auth_mode="oidc_auth") == 400
+    assert put(auth_mode="db_auth") == 200
+
+
+def test_the_auth_mode_changes_while_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_table, "has_users", lambda: False)
+    assert put(auth_mode="oidc_auth", oidc_name="dex") == 200
+    info = content(call("GET", "/systeminfo", admin=False))
+    assert (info["auth_mode"], info["oidc_provider_name"]) == ("oidc_auth", "dex")
+
+
+def test_of_many_who_change_it_at_once_none_loses_a_change() -> None:
+    def change(index: int) -> tuple[str, int]:
+        name = ("oidc_name", "banner_message", "oidc_client_id", "oidc_user_claim")[index]
+        return name, put(**{name: "changed"})
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = dict(pool.map(change, range(4)))
+    assert set(answers.values()) == {200}
+    present = shown()
+    assert {name for name in answers if present[name] == "changed"} == answers.keys()
+
+
+def test_who_may_make_projects_is_obeyed() -> None:
+    name, _ = new_user()
+    assert put(project_creation_restriction="adminonly") == 200
+    body = {"project_name": f"p-{name}"}
+    assert as_user(name, "POST", "/projects", body).status == 403
+    assert put(project_creation_restriction="everyone") == 200
+    assert as_user(name, "POST", "/projects", body).status == 201
+
+
+def test_a_robot_without_a_duration_gets_the_configured_one() -> None:
+    assert put(robot_token_duration=7) == 200
+    access = [{"resource": "repository", "action": "pull"}]
+    robot = {
+        "name": f"bot-{new_user()[0]}",
+        "level": "system",
+        "permissions": [{"kind": "project", "namespace": "*", "access": access}],
+    }
+    made = content(call("POST", "/robots", robot), 201)
+    assert content(call("GET", f"/robots/{made['id']}"))["duration"] == 7
+
+
+def test_the_banner_and_self_registration_are_told_to_all() -> None:
+    assert put(banner_message='{"message": "down at noon"}', self_registration=True) == 200
+    info = content(call("GET", "/systeminfo", admin=False))
+    assert (info["banner_message"], info["self_registration"]) == ('{"message": "down at noon"}', True)

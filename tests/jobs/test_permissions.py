@@ -1,0 +1,64 @@
+"""Job functions need no more of DynamoDB than their policies give: MiniStack does not ask, and these run in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.auditing import purge_steps
+from chalicelib.jobs import schedules
+from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, RETENTION
+from chalicelib.jobs.records import SYSTEM, Status, Trigger
+from chalicelib.projects import labels
+from chalicelib.projects import rules as projects
+from chalicelib.projects.labels import attach
+from chalicelib.projects.repositories import artifact
+from chalicelib.retention import steps
+from chalicelib.storage import executions as table
+from chalicelib.storage import tasks
+from infra.policies import purge_statements, retention_statements, scheduled_job_statements
+from tests.infra import iam
+from tests.jobs.support import policy_of, rule
+from tests.jobs.test_schedules import set_long_ago
+from tests.registry.images import push_image
+
+
+def test_retention(cloud: dict[str, str], project: str, repository: str) -> None:
+    digest, _ = push_image(repository, "v1")
+    push_image(repository, "v2")
+    number = labels.create(projects.get(project).project_id, "scanned", "", "").number
+    attach(number, projects.get(project).project_id, artifact(repository, digest))
+    policy = policy_of(project, rule("latestPushedK", number=1))
+    execution = table.create(RETENTION, policy.number, Trigger.MANUAL, "", {"dry_run": False}, "")
+    assert execution is not None
+    event: dict[str, Any] = {"execution": execution.number, "plan": {"cursor": "", "next": 1}, "position": 0}
+    with iam.recorded() as called:
+        steps.run({**event, "step": "plan"})
+        for worker in range(8):
+            steps.run({**event, "step": "work", "worker": worker})
+        steps.run({**event, "step": "finish"})
+    [task] = tasks.read_all(execution.number)
+    assert (task.status, task.extra["retained"]) == (Status.SUCCESS, 1)
+    assert called <= iam.actions_of(retention_statements(), cloud)
+
+
+def test_scheduled_jobs(cloud: dict[str, str], project: str) -> None:
+    policy = policy_of(project, rule())
+    schedules.put(RETENTION, policy.number, "Custom", "0 * * * * *", {"dry_run": True})
+    set_long_ago(policy)
+    with iam.recorded() as called:
+        assert schedules.run({"vendor_type": "RETENTION", "vendor_id": policy.number}) is not None
+        schedules.run({"vendor_type": "RETENTION", "vendor_id": policy.number + 100_000})
+    assert called <= iam.actions_of(scheduled_job_statements(), cloud)
+    schedules.remove(RETENTION, policy.number)
+
+
+def test_purges(cloud: dict[str, str], project: str) -> None:
+    told = {"audit_retention_hour": 0, "include_event_types": ["create_project"], "dry_run": False}
+    execution = table.create(PURGE_AUDIT_LOG, SYSTEM, Trigger.MANUAL, "", told, "")
+    assert execution is not None
+    progress: Any = {"slice": 0, "cursor": "", "deleted": 0, "done": False}
+    with iam.recorded() as called:
+        while not progress["done"]:
+            progress = purge_steps.run({"step": "purge", "execution": execution.number, "progress": progress})
+        purge_steps.run({"step": "finish", "execution": execution.number})
+    assert called <= iam.actions_of(purge_statements(), cloud)
