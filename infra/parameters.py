@@ -43,7 +43,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "CandidateRenewSeconds": {
         "Type": "Number",
         "Default": 600,
-        "MinValue": 60,
+        "MinValue": 1,
         "Description": "A candidate for collection older than this gets its full time again when it is used.",
     },
     "PushSeconds": {

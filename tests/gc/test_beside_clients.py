@@ -20,11 +20,10 @@ from chalicelib.gc import collector, rounds
 from chalicelib.registry import blobs, deletion, digests, manifests, push
 from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
 from chalicelib.settings import settings as configured
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, bulk, reads, scans
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem
+from chalicelib.storage import reads
 from tests.gc.conftest import HOUR, TIMES, Clock, is_whole
+from tests.gc.referenced import assert_only_what_is_referenced
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob
 from tests.registry.test_faults import Killed, killed_at
 
@@ -208,33 +207,6 @@ class BesideClients(RuleBasedStateMachine):
         self.clock.advance(3 * HOUR)
         collector.run(TIMES, sleep=self.clock.advance, reconcile=True)
         assert_only_what_is_referenced()
-
-
-def assert_only_what_is_referenced() -> None:
-    """Of the whole registry: records, links, edges and objects are those that the manifests that stand name."""
-    wanted: set[tuple[str, str]] = set()
-    edges: set[tuple[str, str, str, str]] = set()
-    for item in ManifestItem.scan(ManifestItem.sk.startswith(MANIFEST_PREFIX)):
-        repository, digest = item.pk, item.sk.removeprefix(MANIFEST_PREFIX)
-        content = item.content or blobstore.get(manifest_table.object_key(item.generation)) or b""
-        parsed = manifests.parse(content, item.media_type)
-        wanted |= {(repository, name) for name in parsed.references}
-        edges |= {(name, repository, digest, item.generation) for name in parsed.references}
-        targets = [blob_table.manifest_target(repository, child) for child in parsed.children]
-        edges |= {(target, repository, digest, item.generation) for target in targets}
-    records: dict[str, str] = {}
-    links: dict[tuple[str, str], str] = {}
-    found: set[tuple[str, str, str, str]] = set()
-    for segment in range(scans.SEGMENTS):
-        for page in scans.blobs_table(segment):
-            records |= page.records
-            links |= {(repository, digest): key for repository, digest, key in page.links}
-            found |= {(edge.target, edge.repository, edge.manifest, edge.generation) for edge in page.edges}
-    assert found == edges
-    assert records.keys() == {digest for _, digest in wanted}
-    assert {each for each in wanted if each[1] in records} <= links.keys()
-    assert all(records.get(digest) == key for (_, digest), key in links.items())
-    assert {key for keys in bulk.pages("blobs/") for key, _ in keys} == set(records.values())
 
 
 def test_beside_clients(project: str, clock: Clock) -> None:
