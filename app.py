@@ -43,6 +43,20 @@ def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="dispatch_events")
+def dispatch_events(event: dict[str, Any], _context: Any) -> int:
+    from chalicelib.webhooks.dispatch import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
+@app.lambda_function(name="deliver_webhook")
+def deliver_webhook(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.webhooks.delivery import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_purge_audit_log")
 def run_purge_audit_log(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.auditing.purge_steps import run  # noqa: PLC0415 -- see above

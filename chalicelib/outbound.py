@@ -124,6 +124,19 @@ def check(host: str, address: str) -> None:
     raise AddressRefusedError(f"{host[:255]} is a private address, and BERTH_OUTBOUND_ALLOWED does not name it")
 
 
+def check_host(host: str) -> None:
+    """Return unless `host` is, or resolves to, an address that must not be called: to tell who names it early.
+
+    A name that is not known now may be. What is called is checked anew each time. Raises AddressRefusedError.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        return
+    for entry in found:
+        check(host, str(entry[4][0]))
+
+
 @dataclass(frozen=True)
 class _Allowed:
     networks: tuple[IPv4Network | IPv6Network, ...]

@@ -61,6 +61,10 @@ class Settings:
     """Allow a grace and a window of any length: clients may be told of blobs that then go. For tests."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    webhook_queue: str
+    """URL of the queue of deliveries."""
+    webhook_retry_seconds: int
+    """How long a delivery that failed waits for its second attempt; each pause after that is four times as long."""
     outbound_allowed: tuple[str, ...]
     """Private networks (CIDR) and host names that may be called all the same (chalicelib/outbound.py)."""
 
@@ -98,5 +102,7 @@ def settings() -> Settings:
         gc_reconcile_days=int(env.get("BERTH_GC_RECONCILE_DAYS", "7")),
         gc_unsafe_times=env.get("BERTH_GC_UNSAFE_TIMES", "false").lower() == "true",
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        webhook_queue=env["BERTH_WEBHOOK_QUEUE"],
+        webhook_retry_seconds=int(env.get("BERTH_WEBHOOK_RETRY_SECONDS", "10")),
         outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),
     )

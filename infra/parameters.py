@@ -90,6 +90,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "AllowedPattern": r"[A-Za-z0-9.:/_, -]*",
         "Description": "Private networks (CIDR) and hosts that may be called, separated by commas; public ones may be.",
     },
+    "WebhookRetrySeconds": {
+        "Type": "Number",
+        "Default": 10,
+        "MinValue": 0,
+        "MaxValue": 600,
+        "Description": "Pause before the second attempt to call a webhook; each one after it is four times as long.",
+    },
     "LogLevel": {"Type": "String", "Default": "INFO", "AllowedValues": ["DEBUG", "INFO", "WARNING", "ERROR"]},
     "LogRetentionDays": {"Type": "Number", "Default": 30, "AllowedValues": [7, 14, 30, 90, 180, 365]},
     "RotationSchedule": {
@@ -150,6 +157,8 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_PROJECTS_TABLE": {"Ref": "ProjectsTable"},
     "BERTH_ACCOUNTS_TABLE": {"Ref": "AccountsTable"},
     "BERTH_EVENTS_TABLE": {"Ref": "EventsTable"},
+    "BERTH_WEBHOOK_QUEUE": {"Ref": "WebhookQueue"},
+    "BERTH_WEBHOOK_RETRY_SECONDS": {"Ref": "WebhookRetrySeconds"},
     "BERTH_JOBS_TABLE": {"Ref": "JobsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},

@@ -184,6 +184,30 @@ def purge_statements() -> list[Statement]:
     ]
 
 
+def dispatch_statements() -> list[Statement]:
+    """Reading the stream and the outbox, making deliveries of them, and queueing these."""
+    items = ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+    stream = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+    return [
+        allow("EventsTable", [f"dynamodb:{action}" for action in items], [attribute_arn("EventsTable")]),
+        allow("Stream", [f"dynamodb:{action}" for action in stream], [{"Fn::GetAtt": ["EventsTable", "StreamArn"]}]),
+        allow("ProjectsTable", ["dynamodb:GetItem", "dynamodb:Query"], [attribute_arn("ProjectsTable")]),
+        allow("RepositoriesTable", ["dynamodb:GetItem"], [attribute_arn("RepositoriesTable")]),
+        allow("WebhookQueue", ["sqs:SendMessage"], [attribute_arn("WebhookQueue")]),
+    ]
+
+
+def delivery_statements() -> list[Statement]:
+    """Taking deliveries from their queue, and writing what became of them."""
+    queue = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+    items = ("DeleteItem", "GetItem", "UpdateItem")
+    return [
+        allow("EventsTable", [f"dynamodb:{action}" for action in items], [attribute_arn("EventsTable")]),
+        allow("ProjectsTable", ["dynamodb:GetItem"], [attribute_arn("ProjectsTable")]),
+        allow("WebhookQueue", [f"sqs:{action}" for action in queue], [attribute_arn("WebhookQueue")]),
+    ]
+
+
 def retention_statements() -> list[Statement]:
     """What the steps of tag retention need: looking at repositories, and deleting artifacts as the protocol has it."""
     items = {
@@ -201,6 +225,8 @@ FUNCTIONS = {
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
     "CollectGarbage": (collector_statements, "CollectGarbageLogs"),
+    "DispatchEvents": (dispatch_statements, "DispatchEventsLogs"),
+    "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),

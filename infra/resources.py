@@ -50,6 +50,8 @@ def resources() -> dict[str, Resource]:
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
         "CollectGarbageLogs": _log_group("collect-garbage"),
+        "DispatchEventsLogs": _log_group("dispatch-events"),
+        "DeliverWebhookLogs": _log_group("deliver-webhook"),
         "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
         "RunScheduledJobLogs": _log_group("run-scheduled-job"),

@@ -18,11 +18,13 @@ from infra.policies import FUNCTIONS, function_role
 from infra.resources import STORE_NAMES, resources
 from infra.schedules import FUNCTION_NAMES
 from infra.state_machines import state_machines
+from infra.webhooks import webhooks
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 _OUTPUTS = [
     *STORE_NAMES,
+    "WebhookQueue",
     "SigningSecret",
     "AdminSecret",
     "OidcSecret",
@@ -54,6 +56,7 @@ def build(package: ChalicePackage) -> dict[str, Any]:
             **{name: _function(name, generated[name]) for name in functions},
             **{f"{name}Role": function_role(name) for name in functions},
             **resources(),
+            **webhooks(),
             **state_machines(),
             **alarms(),
         },

@@ -43,6 +43,7 @@ _NAMES = {
     "ProjectsTable": "berth-projects",
     "AccountsTable": "berth-accounts",
     "EventsTable": "berth-events",
+    "WebhookQueue": "known once deployed",
     "JobsTable": "berth-jobs",
     "StateMachines": "arn:aws:states:us-east-1:000000000000:stateMachine:berth-",
     "ScheduleGroup": "berth-jobs",
@@ -79,7 +80,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with start_cloud(state, PORT):
         outputs = deploy(URL)
         variables = environment(outputs, {})
-        fixed = {name: value for name, value in variables.items() if not name.endswith(("_SECRET", "_ROLE"))}
+        fixed = {name: value for name, value in variables.items() if not name.endswith(("_SECRET", "_QUEUE", "_ROLE"))}
         assert fixed.items() <= os.environ.items()
         os.environ.update(variables)
 

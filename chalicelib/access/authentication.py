@@ -26,7 +26,9 @@ _HEADER_LIMIT = 8192
 class Caller:
     """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
-    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`.
+    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`. `signs` names
+    the repositories that a token's bearer could ask to push to: who signs an image reads it with a token for no more
+    than that, and a project's policies let it.
     """
 
     name: str = ""
@@ -35,6 +37,7 @@ class Caller:
     is_admin: bool = False
     grants: Mapping[str, frozenset[str]] | None = None
     sees_catalog: bool = False
+    signs: frozenset[str] = frozenset()
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
     groups: tuple[int, ...] = ()
@@ -79,7 +82,7 @@ def caller_of(account: accounts.Account) -> Caller:
 
 def actor_of(caller: Caller, request: Request) -> Actor:
     """Who the audit log names for what `request` does."""
-    return Actor(caller.name or ANONYMOUS_NAME, request.address)
+    return Actor(caller.name or ANONYMOUS_NAME, request.address, request.origin.partition("://")[2])
 
 
 def verify_basic(request: Request, encoded: str) -> accounts.Account:
@@ -106,12 +109,13 @@ def _bearer(request: Request, token: str) -> Caller:
         raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
     grants: dict[str, frozenset[str]] = {}
     sees_catalog = False
+    signs = frozenset(entry["name"] for entry in claims["access"] if entry.get("signs"))
     for entry in claims["access"]:
         if entry["type"] == "repository":
             grants[entry["name"]] = frozenset(entry["actions"])
         else:
             sees_catalog = True
-    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
+    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog, signs=signs)
     return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 

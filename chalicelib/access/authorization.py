@@ -85,6 +85,11 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 
 
+def may_sign(caller: Caller, repository: str) -> bool:
+    """Whether `caller` may push to `repository`, perhaps by another token than this one."""
+    return repository in caller.signs or "push" in permitted(caller, repository)
+
+
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
     """All that `caller` may do on `repository`, `action` ("pull", "push" or "delete") among it.
 

@@ -26,8 +26,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-import jwt
-
+from chalicelib.access.light_jwt import jwt
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import secrets

@@ -154,15 +154,14 @@ def log_out_address(back: str) -> str:
     return f"{address}{'&' if '?' in address else '?'}{query}" if address else ""
 
 
-class _Client(OAuth2Client):  # type: ignore[misc]  # Authlib says nothing of its types
-    """Authlib's client, with this deployment's way of calling."""
+class _Session:
+    """How Authlib's client calls: as this deployment does."""
 
-    def __init__(self, verify: bool, **options: Any) -> None:
-        super().__init__(None, **options)
+    def __init__(self, verify: bool) -> None:
         self._verify = verify
 
-    def _http_post(self, url: str, body: str, auth: Any, headers: Mapping[str, str], **_: Any) -> _Reply:
-        url, sent, body = auth.prepare("POST", url, dict(headers), body)
+    def post(self, url: str, *, data: Mapping[str, str], headers: Mapping[str, str], auth: Any, **_: Any) -> _Reply:
+        url, sent, body = auth.prepare("POST", url, dict(headers), urlencode(data))
         # A redirect would carry the code and the client's secret elsewhere.
         answer = outbound.call(
             "POST", url, headers=sent, body=body.encode(), verify=self._verify, seconds=_CALL_SECONDS, redirects=0
@@ -188,12 +187,12 @@ class _Reply:
             raise ValueError(f"HTTP {self.status_code}")
 
 
-def _client(present: Configuration, provider: Provider, redirect_uri: str, secret: str = "") -> _Client:
+def _client(present: Configuration, provider: Provider, redirect_uri: str, secret: str = "") -> OAuth2Client:
     methods = ("client_secret_basic", "client_secret_post") if secret else ("none",)
     method = next((each for each in methods if each in provider.auth_methods), methods[0])
     scopes = [scope.strip() for scope in present.oidc_scope.split(",") if scope.strip()]
-    return _Client(
-        present.oidc_verify_cert,
+    return OAuth2Client(
+        _Session(present.oidc_verify_cert),
         client_id=present.oidc_client_id,
         client_secret=secret or None,
         token_endpoint_auth_method=method,

@@ -62,12 +62,17 @@ def verify_refresh(token: str) -> accounts.Account | None:
 
 
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:
-    """The token's `access` claim: an entry for each resource of which something is granted."""
+    """The token's `access` claim: an entry for each resource of which something is granted.
+
+    `signs` marks a repository that the holder may push to, though this token may not (see Caller).
+    """
     access: list[dict[str, Any]] = []
     for repository, actions in _repositories(asked).items():
-        granted = actions & permitted(caller, repository)
+        allowed = permitted(caller, repository)
+        granted = actions & allowed
         if granted:
-            access.append({"type": "repository", "name": repository, "actions": sorted(granted)})
+            signs = {"signs": True} if "push" in allowed else {}
+            access.append({"type": "repository", "name": repository, "actions": sorted(granted), **signs})
     if CATALOG_SCOPE in asked and caller.is_admin:
         access.append({"type": "registry", "name": "catalog", "actions": ["*"]})
     return access

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from chalicelib.api import PREFIX, fields, label
+from chalicelib.access.roles import Permission
+from chalicelib.api import PREFIX, artifact_json, fields
 from chalicelib.api.errors import BadRequestError, ConflictError
-from chalicelib.api.guards import repository_name, require_project
+from chalicelib.api.guards import repository_name, require_other_project, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
-from chalicelib.api.query import selection
-from chalicelib.api.repository import number_of
-from chalicelib.projects import immutability, labels, repositories
-from chalicelib.projects.records import Project
-from chalicelib.registry import names
+from chalicelib.api.query import Selection, selection
+from chalicelib.projects import additions, copying, holdings, labels, repositories
+from chalicelib.registry import digests, names
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import labels as label_table
@@ -23,14 +22,14 @@ from chalicelib.storage import listings
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.listings import Tagged
 
-_FILTERS = ("digest", "type", "media_type", "artifact_type", "tags")
-_SORTS = ("push_time", "pull_time", "size", "type")
+_FILTERS = (
+    *("digest", "type", "media_type", "manifest_media_type", "artifact_type", "size"),
+    *("push_time", "pull_time", "tags", "labels"),
+)
+_SORTS = ("push_time", "pull_time", "size", "type", "digest", "media_type")
 _TAG_FILTERS = ("name",)
 _TAG_SORTS = ("name", "push_time", "pull_time")
-
-T = TypeVar("T")
-
-_SIDE_BY_SIDE = 8
+_ACCESSORY_FIELDS = ("id", "type", "digest", "size", "creation_time")
 
 _BASE = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 
@@ -43,21 +42,48 @@ def list_artifacts(call: Call) -> Response:
     chosen = selection(call.request, _FILTERS, _SORTS)
     order = chosen.order or (("push_time", True),)
     if chosen.tests or order[0][0] != "push_time":
-        tags = listings.tags_by_digest(repository.name)
-        entries = chosen.of(table.read_all(repository.name), lambda each: _fields(each, tags.get(each.digest, [])))
-        part = page(call.request, entries)
+        part = page(call.request, chosen.of(table.read_all(repository.name), _fields_of(chosen)))
         found, headers = part.entries, part.headers
     else:
         asked = window(call.request)
         found = table.read_page(repository.name, asked.start, asked.size, descending=order[0][1])
-        headers = asked.headers(repository.manifests)
-    return json_response(_to_json(call, project, found), headers=headers)
+        headers = asked.headers(repository.artifacts)
+    return json_response(artifact_json.of(call.request, project, found), headers=headers)
+
+
+@operation("GET", "/projects/{project_name_or_id}/artifacts")
+def list_project_artifacts(call: Call) -> Response:
+    """By repository, the newest of each first; `q` and `sort` read all."""
+    project = require_project(call, "artifact", "list")
+    chosen = selection(call.request, (*_FILTERS, "repository_name"), (*_SORTS, "repository_name"))
+    latest = fields.query_boolean(call.request.query, "latest_in_repository") is True
+    if chosen.tests or chosen.order:
+        everything = holdings.read_all(project.name, latest=latest)
+        part = page(call.request, chosen.of(everything, _fields_of(chosen)))
+        found, headers = part.entries, part.headers
+    else:
+        asked = window(call.request)
+        read = holdings.latest_page if latest else holdings.page
+        found, total = read(project.name, asked.start, asked.size)
+        headers = asked.headers(total)
+    return json_response(artifact_json.of(call.request, project, found), headers=headers)
+
+
+@operation("POST", _BASE)
+def copy_artifact(call: Call) -> Response:
+    """From another repository, or the same: `from` is `<repository>:<tag>` or `<repository>@<digest>`."""
+    require_project(call, "artifact", "create")
+    source, reference = _parse(call.request.query.get("from", ""))
+    needed = Permission("artifact", "read"), Permission("repository", "pull")
+    require_other_project(call, names.project_of(source), *needed)
+    copying.copy(call.caller, call.actor, source, reference, repository_name(call))
+    return Response(201, {"Location": f"{call.request.path}/{reference}"})
 
 
 @operation("GET", f"{_BASE}/{{reference}}")
 def get_artifact(call: Call) -> Response:
     project = require_project(call, "artifact", "read")
-    return json_response(_to_json(call, project, [_artifact(call)])[0])
+    return json_response(artifact_json.of(call.request, project, [_artifact(call)])[0])
 
 
 @operation("DELETE", f"{_BASE}/{{reference}}")
@@ -72,7 +98,8 @@ def list_tags(call: Call) -> Response:
     project = require_project(call, "tag", "list")
     chosen = selection(call.request, _TAG_FILTERS, _TAG_SORTS)
     artifact = _artifact(call)
-    tags = [_tag_to_json(project, artifact, tag) for tag in listings.tags_of(artifact.repository, artifact.digest)]
+    found = listings.tags_of(artifact.repository, artifact.digest)
+    tags = [artifact_json.tag(project, artifact, each) for each in found]
     part = page(call.request, chosen.of(tags, dict))
     return json_response(part.entries, headers=part.headers)
 
@@ -113,72 +140,59 @@ def remove_label(call: Call) -> Response:
     return Response(200)
 
 
+@operation("GET", f"{_BASE}/{{reference}}/accessories")
+def list_accessories(call: Call) -> Response:
+    require_project(call, "accessory", "list")
+    chosen = selection(call.request, _ACCESSORY_FIELDS, _ACCESSORY_FIELDS)
+    artifact = _artifact(call)
+    found = [artifact_json.accessory(each) for each in table.accessories_of(artifact.repository, artifact.digest)]
+    part = page(call.request, chosen.of(found, dict))
+    return json_response(part.entries, headers=part.headers)
+
+
+@operation("GET", f"{_BASE}/{{reference}}/additions/{{addition}}")
+def get_addition(call: Call) -> Response:
+    require_project(call, "artifact-addition", "read")
+    found = additions.get(_artifact(call), call.parameters["addition"].lower())
+    return Response(200, {"Content-Type": found.media_type}, found.content)
+
+
+def _parse(text: str) -> tuple[str, str]:
+    """A repository and a tag or digest. Raises BadRequestError."""
+    repository, _, reference = text.partition("@") if "@" in text else text.rpartition(":")
+    is_reference = digests.is_digest(reference) if "@" in text else names.is_tag(reference)
+    if not (names.is_repository(repository) and is_reference):
+        raise BadRequestError("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
+    return repository, reference
+
+
 def _artifact(call: Call) -> Artifact:
     return repositories.artifact(repository_name(call), call.parameters["reference"])
 
 
-def _fields(artifact: Artifact, tags: Sequence[Tagged]) -> dict[str, Any]:
-    """What `q` and `sort` can name."""
+def _fields_of(chosen: Selection) -> Callable[[Artifact], dict[str, Any]]:
+    """What `q` and `sort` can name of an artifact; tags and labels of a repository are read once, if they are asked."""
+    tags_in = cache(listings.tags_by_digest if "tags" in chosen.tests else _none)
+    labels_in = cache(label_table.numbers_by_digest if "labels" in chosen.tests else _none)
+
+    def fields_of(artifact: Artifact) -> dict[str, Any]:
+        tags, carried = tags_in(artifact.repository), labels_in(artifact.repository)
+        return _fields(artifact, tags.get(artifact.digest, []), carried.get(artifact.digest, []))
+
+    return fields_of
+
+
+def _none(_repository: str) -> Mapping[str, Any]:
+    return {}
+
+
+def _fields(artifact: Artifact, tags: Sequence[Tagged], carried: Collection[int]) -> dict[str, Any]:
     return {
         **artifact.summary,
-        "digest": artifact.digest,
-        "push_time": artifact.pushed,
-        "pull_time": artifact.pulled,
-        "tags": [tag.name for tag in tags],
-    }
-
-
-def _to_json(call: Call, project: Project, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """The swagger's Artifact, of several of one repository, with the tags and labels that the query asks for."""
-    entries = [_artifact_to_json(project, each) for each in artifacts]
-    query = call.request.query
-    if fields.query_boolean(query, "with_tag") is not False:
-        for artifact, entry, tags in zip(artifacts, entries, _of_each(listings.tags_of, artifacts), strict=True):
-            # As in Harbor, an artifact without tags has null for them.
-            entry["tags"] = [_tag_to_json(project, artifact, tag) for tag in tags] or None
-    if fields.query_boolean(query, "with_label"):
-        for entry, carried in zip(entries, _of_each(label_table.labels_of, artifacts), strict=True):
-            entry["labels"] = [label.to_json(each) for each in carried] or None
-    return entries
-
-
-def _of_each(read: Callable[[str, str], list[T]], artifacts: Sequence[Artifact]) -> list[list[T]]:
-    """What `read` gives for the repository and the digest of each, read side by side."""
-    if len(artifacts) < 2:
-        return [read(each.repository, each.digest) for each in artifacts]
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda each: read(each.repository, each.digest), artifacts))
-
-
-def _artifact_to_json(project: Project, artifact: Artifact) -> dict[str, Any]:
-    summary = artifact.summary
-    number = number_of(f"{artifact.repository}@{artifact.digest}")
-    references = summary.get("references") or []
-    return {
-        "id": number,
-        "project_id": project.project_id,
-        "repository_id": number_of(artifact.repository),
         "repository_name": artifact.repository,
         "digest": artifact.digest,
-        "type": summary["type"],
-        "media_type": summary["media_type"],
-        "manifest_media_type": summary["manifest_media_type"],
-        "artifact_type": summary["artifact_type"],
-        "size": summary["size"],
-        "push_time": fields.time(artifact.pushed),
-        "pull_time": fields.time_or_never(artifact.pulled),
-        "annotations": summary.get("annotations") or {},
-        "references": [{"parent_id": number, **each} for each in references],
-    }
-
-
-def _tag_to_json(project: Project, artifact: Artifact, tag: Tagged) -> dict[str, Any]:
-    return {
-        "id": number_of(f"{artifact.repository}:{tag.name}"),
-        "repository_id": number_of(artifact.repository),
-        "artifact_id": number_of(f"{artifact.repository}@{artifact.digest}"),
-        "name": tag.name,
-        "push_time": fields.time(tag.updated),
-        "pull_time": fields.time_or_never(tag.pulled),
-        "immutable": immutability.is_immutable(project, artifact.repository, tag.name),
+        "push_time": fields.comparable_time(artifact.pushed),
+        "pull_time": None if artifact.pulled is None else fields.comparable_time(artifact.pulled),
+        "tags": [tag.name for tag in tags],
+        "labels": list(carried),
     }

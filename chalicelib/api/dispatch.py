@@ -7,6 +7,7 @@ before the first request of the API (routes.py): a pull does without, and its co
 from __future__ import annotations
 
 from chalicelib.api import (  # noqa: F401 -- their operations register on import
+    allowlist,
     artifact,
     auditlog,
     configure,
@@ -30,6 +31,8 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     system,
     user,
     usergroup,
+    webhook,
+    webhookjob,
 )
 from chalicelib.observability import observed
 

@@ -14,6 +14,7 @@ from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Response
+from chalicelib.webhooks import errors as webhooks
 
 
 class ApiError(Exception):
@@ -58,11 +59,21 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NotEmptyError: ("PRECONDITION", 412),
     projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
     projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
+    projects.AllowlistInvalidError: ("BAD_REQUEST", 400),
+    projects.AccessoryAloneError: ("DENIED", 403),
+    projects.AdditionUnknownError: ("BAD_REQUEST", 400),
+    projects.AdditionNotFoundError: ("NOT_FOUND", 404),
+    projects.AdditionInvalidError: ("UNPROCESSABLE_ENTITY", 422),
     projects.LabelInvalidError: ("BAD_REQUEST", 400),
     projects.LabelNotFoundError: ("NOT_FOUND", 404),
     projects.RuleInvalidError: ("BAD_REQUEST", 400),
     projects.RuleExistsError: ("CONFLICT", 409),
     projects.RuleNotFoundError: ("NOT_FOUND", 404),
+    webhooks.PolicyInvalidError: ("BAD_REQUEST", 400),
+    webhooks.PolicyExistsError: ("CONFLICT", 409),
+    webhooks.PolicyNotFoundError: ("NOT_FOUND", 404),
+    webhooks.DeliveryNotFoundError: ("NOT_FOUND", 404),
+    webhooks.PoliciesChangedError: ("CONFLICT", 409),
     projects.ChangedError: ("CONFLICT", 409),
     jobs.RunningError: ("CONFLICT", 409),
     jobs.ChangedError: ("CONFLICT", 409),

@@ -89,6 +89,11 @@ def _is_number(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) < 16
 
 
+def comparable_time(milliseconds: int) -> str:
+    """A time as a range of `q` has it, `2020-04-09 02:36:00`, with its milliseconds."""
+    return time(milliseconds).replace("T", " ").removesuffix("Z")
+
+
 _NEVER = "0001-01-01T00:00:00.000Z"
 """Go's zero time, which Harbor answers for a pull that has not been."""
 

@@ -38,6 +38,22 @@ def require_project(call: Call, resource: str, action: str) -> Project:
     return project
 
 
+def require_other_project(call: Call, name: str, *needed: Permission) -> Project:
+    """The project `name`, which is not the path's, if the caller may do all that is `needed` there.
+
+    Raises UnauthorizedError, ForbiddenError or NotFoundError, as `require_project` does.
+    """
+    try:
+        project = rules.get(name)
+    except NotFoundError:
+        if call.caller.is_admin:
+            raise
+        raise refusal(call.caller) from None
+    if not set(needed) <= permissions(call.caller, project):
+        raise refusal(call.caller)
+    return project
+
+
 def require_in_project(caller: Caller, project: Project, resource: str, action: str) -> None:
     """Raises UnauthorizedError or ForbiddenError for who may not do `action` on the project's `resource`."""
     if Permission(resource, action) not in permissions(caller, project):

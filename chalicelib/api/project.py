@@ -11,16 +11,19 @@ from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api import PREFIX, fields, project_metadata
+from chalicelib.api.allowlist import content_of
+from chalicelib.api.allowlist import to_json as allowlist_to_json
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
-from chalicelib.projects import rules
+from chalicelib.projects import allowlists, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
 
 
@@ -38,6 +41,7 @@ def create_project(call: Call) -> Response:
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
     created = rules.create(
@@ -48,6 +52,8 @@ def create_project(call: Call) -> Response:
         metadata=settings,
         actor=call.actor,
     )
+    if allowlist is not None:
+        allowlists.replace(created.project_id, *allowlist)
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
     return Response(201, {"Location": f"{PREFIX}/projects/{reference}"})
@@ -66,7 +72,9 @@ def list_projects(call: Call) -> Response:
     ]
     part = page(call.request, found)
     counted = fields.query_boolean(query, "with_detail") is not False
-    return json_response([to_json(each, call.caller, counted) for each in part.entries], headers=part.headers)
+    lists = allowlists.read_all(project.project_id for project in part.entries)
+    shown = [_with_allowlist(to_json(each, call.caller, counted), lists[each.project_id]) for each in part.entries]
+    return json_response(shown, headers=part.headers)
 
 
 @operation("HEAD", "/projects")
@@ -81,7 +89,9 @@ def head_project(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}")
 def get_project(call: Call) -> Response:
-    return json_response(to_json(require_project(call, "project", "read"), call.caller, counted=True))
+    project = require_project(call, "project", "read")
+    shown = to_json(project, call.caller, counted=True)
+    return json_response(_with_allowlist(shown, allowlists.read(project.project_id)))
 
 
 @operation("PUT", "/projects/{project_name_or_id}")
@@ -89,10 +99,13 @@ def update_project(call: Call) -> Response:
     project = require_project(call, "project", "update")
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
+    if allowlist is not None:
+        allowlists.replace(project.project_id, *allowlist)
     return Response(200)
 
 
@@ -135,6 +148,15 @@ def _refuse_unbuilt(body: dict[str, Any]) -> None:
     """A limit that is asked for and not enforced would be a false promise."""
     if body.get("registry_id") is not None or body.get("storage_limit") not in (None, -1):
         raise BadRequestError("proxy cache projects and storage quotas are not supported")
+
+
+def _allowlist(body: dict[str, Any]) -> tuple[list[str], int | None] | None:
+    """The allowlist that a project is to have; None when it is not told."""
+    return content_of(fields.mapping(body, "cve_allowlist")) if body.get("cve_allowlist") is not None else None
+
+
+def _with_allowlist(shown: dict[str, Any], allowlist: Allowlist) -> dict[str, Any]:
+    return {**shown, "cve_allowlist": allowlist_to_json(allowlist)}
 
 
 def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:

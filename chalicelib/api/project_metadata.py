@@ -1,12 +1,13 @@
 """Harbor's tag `projectMetadata`: the settings of a project, one by one.
 
-Harbor keeps them as strings. What a setting means is for the part of Berth that obeys it; a policy that nothing would
-enforce yet is refused, because to be told that it is on would be a false promise.
+Harbor keeps them as strings (src/server/v2.0/handler/project_metadata.go). What a setting means is for the part of
+Berth that obeys it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib.api.errors import BadRequestError, ConflictError, NotFoundError
@@ -17,8 +18,21 @@ from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
 from chalicelib.storage.retentions import RETENTION_ID
 
-_BOOLEANS = frozenset({"public", "auto_scan", "auto_sbom_generation", "reuse_sys_cve_allowlist"})
-_UNENFORCED = frozenset({"enable_content_trust", "enable_content_trust_cosign", "prevent_vul"})
+_BOOLEANS = frozenset(
+    {
+        "public",
+        *Project.PULL_POLICIES,
+        *("auto_scan", "auto_sbom_generation", "reuse_sys_cve_allowlist"),
+        *("proxy_cache_local_on_not_found", "proxy_referrer_api"),
+    }
+)
+_NUMBERS: dict[str, Callable[[int], bool]] = {
+    "proxy_speed_kb": lambda _: True,
+    "max_upstream_conn": lambda number: number == -1 or number > 0,
+}
+"""Each with what its values may be; -1 is no limit. They mean something for a proxy cache only."""
+_NUMBER = re.compile(r"-?[0-9]{1,10}\Z")
+_NUMBER_LIMIT = 2**31
 _SEVERITIES = frozenset({"none", "low", "medium", "high", "critical"})
 
 
@@ -97,15 +111,20 @@ def _save(call: Call, project: Project, settings: dict[str, str]) -> None:
     rules.update(project, public=public, metadata=settings, actor=call.actor)
 
 
+def _is_allowed(name: str, number: int) -> bool:
+    return -_NUMBER_LIMIT <= number < _NUMBER_LIMIT and _NUMBERS[name](number)
+
+
 def _checked(name: str, value: Any) -> str:
     if name == "severity":
         if value not in _SEVERITIES:
             raise BadRequestError(f"severity must be one of {', '.join(sorted(_SEVERITIES))}")
-    elif name in _BOOLEANS | _UNENFORCED:
+    elif name in _BOOLEANS:
         if value not in ("true", "false"):
             raise BadRequestError(f'{name} must be "true" or "false"')
-        if name in _UNENFORCED and value == "true":
-            raise BadRequestError(f"{name} is not supported")
+    elif name in _NUMBERS:
+        if not (isinstance(value, str) and _NUMBER.match(value) and _is_allowed(name, int(value))):
+            raise BadRequestError(f"{name} must be a number, as a string")
     else:
         raise BadRequestError(f"{name[:64]} is no setting that is supported")
     return str(value)

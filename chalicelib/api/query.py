@@ -75,10 +75,23 @@ def _test(value: str) -> Test:
         least, tilde, most = (part.strip().strip("\"'") for part in inner.partition("~"))
         if not tilde:
             raise BadRequestError("a range is [min~max]")
-        return lambda present: any(
-            (not least or least <= str(each)) and (not most or str(each) <= most) for each in _each(present)
-        )
-    return lambda present: value in [str(each) for each in _each(present)]
+        return lambda present: any(_is_between(least, each, most) for each in _each(present))
+    return lambda present: _is_exactly(value, present)
+
+
+def _is_exactly(value: str, present: Any) -> bool:
+    """Of a list, such as an artifact's tags, `*` is any entry and `nil` none (Harbor, src/pkg/artifact/dao)."""
+    if isinstance(present, list) and value in ("*", "nil"):
+        return bool(present) == (value == "*")
+    return value in [str(each) for each in _each(present)]
+
+
+def _is_between(least: str, value: Any, most: str) -> bool:
+    """Numbers are compared as such, and with an end that is no number not at all."""
+    if isinstance(value, int):
+        ends = [int(end) if end.isascii() and end.isdigit() else None for end in (least or "0", most or str(value))]
+        return ends[0] is not None and ends[1] is not None and ends[0] <= value <= ends[1]
+    return (not least or least <= str(value)) and (not most or str(value) <= most)
 
 
 def _order(text: str, fields: Collection[str]) -> tuple[tuple[str, bool], ...]:

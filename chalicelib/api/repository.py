@@ -86,7 +86,7 @@ def _to_json(project: Project, repository: Repository) -> dict[str, Any]:
         "project_id": project.project_id,
         "name": repository.name,
         "description": repository.description,
-        "artifact_count": repository.manifests,
+        "artifact_count": repository.artifacts,
         "pull_count": repository.pulls,
         "creation_time": fields.time(repository.created),
         "update_time": fields.time(repository.updated),

@@ -46,14 +46,14 @@ def _repositories(pool: ThreadPoolExecutor, projects: Sequence[Project], text: s
     for start in range(0, len(filled), _SIDE_BY_SIDE):
         asked = filled[start : start + _SIDE_BY_SIDE]
         for project, found in zip(asked, pool.map(lambda each: _find(each, text), asked), strict=True):
-            for name, manifests, pulls in found:
+            for name, artifacts, pulls in found:
                 yield {
                     "project_id": project.project_id,
                     "project_name": project.name,
                     "project_public": project.public,
                     "repository_name": name,
                     "pull_count": pulls,
-                    "artifact_count": manifests,
+                    "artifact_count": artifacts,
                 }
 
 

@@ -40,7 +40,7 @@ def repository_deleted(actor: Actor, repository: str) -> Event:
 
 
 def _artifact(operation: str, topic: str, actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
-    detail = {"repository": repository, "digest": digest, "tag": tag or digest}
+    detail = {"repository": repository, "digest": digest, "tag": tag or digest, "registry": actor.registry}
     return _event(operation, "artifact", f"{repository}:{tag or digest}", actor, repository, topic, detail)
 
 

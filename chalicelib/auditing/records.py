@@ -18,6 +18,8 @@ class Actor:
 
     name: str
     address: str = ""
+    registry: str = ""
+    """Host and port by which the request named the registry, for what others are told of it."""
 
 
 JOBS = Actor("harbor-jobservice")

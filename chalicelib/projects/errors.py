@@ -31,6 +31,10 @@ class RepositoryNotFoundError(ProjectError):
     """No such repository."""
 
 
+class AllowlistInvalidError(ProjectError):
+    """A list of vulnerabilities that breaks a rule."""
+
+
 class LabelInvalidError(ProjectError):
     """A label's name, description or color breaks a rule."""
 
@@ -53,3 +57,19 @@ class RuleNotFoundError(ProjectError):
 
 class ArtifactNotFoundError(ProjectError):
     """No such artifact, or no such tag of it."""
+
+
+class AccessoryAloneError(ProjectError):
+    """An accessory is copied with its subject only."""
+
+
+class AdditionUnknownError(ProjectError):
+    """Artifacts of this type have no such addition."""
+
+
+class AdditionNotFoundError(ProjectError):
+    """The artifact has it not."""
+
+
+class AdditionInvalidError(ProjectError):
+    """What the artifact holds cannot be read, or is too large to be shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,14 @@ class Project:
     """Harbor's settings of a project by name, such as `auto_scan`, beside `public`."""
     repositories: int
     """How many there are."""
+    PULL_POLICIES: ClassVar = ("enable_content_trust_cosign", "enable_content_trust", "prevent_vul")
+    """The settings that keep some artifacts from being pulled."""
+
     immutable_rules: Sequence[Mapping[str, Any]] = ()
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
     webhook_events: Sequence[str] = ()
     """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""
+
+    @property
+    def guards_pulls(self) -> bool:
+        return any(self.metadata.get(name) == "true" for name in self.PULL_POLICIES)

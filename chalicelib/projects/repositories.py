@@ -43,10 +43,17 @@ def artifact(repository: str, reference: str) -> Artifact:
         tag = manifest_table.read_tag(repository, reference)
         digest = tag.digest if tag else ""
     record = manifest_table.read_record(repository, digest) if digest else None
-    found = artifact_table.read(repository, digest, record.created) if record else None
+    found = artifact_table.read(repository, digest, record.created, record.accessory) if record else None
     if found is None:
         raise ArtifactNotFoundError(f"artifact {repository}:{reference} not found")
     return found
+
+
+def inherited_signatures(repository: str, digest: str) -> list[Artifact]:
+    """The signatures of the indexes that name a manifest: they cover what an index names."""
+    parents = manifest_table.parents_of(repository, digest)
+    found = [each for parent in parents for each in artifact_table.accessories_of(repository, parent)]
+    return [each for each in found if each.accessory and each.accessory.is_signature]
 
 
 def delete_artifact(repository: str, reference: str, actor: Actor = JOBS) -> None:
@@ -88,17 +95,19 @@ def delete(name: str, actor: Actor = JOBS) -> None:
     """
     get(name)
     immutability.require_deletable(name, (tag.name for tags in listings.tags_by_digest(name).values() for tag in tags))
-    while _delete_artifacts(name, actor):
-        pass
+    # What is about an artifact goes with it; what is left then is about none that is there.
+    for accessories in (False, True):
+        while _delete_artifacts(name, actor, accessories=accessories):
+            pass
     if not table.delete_empty(name, audited.repository_deleted(actor, name)) and table.exists(name):
         raise NotEmptyError(f"repository {name} is being pushed to: try again")
 
 
-def _delete_artifacts(repository: str, actor: Actor) -> bool:
+def _delete_artifacts(repository: str, actor: Actor, *, accessories: bool) -> bool:
     """Delete the artifacts of one page that no index names, then what they named alone. False when none was."""
     deleted, start = 0, 0
     while not deleted:
-        page = artifact_table.read_page(repository, start, _PAGE)
+        page = artifact_table.read_page(repository, start, _PAGE, accessories=accessories)
         if not page:
             return False
         deleted = sum(_delete_unless_referenced(repository, each.digest, actor) for each in page)

@@ -26,9 +26,11 @@ from chalicelib.projects.errors import (
     NotFoundError,
 )
 from chalicelib.projects.records import Project
+from chalicelib.storage import allowlists as allowlist_table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
 from chalicelib.storage import robots as robot_table
+from chalicelib.storage import webhooks as webhook_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -120,6 +122,11 @@ def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor
     _found.drop(project.name)
 
 
+def forget(name: str) -> None:
+    """A project has changed: what this process remembers of it is no longer so."""
+    _found.drop(name)
+
+
 def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str, Any]]) -> bool:
     """Replace a project's immutable tag rules. False when others changed the project meanwhile."""
     is_set = table.set_immutable_rules(project, immutable_rules)
@@ -139,9 +146,11 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)
+        allowlist_table.delete(project.project_id)
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
         robot_table.delete_all(project.project_id)
+        webhook_table.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")
 

@@ -10,6 +10,7 @@ from chalicelib.registry import blobs, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.settings import settings
+from chalicelib.storage import artifacts, removals
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import DELETING, LIVE, Edge
@@ -22,22 +23,30 @@ _TAGS_A_TRANSACTION = 15
 
 
 def manifest(repository: str, reference: str, actor: Actor = JOBS) -> None:
-    """Delete a tag, or a manifest with all its tags, for `actor` (distribution-spec, "Content Management").
+    """Delete a tag, or a manifest with all its tags and accessories, for `actor`.
 
-    Raises ManifestUnknown, Referenced while an index names the manifest, or Immutable for a tag that must stay.
+    Source: distribution-spec, "Content Management".
+
+    Raises ManifestUnknown, Referenced while an index names the manifest or an accessory of it, or Immutable for a tag
+    of theirs that must stay.
     """
-    if not digests.is_digest(reference):
+    if digests.is_digest(reference):
+        _delete_manifest(repository, reference, actor, frozenset())
+    else:
         _delete_tag(repository, reference, actor)
-        return
-    pulled = pull.manifest(repository, reference)
+
+
+def _delete_manifest(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> None:
+    """Delete a manifest, an accessory of `subjects`, which are about to be deleted and so not to be looked at again."""
+    pulled = pull.manifest(repository, digest)
     parsed = manifests.parse(pulled.content, pulled.media_type)
     for attempt in range(_ATTEMPTS):
-        record = manifest_table.read_record(repository, reference)
+        record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
-            raise ManifestUnknown(f"{repository} has no manifest {reference}")
-        if record is None or _delete_unreferenced(record, parsed, actor):
+            raise ManifestUnknown(f"{repository} has no manifest {digest}")
+        if record is None or _delete_unreferenced(record, parsed, actor, subjects):
             return
-    raise Unavailable(f"{repository}@{reference} is being changed by others")
+    raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
 def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str], actor: Actor = JOBS) -> bool:
@@ -55,7 +64,7 @@ def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collec
         # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
         if set(manifest_table.tags_of(repository, digest)) != set(tags):
             return False
-        if _delete_unreferenced(record, parsed, actor):
+        if _delete_unreferenced(record, parsed, actor, frozenset()):
             return True
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -86,12 +95,12 @@ def _delete_tag(repository: str, name: str, actor: Actor) -> None:
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")
         _require_deletable(repository, [name])
-        if manifest_table.delete_tag(repository, tag, audited.tag_deleted(actor, repository, name)):
+        if removals.delete_tag(repository, tag, audited.tag_deleted(actor, repository, name)):
             return
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor) -> bool:
+def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subjects: frozenset[str]) -> bool:
     """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
@@ -103,8 +112,9 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor) -> bool
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
     try:
-        _require_deletable(repository, tags)
-    except Immutable:
+        _require_deletable(repository, [*tags, *_tags_of_accessories(repository, digest, subjects)])
+        had_accessories = _delete_accessories(repository, digest, actor, subjects)
+    except (Immutable, Referenced):
         manifest_table.set_state(marked, LIVE)
         raise
     for referrer in manifest_table.referrers_of(repository, digest):
@@ -112,13 +122,42 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor) -> bool
         manifest_table.mark_candidate(repository, referrer)
     event = audited.deleted(actor, repository, digest, tags[0] if tags else None)
     while len(tags) > _TAGS_A_TRANSACTION:
-        if not manifest_table.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
+        if not removals.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False
         tags = tags[_TAGS_A_TRANSACTION:]
-    if not manifest_table.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
+    if not removals.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
         return False
     push.release(repository, digest, record.generation, parsed)
+    if had_accessories:
+        artifacts.forget_signatures(repository, digest)
     return True
+
+
+def _tags_of_accessories(repository: str, digest: str, subjects: frozenset[str]) -> list[str]:
+    """The tags of all that would be deleted with a manifest: one that must stay keeps all of them."""
+    tags, seen = [], {*subjects, digest}
+    waiting = [digest]
+    while waiting:
+        for each in artifacts.accessories_of(repository, waiting.pop()):
+            if each.digest not in seen:
+                seen.add(each.digest)
+                waiting.append(each.digest)
+                tags += manifest_table.tags_of(repository, each.digest)
+    return tags
+
+
+def _delete_accessories(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> bool:
+    """Delete what is about a manifest, before it: when that breaks off, the next delete of it goes on.
+
+    Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that.
+    """
+    found = [each.digest for each in artifacts.accessories_of(repository, digest) if each.digest not in subjects]
+    for each in found:
+        try:
+            _delete_manifest(repository, each, actor, subjects | {digest})
+        except ManifestUnknown:
+            continue  # another was faster
+    return bool(found)
 
 
 def _require_deletable(repository: str, tags: Iterable[str]) -> None:

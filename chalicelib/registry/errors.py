@@ -100,6 +100,12 @@ class Immutable(RegistryError):
     code, status = "PRECONDITION", 412
 
 
+class PolicyViolation(RegistryError):
+    """A policy of the project forbids the pull; Harbor's code and status."""
+
+    code, status = "PROJECTPOLICYVIOLATION", 412
+
+
 class Unsupported(RegistryError):
     code, status = "UNSUPPORTED", 405
 

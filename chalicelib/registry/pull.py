@@ -11,9 +11,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from chalicelib.registry import digests
+from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import ManifestUnknown, Unavailable
-from chalicelib.storage import blobstore
+from chalicelib.storage import blobstore, standings
 from chalicelib.storage import manifests as table
+from chalicelib.storage.standings import Signatures
 
 _CACHE_BYTES = 32 * 1024 * 1024
 
@@ -23,6 +25,15 @@ class PulledManifest:
     digest: str
     media_type: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a project's policies look at."""
+
+    accessory: Accessory | None
+    """What the manifest is about."""
+    signatures: Signatures
 
 
 class _ContentCache:
@@ -68,6 +79,28 @@ def manifest(repository: str, reference: str) -> PulledManifest:
     if content is not None:
         return PulledManifest(tag.digest, tag.media_type, content)
     return _by_digest(repository, tag.digest)
+
+
+def with_standing(repository: str, reference: str) -> tuple[PulledManifest, Standing]:
+    """As `manifest`, with what policies look at. Raises ManifestUnknown.
+
+    One read for a digest, two for a tag.
+    """
+    digest = reference
+    if not digests.is_digest(reference):
+        tag = table.read_tag(repository, reference)
+        if tag is None:
+            raise ManifestUnknown(f"{repository} has no tag {reference}")
+        digest = tag.digest
+    for _ in range(2):
+        found = standings.read(repository, digest)
+        if found is None:
+            raise ManifestUnknown(f"{repository} has no manifest {digest}")
+        stored, accessory, signatures = found
+        content = stored.content or _contents.get(digest) or blobstore.get(table.object_key(stored.generation))
+        if content is not None:
+            return PulledManifest(digest, stored.media_type, content), Standing(accessory, signatures)
+    raise Unavailable(f"the manifest {digest} is being pushed again")
 
 
 def _by_digest(repository: str, digest: str) -> PulledManifest:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.projects import summaries
-from chalicelib.registry import blobs, digests, manifests
+from chalicelib.registry import accessories, blobs, digests, manifests
+from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.names import project_of
@@ -29,7 +30,7 @@ _ATTEMPTS = 12
 
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since"),
-    *("generation", "media_type", "created", "digest"),
+    *("generation", "media_type", "created", "digest", "accessory_of", "accessory_kind"),
 )
 """What a push looks at of blobs, links, manifests and the tag."""
 
@@ -124,6 +125,7 @@ def _commit_when_unchanged(
             artifact_type=parsed.artifact_type,
             descriptor=parsed.descriptor(digest),
             summary=summaries.of(parsed),
+            accessory=_accessory(parsed, tag, view.current),
             replaces=view.current,
             tag=tag,
             tag_before=view.tag,
@@ -136,6 +138,13 @@ def _commit_when_unchanged(
             raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")
+
+
+def _accessory(parsed: Manifest, tag: str | None, before: Record | None) -> Accessory | None:
+    """What the manifest is about: once said, by a tag of cosign's perhaps, that stays."""
+    if before is not None and before.accessory is not None:
+        return before.accessory
+    return accessories.of(parsed, tag)
 
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:

@@ -9,14 +9,22 @@ from urllib.parse import unquote, urlencode
 from chalice.app import Blueprint
 
 from chalicelib.access.authentication import Caller, actor_of, authenticate
-from chalicelib.access.authorization import authorize, authorize_catalog, require_authentication, visible_projects
+from chalicelib.access.authorization import (
+    authorize,
+    authorize_catalog,
+    may_sign,
+    require_authentication,
+    visible_projects,
+)
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
+from chalicelib.projects import rules
 from chalicelib.registry import blobs, deletion, listings, manifests, names, pull, pulls, push, upload_http
 from chalicelib.registry.answers import answered
 from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
+from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import blobstore
 from chalicelib.storage.blobs import Blob
 
@@ -76,9 +84,11 @@ def _base(request: Request, caller: Caller) -> Response:
 
 
 def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    pulled = pull.manifest(target.repository, target.reference)
     if request.method == "GET":
+        pulled = _pull(request, target, caller)
         pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
+    else:
+        pulled = pull.manifest(target.repository, target.reference)
     return Response(
         200,
         {
@@ -89,6 +99,16 @@ def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
         },
         pulled.content,
     )
+
+
+def _pull(request: Request, target: Target, caller: Caller) -> PulledManifest:
+    project = rules.find(names.project_of(target.repository))
+    if project is None or not project.guards_pulls:
+        return pull.manifest(target.repository, target.reference)
+    from chalicelib.registry import policies  # noqa: PLC0415 -- most projects have none: their pulls do without
+
+    signs = policies.is_signer(request.headers.get("user-agent", "")) and may_sign(caller, target.repository)
+    return policies.allowed(target.repository, target.reference, policies.Policy.of(project), signs=signs)
 
 
 def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:

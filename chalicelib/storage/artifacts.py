@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.registry.accessories import COSIGN, Accessory
 from chalicelib.settings import settings
 from chalicelib.storage import reads
+from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.repositories import ArtifactItem
+from chalicelib.storage.tables.repositories import ArtifactItem, SignedItem
 
 ARTIFACT_PREFIX = "artifact|"
+ACCESSORY_PREFIX = "accessory|"
+_SIGNED_PREFIX = "signed|"
 
 
 @dataclass(frozen=True)
@@ -28,42 +33,87 @@ class Artifact:
     summary: Mapping[str, Any]
     pulled: int | None = None
     """When it was pulled last."""
+    accessory: Accessory | None = None
+    """What it is about, if it is an accessory: lists of artifacts leave it out."""
+    extra: Mapping[str, Any] | None = None
+    """What its config says of it, as far as it was asked for."""
 
 
 def save(transaction: TransactWrite, artifact: Artifact) -> None:
     """Write what lists show; of one that is pushed again, what else is known of it stays."""
+    accessory = artifact.accessory
+    actions: list[Action] = [ArtifactItem.summary.set(dict(artifact.summary))]
+    if accessory is not None:
+        actions.append(ArtifactItem.kind.set(accessory.kind))
     transaction.update(
-        ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest)),
-        actions=[ArtifactItem.summary.set(dict(artifact.summary))],
+        ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, accessory)), actions=actions
     )
 
 
-def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int) -> None:
-    transaction.delete(ArtifactItem(repository, sort_key(pushed, digest)))
+def set_extra(artifact: Artifact, extra: Mapping[str, Any]) -> None:
+    """Keep what an artifact's config says; nothing happens when the artifact is gone."""
+    item = ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, artifact.accessory))
+    holds(item.update, actions=[ArtifactItem.extra.set(dict(extra))], condition=ArtifactItem.pk.exists())
 
 
-def read(repository: str, digest: str, pushed: int) -> Artifact | None:
-    item = reads.get_item(Key(settings().repositories_table, repository, sort_key(pushed, digest)))
+def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int, accessory: Accessory | None) -> None:
+    transaction.delete(ArtifactItem(repository, sort_key(pushed, digest, accessory)))
+
+
+def count_signature(transaction: TransactWrite, repository: str, accessory: Accessory, number: int) -> None:
+    """Count `number` (1 or -1) signatures more of a subject, if `accessory` is one."""
+    if accessory.is_signature:
+        key = signed_key(repository, accessory.subject)
+        counter = SignedItem.cosign if accessory.kind == COSIGN else SignedItem.notation
+        transaction.update(SignedItem(key.pk, key.sk), actions=[counter.add(number)])
+
+
+def forget_signatures(repository: str, subject: str) -> None:
+    """Drop the count of signatures of a subject that is gone, unless it has some."""
+    key = signed_key(repository, subject)
+    none = (SignedItem.cosign.does_not_exist() | (SignedItem.cosign == 0)) & (
+        SignedItem.notation.does_not_exist() | (SignedItem.notation == 0)
+    )
+    holds(SignedItem(key.pk, key.sk).delete, condition=none)
+
+
+def signed_key(repository: str, subject: str) -> Key:
+    return Key(settings().repositories_table, repository, f"{_SIGNED_PREFIX}{subject}")
+
+
+def read(repository: str, digest: str, pushed: int, accessory: Accessory | None) -> Artifact | None:
+    item = reads.get_item(Key(settings().repositories_table, repository, sort_key(pushed, digest, accessory)))
     return _to_artifact(item) if item else None
 
 
-def read_page(repository: str, start: int, limit: int, *, descending: bool = True) -> list[Artifact]:
-    """Up to `limit` artifacts by the time of their push, from the one with index `start`."""
-    table = settings().repositories_table
-    items = reads.query_page(table, repository, ARTIFACT_PREFIX, start, limit, descending=descending)
+def accessories_of(repository: str, subject: str) -> list[Artifact]:
+    """What is about `subject`, there or not, by the time of its push."""
+    items = reads.query_all(settings().repositories_table, repository, f"{ACCESSORY_PREFIX}{subject}|")
+    return [_to_artifact(item) for item in items]
+
+
+def read_page(
+    repository: str, start: int, limit: int, *, descending: bool = True, accessories: bool = False
+) -> list[Artifact]:
+    """Up to `limit` artifacts by the time of their push, from the one with index `start`; or accessories by subject."""
+    table, prefix = settings().repositories_table, ACCESSORY_PREFIX if accessories else ARTIFACT_PREFIX
+    items = reads.query_page(table, repository, prefix, start, limit, descending=descending)
     return [_to_artifact(item) for item in items]
 
 
 def read_all(repository: str) -> list[Artifact]:
-    """Every artifact, the newest first."""
+    """Every artifact that is no accessory, the newest first."""
     items = reads.query_all(settings().repositories_table, repository, ARTIFACT_PREFIX)
     return [_to_artifact(item) for item in reversed(items)]
 
 
-def sort_key(pushed: int, digest: str) -> str:
-    return f"{ARTIFACT_PREFIX}{pushed:015d}|{digest}"
+def sort_key(pushed: int, digest: str, accessory: Accessory | None) -> str:
+    prefix = f"{ACCESSORY_PREFIX}{accessory.subject}|" if accessory else ARTIFACT_PREFIX
+    return f"{prefix}{pushed:015d}|{digest}"
 
 
 def _to_artifact(item: Item) -> Artifact:
-    pushed, _, digest = item["sk"].removeprefix(ARTIFACT_PREFIX).partition("|")
-    return Artifact(item["pk"], digest, int(pushed), json.loads(item["summary"]), item.get("pulled"))
+    _, *subject, pushed, digest = item["sk"].split("|")
+    accessory = Accessory(subject[0], item["kind"]) if subject else None
+    summary, extra = json.loads(item["summary"]), json.loads(item["extra"]) if "extra" in item else None
+    return Artifact(item["pk"], digest, int(pushed), summary, item.get("pulled"), accessory, extra)

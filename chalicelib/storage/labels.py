@@ -143,6 +143,14 @@ def numbers_of(repository: str, digest: str) -> list[int]:
     return [item["number"] for item in items]
 
 
+def numbers_by_digest(repository: str) -> dict[str, list[int]]:
+    """The numbers of the labels of every artifact that carries one."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for item in reads.query_all(settings().repositories_table, repository, LABELS_PREFIX, ("number",)):
+        numbers[item["sk"].split("|")[1]].append(item["number"])
+    return numbers
+
+
 def _read_each(numbers: Sequence[int]) -> list[Label]:
     keys = [_key(number) for number in numbers]
     found = reads.get_items(keys)

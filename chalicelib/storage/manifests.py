@@ -9,8 +9,9 @@ from typing import Any
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Event
+from chalicelib.registry.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, audit, labels, reads, repositories
+from chalicelib.storage import artifacts, audit, blobs, reads, repositories
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
@@ -22,7 +23,10 @@ TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
 REFERRER_PREFIX = "referrer|"
 
-_RECORD = ("generation", "version", "state", "media_type", "size", "created", "candidate_since")
+_RECORD = (
+    *("generation", "version", "state", "media_type", "size", "created", "candidate_since"),
+    *("accessory_of", "accessory_kind"),
+)
 """What a decision about a manifest needs; its bytes stay behind."""
 
 
@@ -40,6 +44,8 @@ class Record:
     created: int
     """When the digest was first pushed to the repository."""
     candidate_since: int | None
+    accessory: Accessory | None = None
+    """What it is about, if it is an accessory."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Commit:
     artifact_type: str | None
     descriptor: dict[str, Any]
     summary: dict[str, Any]
+    accessory: Accessory | None
     replaces: Record | None
     tag: str | None
     tag_before: Tag | None
@@ -104,6 +111,7 @@ def to_record(item: Item) -> Record:
         item["state"],
         item["created"],
         item.get("candidate_since"),
+        accessory_in(item),
     )
 
 
@@ -146,6 +154,19 @@ def read_stored(repository: str, digest: str) -> Stored | None:
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
 
 
+def accessory_in(item: Item) -> Accessory | None:
+    """What a manifest's item says that it is about."""
+    return Accessory(item["accessory_of"], item["accessory_kind"]) if "accessory_of" in item else None
+
+
+def parents_of(repository: str, digest: str) -> list[str]:
+    """The indexes that name a manifest."""
+    edges = blobs.edges_onto(blobs.manifest_target(repository, digest))
+    records = read_records(repository, sorted({edge.manifest for edge in edges}))
+    current = {(record.digest, record.generation) for record in records.values()}
+    return sorted({edge.manifest for edge in edges if (edge.manifest, edge.generation) in current})
+
+
 def commit(change: Commit) -> bool:
     """Write a manifest with its tag, its referrer entry and its repository, all or nothing.
 
@@ -157,13 +178,26 @@ def commit(change: Commit) -> bool:
         if change.tag is not None:
             _move_tag(transaction, change, change.tag)
         if change.subject is not None:
-            key = _referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
+            key = referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
-        if change.replaces is None:
-            repositories.add_manifest(transaction, change.repository, known=change.repository_known)
+        _save_counts(transaction, change)
         audit.record(transaction, change.event)
 
     return transact(write)
+
+
+def _save_counts(transaction: TransactWrite, change: Commit) -> None:
+    """Count what is new: a manifest, or that one is an accessory."""
+    before, accessory = change.replaces, change.accessory
+    becomes_accessory = accessory is not None and (before is None or before.accessory is None)
+    if before is None:
+        repositories.add_manifest(
+            transaction, change.repository, known=change.repository_known, is_accessory=becomes_accessory
+        )
+    elif becomes_accessory:
+        repositories.count_accessory(transaction, change.repository)
+    if becomes_accessory and accessory is not None:
+        artifacts.count_signature(transaction, change.repository, accessory, 1)
 
 
 def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
@@ -182,13 +216,18 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
             content=change.content,
             subject=change.subject,
             artifact_type=change.artifact_type,
+            accessory_of=change.accessory.subject if change.accessory else None,
+            accessory_kind=change.accessory.kind if change.accessory else None,
             created=created,
             candidate=shard(change.digest) if untagged else None,
             candidate_since=time if untagged else None,
         ),
         condition=ManifestItem.version == before.version if before else ManifestItem.pk.does_not_exist(),
     )
-    artifacts.save(transaction, Artifact(change.repository, change.digest, created, change.summary))
+    saved = Artifact(change.repository, change.digest, created, change.summary, accessory=change.accessory)
+    artifacts.save(transaction, saved)
+    if before is not None and before.accessory != change.accessory:
+        artifacts.remove(transaction, change.repository, change.digest, created, before.accessory)
 
 
 def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
@@ -206,10 +245,11 @@ def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
     )
     if before is not None and before.digest != change.digest:
         transaction.delete(TagItem(key.pk, tagged(before.digest, tag)))
-        _mark_candidate(transaction, change.repository, before.digest)
+        note_candidate(transaction, change.repository, before.digest)
 
 
-def _mark_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
+def note_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
+    """As mark_candidate, in a transaction that holds only if the manifest is there."""
     key = manifest_key(repository, digest)
     transaction.update(
         ManifestItem(key.pk, key.sk),
@@ -266,62 +306,12 @@ def referrers_of(repository: str, subject: str) -> list[str]:
     return [item["sk"].rpartition("|")[2] for item in items]
 
 
-def delete_manifest(
-    record: Record, version: str, tags: Sequence[str], subject: str | None, artifact_type: str | None, event: Event
-) -> bool:
-    """Delete a manifest that has `version`, with `tags`, labels and referrer entry. False when it changed meanwhile."""
-    carried = labels.numbers_of(record.repository, record.digest)
-
-    def write(transaction: TransactWrite) -> None:
-        key = manifest_key(record.repository, record.digest)
-        transaction.delete(ManifestItem(key.pk, key.sk), condition=ManifestItem.version == version)
-        for tag in tags:
-            _remove_tag(transaction, record.repository, tag, record.digest)
-        if subject is not None:
-            referrer = _referrer_key(record.repository, subject, artifact_type, record.digest)
-            transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
-        for number in carried:
-            labels.take_off(transaction, number, record.repository, record.digest)
-        artifacts.remove(transaction, record.repository, record.digest, record.created)
-        repositories.remove_manifest(transaction, record.repository)
-        audit.record(transaction, event)
-
-    return transact(write)
-
-
-def delete_tag(repository: str, tag: Tag, event: Event) -> bool:
-    """Delete a tag that still points where it did, and note that its manifest may be garbage."""
-
-    def write(transaction: TransactWrite) -> None:
-        _remove_tag(transaction, repository, tag.name, tag.digest)
-        _mark_candidate(transaction, repository, tag.digest)
-        audit.record(transaction, event)
-
-    return transact(write)
-
-
-def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
-    """Delete tags of one manifest, at most 50 (a transaction holds 100 items)."""
-
-    def write(transaction: TransactWrite) -> None:
-        for tag in tags:
-            _remove_tag(transaction, repository, tag, digest)
-
-    return transact(write)
-
-
-def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: str) -> None:
-    key = tag_key(repository, tag)
-    transaction.delete(TagItem(key.pk, key.sk), condition=TagItem.digest == digest)
-    transaction.delete(TagItem(key.pk, tagged(digest, tag)))
-
-
 def tagged(digest: str, tag: str) -> str:
     """The sort key of a tag read from its manifest's end."""
     return f"{TAGGED_PREFIX}{digest}|{tag}"
 
 
-def _referrer_key(repository: str, subject: str, artifact_type: str | None, digest: str) -> Key:
+def referrer_key(repository: str, subject: str, artifact_type: str | None, digest: str) -> Key:
     return Key(
         settings().repositories_table,
         repository,

@@ -20,7 +20,7 @@ def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) 
     record = manifest_table.read_record(repository, digest)
     if record is None:
         return
-    _set_time(ArtifactItem(repository, artifacts.sort_key(record.created, digest)), time)
+    _set_time(ArtifactItem(repository, artifacts.sort_key(record.created, digest, record.accessory)), time)
     for tag, tagged in tags.items():
         _set_time(TagItem(repository, manifest_table.tagged(digest, tag)), tagged)
 

@@ -23,7 +23,7 @@ from chalicelib.storage.transactions import transact
 
 CATALOG_PREFIX = "catalog|"
 _LIVE = "live"
-_COUNTS = ("manifests", "pulls")
+_COUNTS = ("manifests", "accessories", "pulls")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Repository:
     created: int
     updated: int
     pulls: int = 0
+    accessories: int = 0
+
+    @property
+    def artifacts(self) -> int:
+        """How many are listed: an accessory is shown with its subject."""
+        return self.manifests - self.accessories
 
 
 def catalog_key(repository: str) -> Key:
@@ -65,12 +71,14 @@ def read_all(project: str) -> list[Repository]:
 
 
 def counts(project: str) -> Iterator[tuple[str, int, int]]:
-    """Name and numbers of manifests and of pulls of each repository of a project: a page is read when it is come to."""
+    """Name and numbers of artifacts and of pulls of each repository of a project: a page is read when it is come to."""
     after, more = "", True
     while more:
         partition = f"{CATALOG_PREFIX}{project}"
         items, after = reads.query(settings().repositories_table, partition, "", after=after, attributes=_COUNTS)
-        yield from ((item["sk"], item["manifests"], item.get("pulls", 0)) for item in items)
+        yield from (
+            (item["sk"], item["manifests"] - item.get("accessories", 0), item.get("pulls", 0)) for item in items
+        )
         more = bool(after)
 
 
@@ -82,7 +90,7 @@ def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
     return [item["sk"] for item in items], more
 
 
-def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) -> None:
+def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, is_accessory: bool) -> None:
     """Count a new manifest, in a repository that is still there; or, when it is not `known`, in a new one.
 
     A new one needs a project that is still there: one without repositories may be deleted.
@@ -92,6 +100,7 @@ def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) ->
         CatalogItem.created.set(CatalogItem.created | now()),
         CatalogItem.updated.set(now()),
         CatalogItem.manifests.add(1),
+        *([CatalogItem.accessories.add(1)] if is_accessory else []),
     ]
     if known:
         transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
@@ -104,10 +113,19 @@ def add_manifest(transaction: TransactWrite, repository: str, *, known: bool) ->
     )
 
 
-def remove_manifest(transaction: TransactWrite, repository: str) -> None:
+def count_accessory(transaction: TransactWrite, repository: str) -> None:
+    """Count a manifest that is there already among the accessories."""
+    key = catalog_key(repository)
+    actions: list[Action] = [CatalogItem.accessories.add(1)]
+    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+
+
+def remove_manifest(transaction: TransactWrite, repository: str, *, is_accessory: bool) -> None:
     """Count a manifest no longer."""
     key = catalog_key(repository)
     actions: list[Action] = [CatalogItem.manifests.add(-1), CatalogItem.updated.set(now())]
+    if is_accessory:
+        actions.append(CatalogItem.accessories.add(-1))
     transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
 
 
@@ -139,4 +157,5 @@ def _to_repository(item: Item) -> Repository:
         item["created"],
         item["updated"],
         item.get("pulls", 0),
+        item.get("accessories", 0),
     )

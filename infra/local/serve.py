@@ -17,6 +17,7 @@ import uvicorn
 from app import app
 from chalicelib import background, relay
 from chalicelib.access.bootstrap import bootstrap
+from chalicelib.webhooks.dispatch import resume
 from infra.http_routes import routes
 from infra.local.downloads import Downloads
 from infra.local.gateway import AsgiApp, Gateway
@@ -28,6 +29,7 @@ RELAY_PREFIX = "/relay"
 def main() -> None:
     address, port, administrator, *buckets = sys.argv[1:]
     bootstrap(administrator, sys.stdin.readline().rstrip("\n"))
+    resume(0)  # events and deliveries that were under way when the local cloud was killed: it keeps no queues
     mounts: dict[str, AsgiApp] = {f"{RELAY_PREFIX}/": relay.app}
     mounts |= {f"/{bucket}/": Downloads(os.environ["AWS_ENDPOINT_URL"]) for bucket in buckets}
     gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts, background.finish)

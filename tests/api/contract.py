@@ -39,6 +39,12 @@ _AS_HARBOR = {
     ("GET", "/projects/{project_name}/logs"): {403, 404},
     ("GET", "/projects/{project_name}/auditlog-exts"): {403, 404},
     ("GET", "/projects/{project_name_or_id}/immutabletagrules"): {404},
+    ("GET", "/projects/{project_name_or_id}/webhook/policies"): {404},
+    ("POST", "/projects/{project_name_or_id}/webhook/policies"): {404, 409},
+    ("PUT", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): {409},
+    ("GET", "/projects/{project_name_or_id}/webhook/lasttrigger"): {404},
+    ("GET", "/projects/{project_name_or_id}/webhook/jobs"): {404},
+    ("GET", "/projects/{project_name_or_id}/webhook/events"): {404},
     ("POST", "/retentions"): {409},
     ("GET", "/retentions/{id}"): {404},
     ("PUT", "/retentions/{id}"): {404, 409},
@@ -47,6 +53,7 @@ _AS_HARBOR = {
     ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): {409},
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {409},
+    ("POST", _ARTIFACTS): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}/tags/{{tag_name}}"): {412},
 }
@@ -94,6 +101,8 @@ def _operation(request: Request) -> tuple[str, str] | None:
 @cache
 def _swagger() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(SWAGGER.read_text())
+    # Harbor's own attributes are strings and objects alike, whatever its swagger says.
+    loaded["definitions"]["ExtraAttrs"] = {"type": "object"}
     return loaded
 
 

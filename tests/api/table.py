@@ -28,7 +28,6 @@ _SUMMARY = re.compile(r"<summary>.*</summary>")
 _BUILT = "yes"
 _LATER = {
     "Ldap": "not planned: directories log in by OIDC",
-    "SystemCVEAllowlist": "later, with scanners",
     "gc": "later, with garbage collection",
     "icon": "later, with the console",
     "preheat": "later, with preheating",

@@ -175,16 +175,34 @@ def test_settings_are_added_changed_and_taken_away(project: str) -> None:
         {"auto_scan": "yes"},
         {"auto_scan": True},
         {"severity": "awful"},
-        {"prevent_vul": "true"},
-        {"enable_content_trust": "true"},
+        {"prevent_vul": "yes"},
+        {"enable_content_trust": True},
+        {"proxy_speed_kb": "fast"},
+        {"proxy_speed_kb": "99999999999"},
+        {"max_upstream_conn": "0"},
+        {"max_upstream_conn": 5},
         {"unknown": "true"},
         {"auto_scan": "true", "severity": "low"},
         {},
     ],
 )
-def test_a_setting_that_is_none_or_would_not_be_obeyed_is_refused(project: str, settings: dict[str, Any]) -> None:
+def test_a_setting_that_is_none_is_refused(project: str, settings: dict[str, Any]) -> None:
     assert call("POST", f"/projects/{project}/metadatas/", settings).status == 400
     assert ok(call("GET", f"/projects/{project}/metadatas/")) == {"public": "false"}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({name: "true"} for name in ("enable_content_trust", "enable_content_trust_cosign", "prevent_vul")),
+        *({name: "true"} for name in ("auto_sbom_generation", "reuse_sys_cve_allowlist", "proxy_referrer_api")),
+        {"proxy_speed_kb": "-1"},
+        {"max_upstream_conn": "30"},
+    ],
+)
+def test_every_setting_of_harbors_is_kept(project: str, setting: dict[str, str]) -> None:
+    assert call("POST", f"/projects/{project}/metadatas/", setting).status == 200
+    assert ok(call("GET", f"/projects/{project}/metadatas/")) == {"public": "false", **setting}
 
 
 @pytest.mark.parametrize("limits", [{"storage_limit": 1000}, {"registry_id": 3}])

@@ -83,7 +83,7 @@ def test_a_taken_name_conflicts(create: Callable[..., str]) -> None:
         {"project_name": "fine", "metadata": "public"},
         {"project_name": "fine", "metadata": {"public": True}},
         {"project_name": "fine", "metadata": {"public": ["true"]}},
-        {"project_name": "fine", "metadata": {"prevent_vul": "true"}},
+        {"project_name": "fine", "metadata": {"prevent_vul": "yes"}},
         {"project_name": "fine", "registry_id": 1},
         {"project_name": "fine", "storage_limit": 1024},
     ],

@@ -46,7 +46,7 @@ def actions_of(statements: Iterable[Statement], outputs: Mapping[str, str]) -> s
         (outputs[statement["Sid"]], action.partition(":")[2])
         for statement in statements
         for action in statement["Action"]
-        if action.startswith("dynamodb:")
+        if action.startswith("dynamodb:") and statement["Sid"] in outputs  # not a stream's
     }
 
 

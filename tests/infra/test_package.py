@@ -145,10 +145,13 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def token(package: Package, scope: str) -> dict[str, str]:
+def basic() -> dict[str, str]:
     credentials = base64.b64encode(f"{ADMIN}:{ADMIN_PASSWORD}".encode()).decode()
-    basic = {"authorization": f"Basic {credentials}"}
-    answer = package.request("GET", f"/service/token?service=berth&scope={scope}", basic)
+    return {"authorization": f"Basic {credentials}"}
+
+
+def token(package: Package, scope: str) -> dict[str, str]:
+    answer = package.request("GET", f"/service/token?service=berth&scope={scope}", basic())
     assert answer["statusCode"] == 200, answer
     return {"authorization": f"Bearer {json.loads(answer['body'])['token']}"}
 
@@ -184,6 +187,9 @@ def test_an_image_is_pushed_and_pulled(package: Package) -> None:
     assert pulled["statusCode"] == 200
     assert pulled["body"].encode() == manifest
     assert pulled["headers"]["Docker-Content-Digest"] == digest_of(manifest)
+    artifact = "/api/v2.0/projects/library/repositories/packaged/artifacts/latest"
+    shown = json.loads(package.request("GET", artifact, basic())["body"])
+    assert shown["pull_time"] >= shown["push_time"], "without an extension, the pull is written before its answer"
     blob = package.request("GET", f"/v2/library/packaged/blobs/{digest_of(CONFIG)}", bearer)
     assert blob["statusCode"] == 307
     assert "X-Amz-Signature=" in blob["headers"]["Location"]

@@ -63,7 +63,7 @@ def send(repository: str, admin_token: Callable[..., str]) -> Callable[..., Resp
         headers = {"authorization": authorization, "content-length": str(len(body))}
         return handle(Request(method, f"/v2/{repository}/{path}", query, headers, body, "http://localhost"))
 
-    request("GET", "tags/list")
+    request("GET", "manifests/none")
     return request
 
 

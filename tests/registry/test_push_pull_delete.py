@@ -22,7 +22,7 @@ from chalicelib.registry.errors import (
 )
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import repositories
+from chalicelib.storage import removals, repositories
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -214,7 +214,7 @@ def test_a_push_rescues_what_a_delete_had_marked(repository: str) -> None:
     link_version = blob_table.set_link_state(link, blob_table.DELETING)
     push.manifest(repository, "all", index(content), "")
     push.manifest(repository, "b", content, "")
-    assert not manifest_table.delete_manifest(
+    assert not removals.delete_manifest(
         record, manifest_version, [], None, None, Event("delete", "artifact", repository, JOBS)
     )
     assert not blob_table.delete_link(link, link_version)

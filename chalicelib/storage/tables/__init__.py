@@ -19,6 +19,8 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           tagged|<digest>|<tag>                    TagItem read from the other end
     <repository>           referrer|<subject>|<artifact type>|<digest>  ReferrerItem: a descriptor
     <repository>           artifact|<time>|<digest>                 ArtifactItem: what lists show of a manifest
+    <repository>           accessory|<subject>|<time>|<digest>      ArtifactItem of one that is about another
+    <repository>           signed|<subject>                         SignedItem: how many signatures there are of it
     <repository>           label|<digest>|<label's number>          LabelledItem: the artifact carries the label
     labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
@@ -29,10 +31,12 @@ what runs in the background, dropped by TTL.
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
+    cve-allowlist          <project's number>                       AllowlistItem; 0 is the system's
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
-    counter                project, label, immutable-rule, retention    CounterItem: the last number given out
+    webhook|<project's number>   <number>                           WebhookItem: a policy
+    counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -66,6 +70,9 @@ Events: what was done, and what webhooks are still to be told of it.
     project-log|<project's number>   <time>|<event id>              EntryItem: the same, a project's
     count                  <partition>                              CountItem: how many entries are that old
     outbox|<shard>         <time>|<event id>                        OutboxItem: not dispatched yet
+    delivery|<policy>      <number>                                 DeliveryItem: an event's sending to a target
+    undelivered|<shard>    <number>|<policy>                        UndeliveredItem: it has not ended yet
+    trigger|<policy>       <event>                                  TriggerItem: when it was the last time
 
 Numbers in sort keys are padded with zeros to ten digits, so that their order is the numbers'.
 

@@ -45,3 +45,42 @@ class OutboxItem(Item):
     project_id = NumberAttribute()
     operator = UnicodeAttribute()
     detail = JSONAttribute()
+
+
+class DeliveryItem(Item):
+    """The sending of one event to one target. `expires` is the table's TTL attribute, in seconds."""
+
+    class Meta:
+        table_name = settings().events_table
+
+    project_id = NumberAttribute()
+    event_id = UnicodeAttribute()
+    topic = UnicodeAttribute()
+    target = JSONAttribute()
+    headers = JSONAttribute()
+    body = UnicodeAttribute()
+    status = UnicodeAttribute()
+    attempts = NumberAttribute()
+    lease = NumberAttribute()
+    """Until when, in milliseconds, the attempt that runs keeps others off."""
+    log = JSONAttribute()
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+    expires = NumberAttribute()
+
+
+class UndeliveredItem(Item):
+    """Says only that a delivery has no final status yet."""
+
+    class Meta:
+        table_name = settings().events_table
+
+
+class TriggerItem(Item):
+    """When a policy was triggered last by an event."""
+
+    class Meta:
+        table_name = settings().events_table
+
+    time = NumberAttribute()

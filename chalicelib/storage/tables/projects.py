@@ -53,6 +53,18 @@ class RetentionItem(Item):
     version = UnicodeAttribute()
 
 
+class AllowlistItem(Item):
+    """Vulnerabilities that are let pass (chalicelib/storage/allowlists.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    ids = JSONAttribute()
+    ends = NumberAttribute(null=True)
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
 class LabelItem(Item):
     class Meta:
         table_name = settings().projects_table
@@ -71,3 +83,19 @@ class LabelNameItem(Item):
         table_name = settings().projects_table
 
     number = NumberAttribute()
+
+
+class WebhookItem(Item):
+    """A policy of webhooks (chalicelib/storage/webhooks.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    name = UnicodeAttribute()
+    description = UnicodeAttribute()
+    targets = JSONAttribute()
+    event_types = JSONAttribute()
+    enabled = BooleanAttribute()
+    creator = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()

@@ -25,6 +25,9 @@ class ManifestItem(Item):
     """The manifest's bytes; absent when they are too many and S3 keeps them."""
     subject = UnicodeAttribute(null=True)
     artifact_type = UnicodeAttribute(null=True)
+    accessory_of = UnicodeAttribute(null=True)
+    """The subject's digest; absent for what is no accessory."""
+    accessory_kind = UnicodeAttribute(null=True)
     created = NumberAttribute()
     candidate = UnicodeAttribute(null=True)
     candidate_since = NumberAttribute(null=True)
@@ -54,6 +57,8 @@ class CatalogItem(Item):
         table_name = settings().repositories_table
 
     manifests = NumberAttribute()
+    accessories = NumberAttribute(null=True)
+    """How many of the manifests are accessories."""
     pulls = NumberAttribute(null=True)
     description = UnicodeAttribute(null=True)
     created = NumberAttribute()
@@ -73,3 +78,17 @@ class ArtifactItem(Item):
 
     summary = JSONAttribute()
     pulled = NumberAttribute(null=True)
+    extra = JSONAttribute(null=True)
+    """Harbor's extra attributes; absent until somebody asks."""
+    kind = UnicodeAttribute(null=True)
+    """An accessory's."""
+
+
+class SignedItem(Item):
+    """How many signatures an artifact has of each kind."""
+
+    class Meta:
+        table_name = settings().repositories_table
+
+    cosign = NumberAttribute(null=True)
+    notation = NumberAttribute(null=True)

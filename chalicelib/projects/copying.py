@@ -1,0 +1,69 @@
+"""Copying an artifact to another repository: its manifests are pushed there, its blobs are mounted, no byte is moved.
+
+As in Harbor (src/controller/artifact, Copy) what an index names comes along, and what is about any of it. What is
+there already is pushed again, which changes nothing: so a copy that broke off is completed by the next.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from chalicelib.access.authentication import Caller
+from chalicelib.auditing.records import Actor
+from chalicelib.projects import repositories
+from chalicelib.projects.errors import AccessoryAloneError
+from chalicelib.registry import blobs, manifests, pull, push
+from chalicelib.registry.errors import ManifestUnknown
+from chalicelib.settings import settings
+from chalicelib.storage import artifacts
+from chalicelib.storage import manifests as table
+
+_SIDE_BY_SIDE = 8
+
+
+def copy(caller: Caller, actor: Actor, source: str, reference: str, target: str) -> None:
+    """Copy the artifact that `reference` names in the repository `source`, with all its tags, to `target`.
+
+    `caller` must be allowed to pull from the one and to push to the other, which is not asked here again but for each
+    blob. Raises ArtifactNotFoundError, AccessoryAloneError, and what a push raises.
+    """
+    found = repositories.artifact(source, reference)
+    if found.accessory is not None:
+        raise AccessoryAloneError(f"{found.digest} is copied with its subject, {found.accessory.subject}")
+    _Copy(caller, actor, source, target).manifest(found.digest, tagged=True)
+
+
+class _Copy:
+    """One copy. It remembers what it has copied, for two artifacts can be about each other."""
+
+    def __init__(self, caller: Caller, actor: Actor, source: str, target: str) -> None:
+        self._caller, self._actor = caller, actor
+        self._source, self._target = source, target
+        self._copied: set[str] = set()
+
+    def manifest(self, digest: str, *, tagged: bool) -> None:
+        """What a manifest names and what is about it before itself: so nobody pulls a part of it by its tags."""
+        if digest in self._copied:
+            return
+        self._copied.add(digest)
+        pulled = pull.manifest(self._source, digest)
+        parsed = manifests.parse(pulled.content, pulled.media_type)
+        for child in parsed.children:
+            self._child(child)
+        for accessory in artifacts.accessories_of(self._source, digest):
+            self.manifest(accessory.digest, tagged=True)
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            # The push says which of them are missing, if it needs them.
+            list(pool.map(self._mount, parsed.references))
+        for reference in (table.tags_of(self._source, digest) if tagged else []) or [digest]:
+            push.manifest(self._target, reference, pulled.content, pulled.media_type, self._actor)
+
+    def _child(self, digest: str) -> None:
+        try:
+            self.manifest(digest, tagged=False)
+        except ManifestUnknown:
+            if not settings().sparse_indexes:
+                raise
+
+    def _mount(self, digest: str) -> bool:
+        return blobs.mount(self._caller, self._target, digest, self._source)
