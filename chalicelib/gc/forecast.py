@@ -20,7 +20,6 @@ from chalicelib.gc.manifests import Seen
 from chalicelib.gc.records import Tally, Times
 from chalicelib.gc.work import Stopped
 from chalicelib.storage import candidates
-from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED
 from chalicelib.storage.conditions import now
 
@@ -70,23 +69,26 @@ def _manifests(pool: ThreadPoolExecutor, times: Times, stopped: Stopped) -> tupl
     for names in _chunks(candidates.manifests(now() - times.window)):
         if stopped():
             return gone, 0
-        gone |= {_name(seen): seen for seen in manifests.survey(pool, names, times) if seen.hold is Hold.FREE}
+        gone |= _with_accessories(seen for seen in manifests.survey(pool, names, times) if seen.hold is Hold.FREE)
     levels, latest = int(bool(gone)), gone
     while latest and not stopped():
         released = [name for seen in latest.values() for name in _released(seen) if name not in gone]
         looks = (seen for names in _chunks(released) for seen in manifests.look_at(pool, names, times))
-        latest = {_name(seen): seen for seen in looks if _would_be_free(seen.hold, seen.holders, gone)}
+        latest = _with_accessories(seen for seen in looks if _would_be_free(seen.hold, seen.holders, gone))
         levels += bool(latest)
         gone |= latest
     return gone, levels
 
 
+def _with_accessories(found: Iterable[Seen]) -> dict[Name, Seen]:
+    """Manifests that would go, and what goes with them."""
+    return {_name(each): each for seen in found for each in (seen, *manifests.accessories(seen.record))}
+
+
 def _released(seen: Seen) -> Iterator[Name]:
-    """What a manifest lets go of when it goes: its children and its referrers."""
-    repository = seen.record.repository
-    children = seen.parsed.children if seen.parsed else ()
-    for digest in (*children, *manifest_table.referrers_of(repository, seen.record.digest)):
-        yield repository, digest
+    """What a manifest lets go of when it goes: its children."""
+    for digest in seen.parsed.children if seen.parsed else ():
+        yield seen.record.repository, digest
 
 
 def _blobs(

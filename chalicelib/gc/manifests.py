@@ -12,8 +12,9 @@ from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times
 from chalicelib.gc.work import Stopped
 from chalicelib.registry import deletion, manifests, pull
-from chalicelib.registry.errors import ManifestUnknown, Referenced
+from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
+from chalicelib.storage import artifacts
 from chalicelib.storage import manifests as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record
@@ -78,15 +79,34 @@ def at(record: Record, times: Times, retained: Container[str]) -> Seen:
         return Seen(record, None, Hold.PENDING)
     if table.tags_of(repository, digest):
         return Seen(record, None, Hold.HELD)
-    try:
-        pulled = pull.manifest(repository, digest)
-    except ManifestUnknown:
+    parsed = _parse(record)
+    if parsed is None:
         return Seen(record, None, Hold.PENDING)
-    parsed = manifests.parse(pulled.content, pulled.media_type)
     hold, holders = look.at_manifest(repository, digest, times)
     if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
         hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
     return Seen(record, parsed, hold, holders)
+
+
+def accessories(record: Record) -> list[Seen]:
+    """What would be deleted with a manifest: all that is about it, and about that (registry/deletion.py)."""
+    found: dict[str, Seen] = {}
+    waiting = [record.digest]
+    while waiting:
+        for each in artifacts.accessories_of(record.repository, waiting.pop()):
+            about = table.read_record(record.repository, each.digest)
+            if about is not None and each.digest not in {record.digest, *found}:
+                found[each.digest] = Seen(about, _parse(about), Hold.FREE)
+                waiting.append(each.digest)
+    return list(found.values())
+
+
+def _parse(record: Record) -> Manifest | None:
+    try:
+        pulled = pull.manifest(record.repository, record.digest)
+    except ManifestUnknown:
+        return None
+    return manifests.parse(pulled.content, pulled.media_type)
 
 
 def _settle(seen: Seen) -> Tally:
@@ -94,13 +114,16 @@ def _settle(seen: Seen) -> Tally:
         return Tally(cleared=int(table.clear_candidate(seen.record)))
     if seen.hold is Hold.PENDING or seen.parsed is None:
         return Tally()
-    record = seen.record
+    record, following = seen.record, accessories(seen.record)
     try:
         deleted = deletion.manifest_as_seen(record.repository, record.digest, record.generation, ())
-    except (Referenced, ManifestUnknown):
-        return Tally()  # an index that names it came between: it stays a candidate, and is looked at again
+    except (Referenced, ManifestUnknown, Immutable):
+        return Tally()  # an index came to name it, or a tag of what is about it must stay: it is looked at again
     if not deleted:
         return Tally()
-    referrers = table.referrers_of(record.repository, record.digest)
-    released = len(seen.parsed.children) + len(referrers)
-    return Tally(purged_manifests=1, freed_space=record.size, released_manifests=released)
+    standing = table.read_records(record.repository, [each.record.digest for each in following])
+    gone = [seen, *(each for each in following if each.record.digest not in standing)]
+    released = sum(len(each.parsed.children) for each in gone if each.parsed)
+    released += len(table.referrers_of(record.repository, record.digest))
+    freed = sum(each.record.size for each in gone)
+    return Tally(purged_manifests=len(gone), freed_space=freed, released_manifests=released)

@@ -131,9 +131,10 @@ def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, col
     signature = push_by_digest(repository, subject=descriptor(content, manifests.OCI_MANIFEST))
     assert collect().purged_manifests == 0
     assert is_whole(repository, digests.of(signature), signature)
-    deletion.manifest(repository, subject)
+    deletion.manifest(repository, "v1")
     tally = collect()
-    assert (tally.purged_manifests, tally.purged_blobs) == (1, 6)
+    assert (tally.purged_manifests, tally.purged_blobs) == (2, 6)
+    assert manifest_table.read_record(repository, subject) is None
     assert manifest_table.read_record(repository, digests.of(signature)) is None
 
 
