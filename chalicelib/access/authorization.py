@@ -121,7 +121,7 @@ def visible_projects(caller: Caller) -> list[Project]:
     """The projects that `caller` may know of, by name."""
     if caller.is_admin or caller.sees_catalog:
         return rules.list_all()
-    own = _own(caller)
+    own = own_ids(caller)
     found = rules.list_all()
     if ALL_PROJECTS in own:
         return found
@@ -130,12 +130,12 @@ def visible_projects(caller: Caller) -> list[Project]:
 
 def own_projects(caller: Caller) -> list[Project]:
     """The projects in which `caller` has a role, or a robot permissions; not those that are only public."""
-    own = _own(caller)
-    found = rules.list_all() if own else []
-    return [project for project in found if ALL_PROJECTS in own or project.project_id in own]
+    own = own_ids(caller)
+    return rules.list_all() if ALL_PROJECTS in own else rules.list_each(own)
 
 
-def _own(caller: Caller) -> frozenset[int]:
+def own_ids(caller: Caller) -> frozenset[int]:
+    """The numbers of the projects where `caller` has a role, ALL_PROJECTS among them for a robot of all."""
     return memberships.projects_of(caller.entities) if caller.number else _projects_of(caller.robot)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from chalicelib.access import accounts, passwords
 from chalicelib.jobs import executions, schedules
-from chalicelib.projects import rules
+from chalicelib.projects import directories, rules
 from chalicelib.projects.errors import AlreadyExistsError
 
 LIBRARY = "library"
@@ -30,6 +30,7 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
         accounts.set_administrator(
             admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
         )
+    directories.complete()
     if rules.find(LIBRARY) is None:
         with suppress(AlreadyExistsError):  # another bootstrap made it meanwhile
             rules.create(LIBRARY, admin_name, public=True)

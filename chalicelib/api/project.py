@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions, visible_projects
+from chalicelib.access.authorization import permissions
 from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
+from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api import PREFIX, fields, project_metadata
 from chalicelib.api.allowlist import content_of
 from chalicelib.api.allowlist import to_json as allowlist_to_json
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page
+from chalicelib.api.paging import Window, window
+from chalicelib.api.query import Selection, selection
 from chalicelib.projects import allowlists, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
@@ -25,6 +28,11 @@ from chalicelib.retention import policies
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
+
+_FILTERS = ("project_id", "name", "public", "owner", "owner_id")
+_SORTS = ("project_id", "name", "creation_time", "update_time", "repo_count")
+
+T = TypeVar("T")
 
 
 @operation("POST", "/projects")
@@ -61,20 +69,53 @@ def create_project(call: Call) -> Response:
 
 @operation("GET", "/projects")
 def list_projects(call: Call) -> Response:
-    query = call.request.query
-    public = fields.query_boolean(query, "public")
+    """By name, or as `sort` says. Pages of that order, and of names that hold `name`, are read on their own."""
+    query, asked = call.request.query, window(call.request)
+    chosen = selection(call.request, _FILTERS, _SORTS)
+    visible, public = visibility_of(call.caller), fields.query_boolean(query, "public")
+    counted = fields.query_boolean(query, "with_detail") is not False
+    if chosen.tests or chosen.order or "owner" in query:
+        part, total = _selected(call, visible, public, chosen)
+    elif query.get("name"):
+        names = [name for name in visible.names(public) if query["name"] in name]
+        part, total = read_each(_slice(asked, names)), len(names)
+    else:
+        sums = visible.totals()
+        part = visible.page(asked.start, asked.size, public)
+        total = sum(sums[kind].projects for kind in sums if public in (None, kind))
+    lists = allowlists.read_all(project.project_id for project in part)
+    shown = [_with_allowlist(to_json(each, call.caller, counted), lists[each.project_id]) for each in part]
+    return json_response(shown, headers=asked.headers(total))
+
+
+def _selected(call: Call, visible: Visibility, public: bool | None, chosen: Selection) -> tuple[Sequence[Project], int]:
+    """The page of what `q`, `sort` and `owner` select, and how many that is: all that the caller sees is read."""
+    query, asked = call.request.query, window(call.request)
     found = [
         project
-        for project in visible_projects(call.caller)
-        if query.get("name", "") in project.name
-        and query.get("owner", project.owner) == project.owner
-        and public in (None, project.public)
+        for project in read_each(visible.names(public))
+        if query.get("name", "") in project.name and query.get("owner", project.owner) == project.owner
     ]
-    part = page(call.request, found)
-    counted = fields.query_boolean(query, "with_detail") is not False
-    lists = allowlists.read_all(project.project_id for project in part.entries)
-    shown = [_with_allowlist(to_json(each, call.caller, counted), lists[each.project_id]) for each in part.entries]
-    return json_response(shown, headers=part.headers)
+    chosen_ones = chosen.of(found, _selectable)
+    return _slice(asked, chosen_ones), len(chosen_ones)
+
+
+def _slice(asked: Window, entries: Sequence[T]) -> Sequence[T]:
+    return entries[asked.start : asked.start + asked.size]
+
+
+def _selectable(project: Project) -> dict[str, Any]:
+    """What `q` and `sort` see of a project."""
+    return {
+        "project_id": project.project_id,
+        "name": project.name,
+        "public": str(project.public).lower(),
+        "owner": project.owner,
+        "owner_id": project.owner_number,
+        "creation_time": project.created,
+        "update_time": project.updated,
+        "repo_count": project.repositories,
+    }
 
 
 @operation("HEAD", "/projects")

@@ -1,24 +1,24 @@
 """Harbor's tag `search`: projects and repositories whose names hold a text, among those that the caller may see.
 
-DynamoDB finds no text inside of a key, so the names themselves are read: one query for the projects, and one for each
-project that has repositories, side by side. They read keys and counts in pages of some thousands of names, and stop
-when the answer is full. So a search costs with the names that the caller may see, never with what the repositories
-hold.
+DynamoDB finds no text inside of a key, so names are read: the directory's of projects and the catalog's of
+repositories, some ten thousand a call, until the answer is full (docs/decisions/listing.md). What the projects and
+repositories hold is read of those that are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
-from chalicelib.access.authorization import visible_projects
+from chalicelib.access import catalog
+from chalicelib.access.authentication import Caller
+from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.project import to_json
-from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
+from chalicelib.registry.names import project_of
 from chalicelib.storage import repositories as table
 
 _PROJECTS = 100
@@ -33,29 +33,29 @@ def search(call: Call) -> Response:
     text = call.request.query.get("q")
     if not text:
         raise BadRequestError("q is required")
-    visible = visible_projects(call.caller)
-    named = [project for project in visible if text in project.name][:_PROJECTS]
+    visible = visibility_of(call.caller)
+    return json_response({"project": _projects(call.caller, visible, text), "repository": _repositories(visible, text)})
+
+
+def _projects(caller: Caller, visible: Visibility, text: str) -> Sequence[dict[str, Any]]:
+    named = [name for name in visible.names() if text in name][:_PROJECTS]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        projects = list(pool.map(lambda project: to_json(project, call.caller, counted=True), named))
-        repositories = list(islice(_repositories(pool, visible, text), _REPOSITORIES))
-    return json_response({"project": projects, "repository": repositories})
+        return list(pool.map(lambda project: to_json(project, caller, counted=True), read_each(named)))
 
 
-def _repositories(pool: ThreadPoolExecutor, projects: Sequence[Project], text: str) -> Iterator[dict[str, Any]]:
-    filled = [project for project in projects if project.repositories]
-    for start in range(0, len(filled), _SIDE_BY_SIDE):
-        asked = filled[start : start + _SIDE_BY_SIDE]
-        for project, found in zip(asked, pool.map(lambda each: _find(each, text), asked), strict=True):
-            for name, artifacts, pulls in found:
-                yield {
-                    "project_id": project.project_id,
-                    "project_name": project.name,
-                    "project_public": project.public,
-                    "repository_name": name,
-                    "pull_count": pulls,
-                    "artifact_count": artifacts,
-                }
-
-
-def _find(project: Project, text: str) -> list[tuple[str, int, int]]:
-    return list(islice((each for each in table.counts(project.name) if text in each[0]), _REPOSITORIES))
+def _repositories(visible: Visibility, text: str) -> Sequence[dict[str, Any]]:
+    names = catalog.holding(visible, text, _REPOSITORIES)
+    found = table.read_each(names)
+    projects = {project.name: project for project in read_each({project_of(name) for name in names})}
+    return [
+        {
+            "project_id": project.project_id,
+            "project_name": project.name,
+            "project_public": project.public,
+            "repository_name": name,
+            "pull_count": found[name].pulls,
+            "artifact_count": found[name].artifacts,
+        }
+        for name in names
+        if name in found and (project := projects.get(project_of(name))) is not None
+    ]

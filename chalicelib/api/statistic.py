@@ -1,15 +1,14 @@
 """Harbor's tag `statistic`: how many projects and repositories there are.
 
-Nothing is counted here. A project's record holds the exact number of its repositories, which changes in the
-transactions that add and remove one, so the answer is a sum over the records of the projects: one query, in pages of
-some thousands.
+Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py).
 """
 
 from __future__ import annotations
 
-from chalicelib.access.authorization import visible_projects
+from chalicelib.access.visibility import visibility_of
 from chalicelib.api.errors import UnauthorizedError
 from chalicelib.api.operations import Call, json_response, operation
+from chalicelib.projects import rules
 from chalicelib.projects.usage import usage
 from chalicelib.registry.http import Response
 
@@ -20,20 +19,18 @@ def get_statistic(call: Call) -> Response:
     caller = call.caller
     if not caller.number and caller.robot is None:
         raise UnauthorizedError("unauthorized")
-    visible = visible_projects(caller)
-    public = [project.repositories for project in visible if project.public]
-    private = [project.repositories for project in visible if not project.public]
-    totals = (0, 0, 0)
+    sums = visibility_of(caller).totals()
+    public, private = sums[True], sums[False]
+    projects = repositories = storage = 0
     if caller.is_admin:
-        used = sum(each.used for each in usage(visible).values())
-        totals = (len(visible), sum(public) + sum(private), used)
-    projects, repositories, storage = totals
+        projects, repositories = public.projects + private.projects, public.repositories + private.repositories
+        storage = sum(each.used for each in usage(rules.list_all()).values())
     return json_response(
         {
-            "public_project_count": len(public),
-            "public_repo_count": sum(public),
-            "private_project_count": len(private),
-            "private_repo_count": sum(private),
+            "public_project_count": public.projects,
+            "public_repo_count": public.repositories,
+            "private_project_count": private.projects,
+            "private_repo_count": private.repositories,
             "total_project_count": projects,
             "total_repo_count": repositories,
             "total_storage_consumption": storage,

@@ -65,7 +65,7 @@ def get_current_user(call: Call) -> Response:
 @operation("GET", "/users/current/permissions")
 def get_current_user_permissions(call: Call) -> Response:
     """What the caller may do in the project that `scope` names as `/project/<number>`; nothing for another scope."""
-    require_login(call.caller)
+    require_account(call.caller)
     query = call.request.query
     scope = query.get("scope", "")
     relative = fields.query_boolean(query, "relative") is True
@@ -87,7 +87,7 @@ def get_current_user_permissions(call: Call) -> Response:
 @operation("GET", "/users/search")
 def search_users(call: Call) -> Response:
     """Users whose name holds `username`: who adds a member looks for them, so everyone who is logged in may."""
-    require_login(call.caller)
+    require_account(call.caller)
     part_of_name = call.request.query.get("username")
     if not part_of_name:
         raise BadRequestError("username is required")

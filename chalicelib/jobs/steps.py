@@ -22,6 +22,7 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.observability import logger
+from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import executions as execution_table
 from chalicelib.storage import tasks
 from chalicelib.storage.conditions import is_transient
@@ -60,7 +61,7 @@ def finish(execution: Execution, _event: Event) -> Mapping[str, Any]:
 def work(execution: Execution, event: Event, do: Callable[[Execution, Task], None]) -> Mapping[str, Any]:
     """Let `do` carry out the tasks of one worker, from its position on; returns how far it came.
 
-    `do` ends the task. What it raises ends it too, as an error, unless a store is throttled or out of reach: that
+    `do` ends the task. What it raises ends it too, as an error, unless a store is busy or others change the same: that
     is raised, so that the state machine tries again. Raises StoppedError.
     """
     worker, position = int(event["worker"]), int(event["position"])
@@ -88,7 +89,7 @@ def _do(execution: Execution, task: Task, do: Callable[[Execution, Task], None])
     try:
         do(execution, begun)
     except Exception as error:
-        if is_transient(error):
+        if is_transient(error) or isinstance(error, Unavailable):
             raise
         logger.exception("task failed", extra={"execution": execution.number, "task": begun.number})
         tasks.finish(begun, Status.ERROR, str(error) or type(error).__name__)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.projects import immutability
+from chalicelib.projects import immutability, rules
 from chalicelib.projects.errors import ArtifactNotFoundError, NotEmptyError, RepositoryNotFoundError
 from chalicelib.registry import deletion, digests, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced
+from chalicelib.registry.names import project_of
 from chalicelib.storage import artifacts as artifact_table
 from chalicelib.storage import listings
 from chalicelib.storage import manifests as manifest_table
@@ -99,7 +100,8 @@ def delete(name: str, actor: Actor = JOBS) -> None:
     for accessories in (False, True):
         while _delete_artifacts(name, actor, accessories=accessories):
             pass
-    if not table.delete_empty(name, audited.repository_deleted(actor, name)) and table.exists(name):
+    event, public = audited.repository_deleted(actor, name), rules.get(project_of(name)).public
+    if not table.delete_empty(name, event, public=public) and table.exists(name):
         raise NotEmptyError(f"repository {name} is being pushed to: try again")
 
 

@@ -11,8 +11,10 @@ that can be pulled from and that takes no new repositories until it is deleted a
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -40,11 +42,16 @@ NAME_LENGTH = 255
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 """Harbor's rule (src/server/v2.0/handler/project.go, validateProjectReq)."""
 
+_NO_NAME = "-"
+"""No project has it."""
+
 _PROJECT_ADMIN = 1
 """Harbor's number of the owner's role."""
 
 _KNOWN_SECONDS = 30
 _UNKNOWN_SECONDS = 2
+
+_ATTEMPTS = 8
 
 _found: TimedCache[str, Project | None] = TimedCache(4096)
 
@@ -68,8 +75,8 @@ def get(name: str) -> Project:
 
 def get_by_id(project_id: int) -> Project:
     """The project with this number. Raises NotFoundError."""
-    name = table.read_name(project_id)
-    project = table.read(name) if name else None
+    # A number that is nobody's costs the same two reads: its answer takes no less time than a private project's.
+    project = table.read(table.read_name(project_id) or _NO_NAME)
     if project is None or project.project_id != project_id:
         raise NotFoundError(f"project {project_id} not found")
     return project
@@ -78,6 +85,11 @@ def get_by_id(project_id: int) -> Project:
 def list_all() -> list[Project]:
     """Every project, by name."""
     return table.read_all()
+
+
+def list_each(project_ids: Iterable[int]) -> list[Project]:
+    """The projects with these numbers that exist, by name."""
+    return table.read_each_by_id(project_ids)
 
 
 def is_empty(project: Project) -> bool:
@@ -96,14 +108,16 @@ def create(
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin.
 
-    Raises NameInvalidError or AlreadyExistsError.
+    Raises NameInvalidError, AlreadyExistsError, or ChangedError when others keep creating projects.
     """
     if len(name) > NAME_LENGTH or not _NAME.match(name):
         raise NameInvalidError(
             f"project name {name[:NAME_LENGTH]!r} is invalid: use at most {NAME_LENGTH} lower-case letters, "
             "digits and separators '.', '_' or '-' between them"
         )
-    if table.read(name) is None:
+    for attempt in range(_ATTEMPTS):
+        if table.read(name) is not None:
+            raise AlreadyExistsError(f"The project named {name} already exists")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         event = _event("create", name, member.project_id, actor)
@@ -111,15 +125,28 @@ def create(
         if project is not None:
             _found.drop(name)
             return project
-    raise AlreadyExistsError(f"The project named {name} already exists")
+        _pause(attempt)  # the name is taken now, or another project was counted at the same moment
+    raise ChangedError("too many projects are being created: try again")
 
 
 def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor: Actor = JOBS) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
     event = _event("update", project.name, project.project_id, actor)
-    if not table.update(project, public=public, metadata=metadata, event=event):
-        raise ChangedError(f"the project {project.name} is being changed by others: try again")
-    _found.drop(project.name)
+    for attempt in range(_ATTEMPTS):
+        updated = table.update(project, public=public, metadata=metadata, event=event)
+        _found.drop(project.name)
+        if updated:
+            return
+        current = table.read(project.name)
+        if current is None or current.version != project.version:
+            break
+        project = current  # the same settings, but another number of repositories
+        _pause(attempt)
+    raise ChangedError(f"the project {project.name} is being changed by others: try again")
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 -- jitter, not a secret
 
 
 def forget(name: str) -> None:
@@ -142,7 +169,7 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
     if table.has_repositories(project.name):
         table.unmark_deleting(project, mark)
         raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
-    removed = table.delete(project, mark, _event("delete", project.name, project.project_id, actor))
+    removed = table.delete(get(project.name), mark, _event("delete", project.name, project.project_id, actor))
     _found.drop(project.name)
     if removed:
         labels.delete_all(project.project_id)

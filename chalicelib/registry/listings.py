@@ -62,10 +62,13 @@ def _is_mark(text: str, artifact_type: str) -> bool:
     return fits and digests.is_digest(digest)
 
 
-def catalog(projects: Iterable[str], after: str, limit: int) -> Page:
-    """Repositories of `projects` behind `after`, in byte order over all of them."""
-    names: list[str] = []
+def catalog(projects: Iterable[str] | None, after: str, limit: int) -> Page:
+    """Repositories of `projects`, or of all, behind `after`, in byte order over all of them."""
     after = after[: NAME_LENGTH + 1]  # see `tags`
+    if projects is None:
+        found = repositories.names(after, limit + 1) if limit else []
+        return Page(found[:limit], found[limit - 1] if len(found) > limit else "")
+    names: list[str] = []
     # With its slash, a project sorts where its repositories do: `a-b/x` stands before `a/x`.
     for project in sorted(projects, key=lambda name: f"{name}/"):
         if after and f"{project}/" < f"{project_of(after)}/":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.projects import summaries
+from chalicelib.projects import rules, summaries
+from chalicelib.projects.records import Project
 from chalicelib.registry import accessories, blobs, digests, manifests
 from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
@@ -105,6 +106,7 @@ def _commit_when_unchanged(
     """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
     deadline = time.monotonic() + settings().push_seconds / 2
     for attempt in range(_ATTEMPTS):
+        project = _project(repository)
         view = _read(repository, digest, tag, parsed)
         try:
             _require(repository, parsed, view)
@@ -130,14 +132,24 @@ def _commit_when_unchanged(
             tag=tag,
             tag_before=view.tag,
             repository_known=view.repository_known,
+            public=project.public,
             event=audited.pushed(actor, repository, digest, tag),
         )
         if manifest_table.commit(change):
             return view.current
-        if not view.repository_known and not project_table.takes_repositories(project_of(repository)):
-            raise NameUnknown(f"the project of {repository} is gone")
+        if not view.repository_known:
+            rules.forget(project.name)
+            if not project_table.takes_repositories(project.name):
+                raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")
+
+
+def _project(repository: str) -> Project:
+    project = rules.find(project_of(repository))
+    if project is None:
+        raise NameUnknown(f"the project of {repository} is gone")
+    return project
 
 
 def _accessory(parsed: Manifest, tag: str | None, before: Record | None) -> Accessory | None:

@@ -14,8 +14,8 @@ from chalicelib.access.authorization import (
     authorize_catalog,
     may_sign,
     require_authentication,
-    visible_projects,
 )
+from chalicelib.access.visibility import visibility_of
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
 from chalicelib.projects import rules
@@ -181,7 +181,8 @@ def _catalog(request: Request, caller: Caller) -> Response:
         raise Unsupported(f"{request.method} is not defined for the catalog")
     authorize_catalog(caller, request)
     limit = listings.page_size(request.query.get("n"))
-    projects = [project.name for project in visible_projects(caller)]
+    visible = visibility_of(caller)
+    projects = None if visible.everything else visible.names()
     page = listings.catalog(projects, request.query.get("last", ""), limit)
     return _json({"repositories": page.entries}, _link(request, page.next, n=str(limit)))
 

@@ -1,6 +1,7 @@
 """The artifacts of a repository that retention is about, read from its tables.
 
-As in Harbor those are the artifacts that a list shows: with a tag, or neither part of an index nor of a subject.
+As in Harbor those are the artifacts that a list shows: with a tag, or not part of an index; no accessories, which go
+with their subject.
 """
 
 from __future__ import annotations
@@ -41,14 +42,11 @@ def read(repository: str) -> list[Candidate]:
 
 
 def _following(found: list[Artifact]) -> dict[str, list[str]]:
-    """The digests of children and accessories that are there, by the digest of what they follow."""
+    """The digests of children that are there, by the digest of the index that names them."""
     present = {each.digest for each in found}
     following: dict[str, list[str]] = defaultdict(list)
     for each in found:
         for reference in each.summary.get("references") or ():
             if reference["child_digest"] in present:
                 following[each.digest].append(reference["child_digest"])
-        subject = each.summary.get("subject")
-        if subject in present:
-            following[subject].append(each.digest)
     return following

@@ -39,7 +39,7 @@ class Candidate:
     pulled: int
     """The last pull; 0 for one that was never pulled."""
     dependents: tuple[str, ...]
-    """What follows it: the children of an index that have no tag, and what has it as subject."""
+    """What follows it: the children of an index that have no tag."""
 
     @property
     def used(self) -> int:

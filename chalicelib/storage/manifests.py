@@ -84,6 +84,8 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    public: bool
+    """Whether the project is: what a new repository is counted by."""
     event: Event
 
 
@@ -191,8 +193,9 @@ def _save_counts(transaction: TransactWrite, change: Commit) -> None:
     before, accessory = change.replaces, change.accessory
     becomes_accessory = accessory is not None and (before is None or before.accessory is None)
     if before is None:
+        known, public = change.repository_known, change.public
         repositories.add_manifest(
-            transaction, change.repository, known=change.repository_known, is_accessory=becomes_accessory
+            transaction, change.repository, known=known, public=public, is_accessory=becomes_accessory
         )
     elif becomes_accessory:
         repositories.count_accessory(transaction, change.repository)

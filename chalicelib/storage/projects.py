@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pynamodb.expressions.update import Action
@@ -12,7 +12,7 @@ from pynamodb.transactions import TransactWrite
 from chalicelib.auditing.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, members, reads
+from chalicelib.storage import audit, directory, members, reads
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
@@ -34,6 +34,26 @@ def read(name: str) -> Project | None:
     """The project of this name, be it live or being deleted."""
     item = reads.get_item(Key(settings().projects_table, PROJECT, name))
     return _to_project(item) if item else None
+
+
+def read_each(names: Iterable[str]) -> dict[str, Project]:
+    """The projects of these names that exist, by name: one call for each hundred."""
+    items = reads.get_items(Key(settings().projects_table, PROJECT, name) for name in names)
+    return {item["sk"]: _to_project(item) for item in items.values()}
+
+
+def read_each_by_id(project_ids: Iterable[int]) -> list[Project]:
+    """The projects with these numbers that exist, by name: two calls for each hundred."""
+    wanted = frozenset(project_ids)
+    keys = [Key(settings().projects_table, PROJECT_ID, str(number)) for number in wanted]
+    found = read_each(item["name"] for item in reads.get_items(keys).values())
+    # A name changes hands only by a delete: what was read before it may be another project now.
+    return [found[name] for name in sorted(found) if found[name].project_id in wanted]
+
+
+def read_page(start: int, limit: int) -> list[Project]:
+    """The projects with the indexes `start` up to `start + limit` of those that `read_all` lists."""
+    return [_to_project(item) for item in reads.query_page(settings().projects_table, PROJECT, "", start, limit)]
 
 
 def takes_repositories(name: str) -> bool:
@@ -86,6 +106,7 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
             condition=ProjectItem.pk.does_not_exist(),
         )
         transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
+        directory.add(transaction, name, public=public)
         members.add(transaction, owner)
         audit.record(transaction, event)
 
@@ -93,7 +114,10 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
 
 
 def update(before: Project, *, public: bool, metadata: Mapping[str, str], event: Event) -> bool:
-    """Change a project's settings. False when it has changed since it was read, or is gone."""
+    """Change a project's settings. False when it has changed since it was read, or is gone.
+
+    Also when the number of its repositories has, while it becomes public or private: they are counted apart.
+    """
     actions: list[Action] = [
         ProjectItem.public.set(public),
         ProjectItem.metadata.set(dict(metadata)),
@@ -101,9 +125,14 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str], event:
         ProjectItem.version.set(fresh()),
     ]
     condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
+    if public != before.public:
+        condition &= ProjectItem.repositories == before.repositories
 
     def write(transaction: TransactWrite) -> None:
         transaction.update(ProjectItem(PROJECT, before.name), actions=actions, condition=condition)
+        if public != before.public:
+            directory.remove(transaction, before.name, public=before.public, repositories=before.repositories)
+            directory.add(transaction, before.name, public=public, repositories=before.repositories)
         audit.record(transaction, event)
 
     return transact(write)
@@ -138,11 +167,12 @@ def unmark_deleting(project: Project, mark: str) -> bool:
 
 
 def delete(project: Project, mark: str, event: Event) -> bool:
-    """Remove a project that is marked with `mark`, with its number. False when another took the mark over."""
+    """Remove a project, read since it was marked with `mark`. False when another took the mark over."""
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
         transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
+        directory.remove(transaction, project.name, public=project.public)
         audit.record(transaction, event)
 
     return transact(write)

@@ -6,22 +6,24 @@ that delete one, so it is exact, and an empty repository is deleted on the condi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads
+from chalicelib.storage import audit, directory, reads
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.projects import ProjectItem
-from chalicelib.storage.tables.repositories import CatalogItem
+from chalicelib.storage.tables.repositories import CatalogItem, NameItem
 from chalicelib.storage.transactions import transact
 
 CATALOG_PREFIX = "catalog|"
+NAMES = "names"
 _LIVE = "live"
 _COUNTS = ("manifests", "accessories", "pulls")
 
@@ -70,6 +72,12 @@ def read_all(project: str) -> list[Repository]:
     return [_to_repository(item) for item in items]
 
 
+def read_each(names: Iterable[str]) -> dict[str, Repository]:
+    """The repositories of these names that exist, by name: one call for each hundred."""
+    items = reads.get_items(catalog_key(name) for name in names)
+    return {item["sk"]: _to_repository(item) for item in items.values()}
+
+
 def counts(project: str) -> Iterator[tuple[str, int, int]]:
     """Name and numbers of artifacts and of pulls of each repository of a project: a page is read when it is come to."""
     after, more = "", True
@@ -90,10 +98,32 @@ def read_names(project: str, after: str, limit: int) -> tuple[list[str], str]:
     return [item["sk"] for item in items], more
 
 
-def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, is_accessory: bool) -> None:
+def enter_name(repository: str) -> bool:
+    """Enter a repository that was made before there was one catalog of all. False when it is gone."""
+    key = catalog_key(repository)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(NameItem(NAMES, repository))
+        transaction.condition_check(CatalogItem, key.pk, key.sk, condition=CatalogItem.pk.exists())
+
+    return transact(write)
+
+
+def names(after: str, limit: int) -> list[str]:
+    """Up to `limit` repositories of all projects, behind `after` in byte order."""
+    items, _ = reads.query(settings().repositories_table, NAMES, "", after=after, limit=limit)
+    return [item["sk"] for item in items]
+
+
+def names_page(start: int, limit: int) -> list[str]:
+    """The names with the indexes `start` up to `start + limit` of all repositories."""
+    return [item["sk"] for item in reads.query_page(settings().repositories_table, NAMES, "", start, limit)]
+
+
+def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, public: bool, is_accessory: bool) -> None:
     """Count a new manifest, in a repository that is still there; or, when it is not `known`, in a new one.
 
-    A new one needs a project that is still there: one without repositories may be deleted.
+    A new one needs a project that is still there and still as `public`: one without repositories may be deleted.
     """
     key = catalog_key(repository)
     actions: list[Action] = [
@@ -106,11 +136,18 @@ def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, is
         transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
         return
     transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.does_not_exist())
-    transaction.update(
-        ProjectItem("project", key.pk.removeprefix(CATALOG_PREFIX)),
-        actions=[ProjectItem.repositories.add(1)],
-        condition=ProjectItem.pk.exists() & (ProjectItem.state == _LIVE),
-    )
+    transaction.save(NameItem(NAMES, repository))
+    condition = (ProjectItem.state == _LIVE) & (ProjectItem.public == public)
+    _count_repository(transaction, repository, 1, public=public, condition=condition)
+
+
+def _count_repository(
+    transaction: TransactWrite, repository: str, by: int, *, public: bool, condition: Condition
+) -> None:
+    project = repository.partition("/")[0]
+    actions: list[Action] = [ProjectItem.repositories.add(by)]
+    transaction.update(ProjectItem("project", project), actions=actions, condition=condition)
+    directory.count(transaction, project, public=public, repositories=by)
 
 
 def count_accessory(transaction: TransactWrite, repository: str) -> None:
@@ -136,14 +173,17 @@ def describe(repository: str, description: str) -> bool:
     return holds(CatalogItem(key.pk, key.sk).update, actions=actions, condition=CatalogItem.pk.exists())
 
 
-def delete_empty(repository: str, event: Event) -> bool:
-    """Take a repository without manifests out of the catalog. False when it has one, or is not there."""
+def delete_empty(repository: str, event: Event, *, public: bool) -> bool:
+    """Take a repository without manifests out of the catalog of its project.
+
+    False when it has one, or is not there, or the project is not as `public` any more.
+    """
     key = catalog_key(repository)
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(CatalogItem(key.pk, key.sk), condition=CatalogItem.manifests == 0)
-        project = ProjectItem("project", key.pk.removeprefix(CATALOG_PREFIX))
-        transaction.update(project, actions=[ProjectItem.repositories.add(-1)], condition=ProjectItem.pk.exists())
+        transaction.delete(NameItem(NAMES, repository))
+        _count_repository(transaction, repository, -1, public=public, condition=ProjectItem.public == public)
         audit.record(transaction, event)
 
     return transact(write)

@@ -28,6 +28,8 @@ _AS_HARBOR = {
     ("POST", "/system/gc/schedule"): {412},
     ("PUT", "/system/gc/schedule"): {412},
     ("PUT", "/users/{user_id}"): {409},
+    ("PUT", "/users/{user_id}/password"): {404},
+    ("POST", "/projects/{project_name_or_id}/members"): {404},
     ("GET", "/robots"): {403},
     ("POST", "/robots"): {409},
     ("GET", "/labels"): {403},

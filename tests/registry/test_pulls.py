@@ -123,7 +123,7 @@ def test_what_is_deleted_meanwhile_stays_deleted(repository: str, send: Send) ->
     digest, _ = push_image(repository, "v1")
     assert send("GET", "manifests/v1").status == 200
     assert send("DELETE", f"manifests/{digest}").status == 202
-    assert repositories.delete_empty(repository, Event("delete", "repository", repository, JOBS))
+    assert repositories.delete_empty(repository, Event("delete", "repository", repository, JOBS), public=False)
     pulls.times.flush()
     assert read_all(repository) == []
     assert tag_times(repository) == {}

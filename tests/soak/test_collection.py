@@ -174,7 +174,9 @@ def test_the_same_without_the_handshake_fails(instance: Instance) -> None:
     """So the test above would see it: without its look at the edges the collector deletes what is in use."""
     workers, collecting = soak(instance, "blind")
     broken = [worker.fault for worker in workers if worker.fault]
+    time.sleep(WINDOW + GRACE + 4)  # as long as the test above collects when its clients have ended, before it pulls
     for worker in workers:
+        worker.client.log_in(worker.repository)
         for image in worker.images.values():
             try:
                 worker.client.pull(image)

@@ -24,6 +24,7 @@ Repositories: what a repository holds. One partition a repository.
     <repository>           label|<digest>|<label's number>          LabelledItem: the artifact carries the label
     labelled|<label's number>   <repository>|<digest>               LabelledItem read from the other end
     catalog|<project>      <repository>                             CatalogItem: the repository, its manifests counted
+    names                  <repository>                             NameItem: the catalog of all projects in one order
 
 Uploads: sessions, dropped by TTL. Projects: who owns what. Accounts: who is who, and which role they have where. Jobs:
 what runs in the background, dropped by TTL.
@@ -31,6 +32,8 @@ what runs in the background, dropped by TTL.
     <upload id>            upload                                   UploadItem
     project                <name>                                   ProjectItem
     project-id             <number>                                 ProjectIdItem: the project's name
+    listed|public, listed|private   <name>                          ListedItem: there is a project of this name
+    totals                 public|<shard>, private|<shard>          TotalsItem: how many projects and repositories
     cve-allowlist          <project's number>                       AllowlistItem; 0 is the system's
     label                  <number>                                 LabelItem
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects

@@ -36,6 +36,21 @@ class ProjectIdItem(Item):
     name = UnicodeAttribute()
 
 
+class ListedItem(Item):
+    """Says only that there is such a project."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+
+class TotalsItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    projects = NumberAttribute()
+    repositories = NumberAttribute()
+
+
 class ProjectCounterItem(Item):
     class Meta:
         table_name = settings().projects_table

@@ -65,6 +65,13 @@ class CatalogItem(Item):
     updated = NumberAttribute()
 
 
+class NameItem(Item):
+    """Says only that there is such a repository."""
+
+    class Meta:
+        table_name = settings().repositories_table
+
+
 class LabelledItem(Item):
     class Meta:
         table_name = settings().repositories_table
