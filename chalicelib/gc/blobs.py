@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from chalicelib.gc import look, orphans, work
 from chalicelib.gc.look import Hold, Look
@@ -37,8 +36,7 @@ def collect(page: str, digests: Sequence[str], times: Times, stopped: Stopped, *
             if going:
                 doomed += going.values()
                 work.write_doomed(page, doomed)
-            for tally in pool.map(partial(_settle, times=times, going=going, condemn=condemn), looks):
-                total += tally
+            total += _settle(pool, looks, going, times, condemn=condemn)
     return total + _delete_objects(doomed)
 
 
@@ -63,21 +61,25 @@ def _goes(seen: Look, times: Times) -> bool:
     return seen.hold is Hold.FREE and blob.candidate_since < now() - times.grace
 
 
-def _settle(seen: Look, times: Times, going: Container[str], *, condemn: bool) -> Tally:
-    """Carry out what a look has shown. A write that fails was overtaken: the next run looks again."""
-    blob = seen.blob
-    if blob is None or not is_due(blob, times):
-        return Tally()
-    if seen.hold is Hold.HELD:
-        return Tally(cleared=int(collection.clear(blob)))
-    if seen.hold is Hold.PENDING:
-        orphans.sweep(seen.orphans)
-        return Tally(purged_edges=len(seen.orphans))
-    if blob.digest in going:
-        collection.delete(blob, seen.links)
-    elif blob.state == CONDEMNED or (condemn and collection.condemn(blob)):
-        return Tally(condemned=1, condemned_space=blob.size)
-    return Tally()
+def _settle(
+    pool: ThreadPoolExecutor, looks: Sequence[Look], going: Container[str], times: Times, *, condemn: bool
+) -> Tally:
+    """Carry out what looks have shown. A write that fails was overtaken: the next run looks again."""
+    seen = [(each, each.blob) for each in looks if each.blob is not None and is_due(each.blob, times)]
+    held = [blob for each, blob in seen if each.hold is Hold.HELD]
+    edges = [edge for each, _ in seen if each.hold is Hold.PENDING for edge in each.orphans]
+    free = [blob for each, blob in seen if each.hold is Hold.FREE and blob.digest not in going]
+    waiting = [blob for blob in free if blob.state == CONDEMNED]
+    if condemn:
+        waiting += collection.condemn([blob for blob in free if blob.state != CONDEMNED])
+    orphans.sweep(edges)
+    collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
+    return Tally(
+        condemned=len(waiting),
+        condemned_space=sum(blob.size for blob in waiting),
+        cleared=sum(pool.map(collection.clear, held)),
+        purged_edges=len(edges),
+    )
 
 
 def _delete_objects(doomed: Sequence[Doomed]) -> Tally:

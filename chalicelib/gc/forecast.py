@@ -25,12 +25,12 @@ from chalicelib.storage.conditions import now
 
 _CHUNK = 100
 
-_BLOB_LOOKS, _MANIFEST_LOOKS = 5.0, 12.0
-"""What a run does for what it deletes, in looks: it looks twice at a blob, condemns and deletes it; it reads a manifest
+_BLOB_LOOKS, _MANIFEST_LOOKS = 3.0, 12.0
+"""What a run does for what it deletes, in looks: it looks twice at a blob; it reads a manifest
 and what may hold it, marks and deletes it, and lets go of each blob."""
 _LOOK_SECONDS = 0.005
 """A look where none could be measured."""
-_ROUND_SECONDS = 3.0
+_ROUND_SECONDS = 1.0
 """Of a round: planning it, and starting its workers."""
 
 T = TypeVar("T")

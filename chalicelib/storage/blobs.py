@@ -159,7 +159,7 @@ def touch(digest: str, object_key: str = "") -> bool:
 
 def put_link(repository: str, digest: str, object_key: str) -> None:
     key = link_key(repository, digest)
-    LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save()
+    holds(LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save)
 
 
 def set_link_state(link: Link, state: str) -> str:

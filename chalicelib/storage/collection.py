@@ -31,8 +31,8 @@ from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.tables.blobs import BlobItem, LinkItem
 from chalicelib.storage.transactions import transact
 
-_LINKS_A_TRANSACTION = 99
-"""Beside the record: a transaction holds 100 items (DynamoDB quota)."""
+_ITEMS = 100
+"""Of a transaction (DynamoDB quota)."""
 
 _PAGE = 200
 """Items of a partition read at once: enough for a blob that few name; one that many do is seen to be held early."""
@@ -67,17 +67,32 @@ def partition(digest: str) -> Iterator[Page]:
             return
 
 
-def condemn(blob: Blob) -> bool:
-    """Say that a blob is to go unless somebody touches it. False when it has changed since it was read."""
-    return holds(
-        BlobItem(blob.digest, BLOB).update,
-        actions=[
-            BlobItem.state.set(CONDEMNED),
-            BlobItem.version.set(fresh()),
-            BlobItem.candidate_since.set(now()),
-        ],
-        condition=BlobItem.version == blob.version,
-    )
+def condemn(blobs: Sequence[Blob]) -> list[Blob]:
+    """Say that blobs are to go unless somebody touches them; returns those that have not changed since they were read.
+
+    A hundred at once, which are a transaction; when one of them has changed, each by itself.
+    """
+    done: list[Blob] = []
+    for start in range(0, len(blobs), _ITEMS):
+        some = blobs[start : start + _ITEMS]
+        done += some if _condemn_together(some) else [blob for blob in some if _condemn_together([blob])]
+    return done
+
+
+def _condemn_together(blobs: Sequence[Blob]) -> bool:
+    def write(transaction: TransactWrite) -> None:
+        for blob in blobs:
+            transaction.update(
+                BlobItem(blob.digest, BLOB),
+                actions=[
+                    BlobItem.state.set(CONDEMNED),
+                    BlobItem.version.set(fresh()),
+                    BlobItem.candidate_since.set(now()),
+                ],
+                condition=BlobItem.version == blob.version,
+            )
+
+    return transact(write)
 
 
 def clear(blob: Blob) -> bool:
@@ -94,25 +109,40 @@ def clear(blob: Blob) -> bool:
     )
 
 
-def delete(blob: Blob, links: Sequence[Link]) -> bool:
-    """Delete a record with the links to it, at once. False when it has changed since it was read.
+def delete(doomed: Iterable[tuple[Blob, Sequence[Link]]]) -> None:
+    """Delete records, each with the links to it, that have not changed since they were read; others stay.
 
-    Links over a transaction's limit go after it; a link to another incarnation of the digest is left alone.
+    As many at once as a transaction holds; when one of them has changed, each by itself. Links over that limit go
+    after their record; a link to another incarnation of the digest is left alone.
     """
-    own = [link for link in links if link.object_key == blob.object_key]
-    first, rest = own[:_LINKS_A_TRANSACTION], own[_LINKS_A_TRANSACTION:]
+    together: list[tuple[Blob, Sequence[Link]]] = []
+    for blob, links in doomed:
+        own = [link for link in links if link.object_key == blob.object_key]
+        if sum(1 + len(others) for _, others in together) + 1 + len(own) > _ITEMS:
+            _delete_each(together)
+            together = []
+        together.append((blob, own))
+    _delete_each(together)
 
+
+def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> None:
+    if not doomed or (len(doomed) > 1 and _delete_together(doomed)):
+        return
+    for blob, links in doomed:
+        if _delete_together([(blob, links[: _ITEMS - 1])]):
+            for link in links[_ITEMS - 1 :]:
+                key = link_key(link.repository, link.digest)
+                holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.object_key == blob.object_key)
+
+
+def _delete_together(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> bool:
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(BlobItem(blob.digest, BLOB), condition=BlobItem.version == blob.version)
-        for link in first:
-            key = link_key(link.repository, link.digest)
-            # A client may have taken its link away meanwhile: that is no reason to keep the blob.
-            gone_or_own = LinkItem.pk.does_not_exist() | (LinkItem.object_key == blob.object_key)
-            transaction.delete(LinkItem(key.pk, key.sk), condition=gone_or_own)
+        for blob, links in doomed:
+            transaction.delete(BlobItem(blob.digest, BLOB), condition=BlobItem.version == blob.version)
+            for link in links:
+                key = link_key(link.repository, link.digest)
+                # A client may have taken its link away meanwhile: that is no reason to keep the blob.
+                gone_or_own = LinkItem.pk.does_not_exist() | (LinkItem.object_key == blob.object_key)
+                transaction.delete(LinkItem(key.pk, key.sk), condition=gone_or_own)
 
-    if not transact(write):
-        return False
-    for link in rest:
-        key = link_key(link.repository, link.digest)
-        holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.object_key == blob.object_key)
-    return True
+    return transact(write)
