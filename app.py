@@ -43,6 +43,14 @@ def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="recount_usage")
+def recount_usage(event: dict[str, Any], context: Any) -> list[dict[str, Any]]:
+    from chalicelib.projects.recount import run  # noqa: PLC0415 -- see above
+
+    # A page takes seconds at most; what is not done by then is left to the next run.
+    return run(event.get("project", ""), lambda: context.get_remaining_time_in_millis() > 60_000)
+
+
 @app.lambda_function(name="dispatch_events")
 def dispatch_events(event: dict[str, Any], _context: Any) -> int:
     from chalicelib.webhooks.dispatch import run  # noqa: PLC0415 -- see above

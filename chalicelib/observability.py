@@ -94,6 +94,16 @@ def observed(handle: Callable[Concatenate[Request, P], Response]) -> Callable[Co
     return observing
 
 
+def measured(metric: str, size: int, **properties: str) -> None:
+    """Tell of a number of bytes that work in the background found, with properties to search by."""
+    metrics = _emitter.metrics
+    metrics.add_metric(metric, MetricUnit.Bytes, size)
+    for name, value in properties.items():
+        metrics.add_metadata(name, value)
+    metrics.flush_metrics()
+    metrics.clear_metrics()  # see _record
+
+
 def _properties(request: Request) -> dict[str, str]:
     """What to search a log by; empty values are left out."""
     properties = {"request_id": request.request_id, "method": request.method}

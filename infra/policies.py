@@ -46,6 +46,7 @@ whole suite to this."""
 _UPLOAD_ITEM_ACTIONS = {
     "BlobsTable": ("BatchGetItem", "PutItem", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
+    "ProjectsTable": ("BatchGetItem", "GetItem"),  # a project's limit, and whether a blob still fits
 }
 """tests/test_relay.py holds the relay to this."""
 
@@ -145,7 +146,7 @@ _COLLECTOR_ITEM_ACTIONS = {
     ),
     "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "Query", "Scan", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "Scan"),
-    "ProjectsTable": ("GetItem",),
+    "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     "EventsTable": ("PutItem",),
 }
@@ -213,11 +214,31 @@ def retention_statements() -> list[Statement]:
     items = {
         "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
-        "ProjectsTable": ("BatchGetItem", "GetItem"),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
         "EventsTable": ("PutItem",),
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
     return _stores(items, ("manifests",), (), attribute_arn)
+
+
+def recount_statements() -> list[Statement]:
+    """Reading manifests and who names what, and correcting what projects are charged for."""
+    charges = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+    items = {
+        "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query"),
+        "RepositoriesTable": ("BatchGetItem", "Query"),
+        "ProjectsTable": charges,
+    }
+    bucket = attribute_arn("Bucket")
+    manifests = {"Fn::Sub": ["${Bucket}/manifests/*", {"Bucket": bucket}]}
+    return [
+        *(
+            allow(table, [f"dynamodb:{action}" for action in actions], [attribute_arn(table)])
+            for table, actions in items.items()
+        ),
+        allow("Objects", ["s3:GetObject"], [manifests]),
+        allow("MissingObjects", ["s3:ListBucket"], [bucket]),
+    ]
 
 
 FUNCTIONS = {
@@ -225,6 +246,7 @@ FUNCTIONS = {
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
     "CollectGarbage": (collector_statements, "CollectGarbageLogs"),
+    "RecountUsage": (recount_statements, "RecountUsageLogs"),
     "DispatchEvents": (dispatch_statements, "DispatchEventsLogs"),
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),

@@ -50,6 +50,7 @@ def resources() -> dict[str, Resource]:
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
         "CollectGarbageLogs": _log_group("collect-garbage"),
+        "RecountUsageLogs": _log_group("recount-usage"),
         "DispatchEventsLogs": _log_group("dispatch-events"),
         "DeliverWebhookLogs": _log_group("deliver-webhook"),
         "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
@@ -60,6 +61,8 @@ def resources() -> dict[str, Resource]:
         "Rotation": _rotation(),
         "SweepSchedulerRole": scheduler_role(attribute_arn("SweepUploads")),
         "Sweep": _sweep(),
+        "RecountSchedulerRole": scheduler_role(attribute_arn("RecountUsage")),
+        "Recount": _recount(),
         **job_schedules(),
     }
 
@@ -247,6 +250,24 @@ def _sweep() -> Resource:
                 "Arn": {"Fn::GetAtt": ["SweepUploads", "Arn"]},
                 "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
+            },
+        },
+    }
+
+
+def _recount() -> Resource:
+    """Every hour, so that a round goes on soon where a function's life ended; one begins once a day."""
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "Description": "Recounts what projects use, once a day.",
+            "ScheduleExpression": "rate(1 hour)",
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
+            "Target": {
+                "Arn": {"Fn::GetAtt": ["RecountUsage", "Arn"]},
+                "RoleArn": {"Fn::GetAtt": ["RecountSchedulerRole", "Arn"]},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
+                "Input": "{}",
             },
         },
     }

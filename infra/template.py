@@ -31,6 +31,7 @@ _OUTPUTS = [
     "AdminPassword",
     "RequestFunction",
     "RotateSigningKey",
+    "RecountUsage",
     "Api",
     "ScheduleGroup",
 ]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from chalicelib import relay as relay_module
+from chalicelib.projects import quotas, rules
 from chalicelib.registry import digests
 from chalicelib.registry.errors import Unavailable
 from chalicelib.relay import Buffers
@@ -127,9 +128,13 @@ def test_sha512_is_found_after_sha256_was_kept(relay: RelayPath, repository: str
     assert stored(repository, digest) == content
 
 
-def test_it_calls_no_more_than_its_policy_allows(relay: RelayPath, repository: str, cloud: dict[str, str]) -> None:
+def test_it_calls_no_more_than_its_policy_allows(
+    relay: RelayPath, project: str, repository: str, cloud: dict[str, str]
+) -> None:
+    quotas.set_limit(rules.get(project).project_id, 7 * MIB)
     content, digest = random_content(6 * MIB)
     location, cancelled = start(relay, repository), start(relay, repository)
+    rules.forget(project)
     with iam.recorded() as called:
         for chunk in (content[: 3 * MIB], content[3 * MIB :]):
             location = relay.send("PATCH", location, chunk).headers["Location"]
@@ -140,6 +145,23 @@ def test_it_calls_no_more_than_its_policy_allows(relay: RelayPath, repository: s
     allowed = iam.actions_of(upload_statements(lambda name: name), cloud)
     # A blob of the same digest that was condemned meanwhile would be rescued.
     assert called | {(cloud["BlobsTable"], "UpdateItem")} == allowed
+
+
+def test_a_blob_that_does_not_fit_the_project_is_refused(relay: RelayPath, project: str, repository: str) -> None:
+    """Before it is sent when its size is told, and when it ends otherwise: nothing of it stays."""
+    quotas.set_limit(rules.get(project).project_id, 6 * MIB)
+    content, digest = random_content(6 * MIB + 1)
+    location = start(relay, repository)
+    assert relay.send("PUT", location, content, digest=digest).status == 403
+    assert relay.send("GET", location).status == 204
+    location = relay.send("PATCH", location, content).headers["Location"]
+    refused = relay.send("PUT", location, digest=digest)
+    assert refused.status == 403
+    assert b'"DENIED"' in refused.body
+    assert b"upper limit of 6.0 MiB" in refused.body
+    assert relay.send("GET", location).status == 404
+    content, digest = random_content(6 * MIB)
+    assert relay.send("PUT", start(relay, repository), content, digest=digest).status == 201
 
 
 def test_several_at_once(relay: RelayPath, repository: str) -> None:

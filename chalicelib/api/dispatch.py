@@ -22,6 +22,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     project,
     project_metadata,
     purge,
+    quota,
     repository,
     retention,
     robot,

@@ -56,6 +56,7 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NameInvalidError: ("BAD_REQUEST", 400),
     projects.AlreadyExistsError: ("CONFLICT", 409),
     projects.NotFoundError: ("NOT_FOUND", 404),
+    projects.LimitInvalidError: ("BAD_REQUEST", 400),
     projects.NotEmptyError: ("PRECONDITION", 412),
     projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
     projects.ArtifactNotFoundError: ("NOT_FOUND", 404),

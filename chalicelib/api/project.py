@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions
+from chalicelib.access.authorization import permissions, permits_in_system
 from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
@@ -20,7 +20,7 @@ from chalicelib.api.guards import flag, require_account, require_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
-from chalicelib.projects import allowlists, rules
+from chalicelib.projects import allowlists, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
@@ -39,7 +39,8 @@ T = TypeVar("T")
 def create_project(call: Call) -> Response:
     """Every user may, unless only administrators are to, and is the project's admin then.
 
-    Of a robot's project, the administrator is.
+    Of a robot's project, the administrator is. `storage_limit` is for who may set quotas; others, and who gives none
+    or 0, get the default limit (Harbor, src/server/v2.0/handler/project.go).
     """
     require_account(call.caller)
     if configuration.current().project_creation_restriction == "adminonly":
@@ -49,6 +50,7 @@ def create_project(call: Call) -> Response:
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    limit = _storage_limit(call.caller, body) or configuration.current().storage_per_project
     allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
@@ -58,6 +60,7 @@ def create_project(call: Call) -> Response:
         public=body.get("public") is True if public is None else public == "true",
         owner_number=owner.number,
         metadata=settings,
+        storage_limit=limit,
         actor=call.actor,
     )
     if allowlist is not None:
@@ -137,14 +140,18 @@ def get_project(call: Call) -> Response:
 
 @operation("PUT", "/projects/{project_name_or_id}")
 def update_project(call: Call) -> Response:
+    """`storage_limit` counts only from who may set quotas."""
     project = require_project(call, "project", "update")
     body = json_body(call.request)
     _refuse_unbuilt(body)
+    limit = _storage_limit(call.caller, body)
     allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
+    if limit:
+        quotas.set_limit(project.project_id, limit)
     if allowlist is not None:
         allowlists.replace(project.project_id, *allowlist)
     return Response(200)
@@ -174,21 +181,28 @@ def get_project_summary(call: Call) -> Response:
     allowed = permissions(call.caller, project)
     summary: dict[str, Any] = {"repo_count": project.repositories}
     if Permission("quota", "read") in allowed:
-        summary |= _quota(usage([project]).get(project.project_id))
+        summary["quota"] = _quota(usage([project])[project.project_id])
     if Permission("member", "list") in allowed:
         roles = [member.role for member in list_members(project)]
         summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
     return json_response(summary)
 
 
-def _quota(found: Usage | None) -> dict[str, Any]:
-    return {"quota": {"hard": {"storage": found.hard}, "used": {"storage": found.used}}} if found else {}
+def _quota(found: Usage) -> dict[str, Any]:
+    return {"hard": {"storage": found.hard}, "used": {"storage": found.used}}
+
+
+def _storage_limit(caller: Caller, body: dict[str, Any]) -> int:
+    """The limit that is asked for, if the caller may set one, else 0. Raises BadRequestError or LimitInvalidError."""
+    limit = fields.number(body, "storage_limit", 0)
+    if limit and permits_in_system(caller, Permission("quota", "update")):
+        return quotas.valid(limit)
+    return 0
 
 
 def _refuse_unbuilt(body: dict[str, Any]) -> None:
-    """A limit that is asked for and not enforced would be a false promise."""
-    if body.get("registry_id") is not None or body.get("storage_limit") not in (None, -1):
-        raise BadRequestError("proxy cache projects and storage quotas are not supported")
+    if body.get("registry_id") is not None:
+        raise BadRequestError("proxy cache projects are not supported")
 
 
 def _allowlist(body: dict[str, Any]) -> tuple[list[str], int | None] | None:

@@ -1,6 +1,7 @@
-"""Harbor's tag `statistic`: how many projects and repositories there are.
+"""Harbor's tag `statistic`: how many projects and repositories there are, and what they store.
 
-Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py).
+Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py). What the projects
+store is the sum of what each of them is charged for, read for the administrator alone.
 """
 
 from __future__ import annotations

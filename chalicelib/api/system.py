@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.access import configuration
+from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_response, operation
+from chalicelib.projects import rules
+from chalicelib.projects.usage import usage
 from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.storage import probes
@@ -16,6 +19,9 @@ from chalicelib.storage.aws_json import RefusedError
 
 HARBOR_VERSION = "v2.16.0"
 """The Harbor whose API this is: clients read it to learn what they may call."""
+
+_VOLUME = (1 << 53) - 1
+"""Bytes: the largest number that every reader of JSON holds exactly (RFC 8259, section 6)."""
 
 _COMPONENTS: dict[str, Callable[[], None]] = {
     "database": probes.database,
@@ -66,6 +72,14 @@ def get_system_info(call: Call) -> Response:
             "notification_enable": present.notification_enable,
         }
     return json_response(info)
+
+
+@operation("GET", "/systeminfo/volumes")
+def get_volumes(call: Call) -> Response:
+    """What is stored and what still fits. S3 has no end, so the volume is as large as numbers in JSON can tell."""
+    require_system(call.caller, "system-volumes", "read")
+    used = sum(each.used for each in usage(rules.list_all()).values())
+    return json_response({"storage": [{"total": _VOLUME, "free": max(0, _VOLUME - used)}]})
 
 
 def _component(name: str, probe: Callable[[], None]) -> dict[str, str]:

@@ -27,6 +27,10 @@ class NotEmptyError(ProjectError):
     """The project still has repositories."""
 
 
+class LimitInvalidError(ProjectError):
+    """Not a storage limit that a project can have."""
+
+
 class RepositoryNotFoundError(ProjectError):
     """No such repository."""
 

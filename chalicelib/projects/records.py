@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+UNLIMITED = -1
+"""Harbor's number for a storage limit that is none."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -30,6 +33,8 @@ class Project:
     """Which tags cannot be moved or deleted, as chalicelib/projects/immutability.py reads it."""
     webhook_events: Sequence[str] = ()
     """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""
+    storage_limit: int = UNLIMITED
+    """Bytes that the project's distinct blobs and manifests may have; UNLIMITED for no limit."""
 
     @property
     def guards_pulls(self) -> bool:

@@ -27,10 +27,11 @@ from chalicelib.projects.errors import (
     NotEmptyError,
     NotFoundError,
 )
-from chalicelib.projects.records import Project
+from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import allowlists as allowlist_table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
+from chalicelib.storage import recounts, usage
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage import webhooks as webhook_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
@@ -104,9 +105,10 @@ def create(
     public: bool,
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    storage_limit: int = UNLIMITED,
     actor: Actor = JOBS,
 ) -> Project:
-    """Make a project, and its owner a member with the role of a project admin.
+    """Make a project, and its owner a member with the role of a project admin. `storage_limit` is a valid one.
 
     Raises NameInvalidError, AlreadyExistsError, or ChangedError when others keep creating projects.
     """
@@ -121,7 +123,7 @@ def create(
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         event = _event("create", name, member.project_id, actor)
-        project = table.create(name, member, public=public, metadata=metadata, event=event)
+        project = table.create(name, member, public=public, metadata=metadata, storage_limit=storage_limit, event=event)
         if project is not None:
             _found.drop(name)
             return project
@@ -177,6 +179,8 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
         for member in member_table.read_all(project.project_id):
             member_table.delete(member)
         robot_table.delete_all(project.project_id)
+        usage.delete_all(project.project_id)
+        recounts.delete(project.project_id)
         webhook_table.delete_all(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")

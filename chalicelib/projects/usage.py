@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from chalicelib.projects.records import Project
+from chalicelib.storage import usage as table
 
 
 class Usage(NamedTuple):
@@ -16,6 +17,9 @@ class Usage(NamedTuple):
 
 
 def usage(projects: Collection[Project]) -> dict[int, Usage]:
-    """The usage of each of `projects` that is accounted for, by the project's number: none is, without quotas."""
-    del projects
-    return {}
+    """The usage of each of `projects`, by the project's number."""
+    totals = table.read_totals([project.project_id for project in projects])
+    return {
+        project.project_id: Usage(project.storage_limit, sum(total.used for total in totals[project.project_id]))
+        for project in projects
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
+from chalicelib.projects import quotas
 from chalicelib.registry import names
 from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
@@ -81,6 +82,7 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
     """Link `repository` to a blob that `caller` may pull from `source`, or from anywhere when that is empty.
 
     False when there is none: the client then uploads (distribution-spec, "Mounting a blob from another repository").
+    Raises QuotaExceeded.
     """
     if source and not names.is_repository(source):
         return False
@@ -91,6 +93,7 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
             blob = find(candidate, digest)
         except BlobUnknown:
             continue
+        quotas.require_room(repository, blob.size, digest)
         table.put_link(repository, digest, blob.object_key)
         return True
     return False

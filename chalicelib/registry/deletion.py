@@ -6,15 +6,13 @@ from collections.abc import Collection, Iterable
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.registry import blobs, digests, manifests, pull, push
+from chalicelib.registry import blobs, digests, manifests, pull, push, references
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
-from chalicelib.settings import settings
 from chalicelib.storage import artifacts, removals
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import DELETING, LIVE, Edge
-from chalicelib.storage.conditions import now
+from chalicelib.storage.blobs import DELETING, LIVE
 from chalicelib.storage.manifests import Record
 
 _ATTEMPTS = 8
@@ -78,7 +76,7 @@ def blob(repository: str, digest: str) -> None:
         version = blob_table.set_link_state(link, DELETING)
         if not version:
             continue
-        if _holders(repository, blob_table.edges_onto(digest, repository)):
+        if references.is_held(blob_table.edges_onto(digest, repository)):
             marked = blob_table.Link(repository, digest, link.object_key, DELETING, version)
             blob_table.set_link_state(marked, LIVE)
             raise Referenced(f"a manifest of {repository} names the blob {digest}: delete that first")
@@ -107,7 +105,7 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subject
     if not version:
         return False
     marked = Record(**{**vars(record), "state": DELETING, "version": version})
-    if _holders(repository, blob_table.edges_onto(blob_table.manifest_target(repository, digest))):
+    if references.is_held(blob_table.edges_onto(blob_table.manifest_target(repository, digest))):
         manifest_table.set_state(marked, LIVE)
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
@@ -165,14 +163,3 @@ def _require_deletable(repository: str, tags: Iterable[str]) -> None:
     from chalicelib.projects import immutability  # noqa: PLC0415 -- a cold start that deletes nothing does without it
 
     immutability.require_deletable(repository, tags)
-
-
-def _holders(repository: str, edges: Iterable[Edge]) -> bool:
-    """Whether any of `edges` is a committed manifest's, or may yet become one's."""
-    candidates = list(edges)
-    parents = manifest_table.read_records(repository, sorted({edge.manifest for edge in candidates}))
-    recent = now() - settings().push_seconds * 1000
-    return any(
-        edge.created > recent or (edge.manifest in parents and parents[edge.manifest].generation == edge.generation)
-        for edge in candidates
-    )

@@ -88,6 +88,10 @@ class Denied(RegistryError):
     code, status = "DENIED", 403
 
 
+class QuotaExceeded(Denied):
+    """The project may not store so much; code, status and words are Harbor's."""
+
+
 class Referenced(RegistryError):
     """The thing to delete is still referenced by a manifest (Harbor answers 412 for an index's child)."""
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.projects import rules, summaries
-from chalicelib.projects.records import Project
-from chalicelib.registry import accessories, blobs, digests, manifests
+from chalicelib.projects import quotas, rules, summaries
+from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.registry import accessories, blobs, charges, digests, manifests
 from chalicelib.registry.accessories import Accessory
-from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, RegistryError, Unavailable
+from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, QuotaExceeded, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, reads, repositories
+from chalicelib.storage import blobstore, reads, repositories, usage
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import projects as project_table
 from chalicelib.storage.blobs import DELETING, LIVE, Edge
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.manifests import Commit, Record, Tag
+from chalicelib.storage.usage import Adjustment, Charge, Total
 
 INLINE_LIMIT = 350 * 1024
 """Bytes of a manifest kept in its item; larger ones go to S3 (DynamoDB: 400 KB an item)."""
@@ -32,8 +34,9 @@ _ATTEMPTS = 12
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since"),
     *("generation", "media_type", "created", "digest", "accessory_of", "accessory_kind"),
+    *("project_id", "storage_limit", "freeing", "used", "room", "changes"),
 )
-"""What a push looks at of blobs, links, manifests and the tag."""
+"""What a push looks at of blobs, links, manifests, the tag, and its project with charges and totals."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,18 @@ class _View:
     current: Record | None
     tag: Tag | None
     repository_known: bool
+    is_project_same: bool
+    """Whether the project still has the number and the limit by which the push reads and counts."""
+    charges: dict[str, Charge]
+    totals: tuple[Total, ...]
 
 
 def manifest(repository: str, reference: str, content: bytes, content_type: str, actor: Actor = JOBS) -> PushedManifest:
     """Store a manifest under a digest or a tag, for `actor`.
 
     Raises ManifestInvalid, DigestInvalid, TooLarge, ManifestBlobUnknown (with the digests that are missing),
-    NameUnknown when the project is gone, Immutable when the tag must stay, Unavailable when others keep changing the
-    same manifest.
+    NameUnknown when the project is gone, Immutable when the tag must stay, QuotaExceeded when the project is full,
+    Unavailable when others keep changing the same manifest.
     """
     parsed = manifests.parse(content, content_type)
     if digests.is_digest(reference):
@@ -88,16 +95,17 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str,
 
 
 def release(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
-    """Note what a manifest named as candidates, then drop its edges: nothing else may refer to it.
+    """Note what a manifest named as candidates, drop its edges, free its charges: nothing else may refer to it.
 
     In this order: a crash in between leaves edges, which the sweep of orphans finds; the other way round it would
-    leave blobs that nothing finds.
+    leave blobs that nothing finds. Charges that a crash leaves are found by the recount.
     """
     for name in parsed.references:
         blob_table.touch(name)
     for child in parsed.children:
         manifest_table.mark_candidate(repository, child)
     _drop_generation(repository, digest, generation, parsed)
+    charges.free(repository, (digest, *parsed.references))
 
 
 def _commit_when_unchanged(
@@ -105,12 +113,19 @@ def _commit_when_unchanged(
 ) -> Record | None:
     """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
     deadline = time.monotonic() + settings().push_seconds / 2
+    refused: tuple[Total, ...] = ()
     for attempt in range(_ATTEMPTS):
         project = _project(repository)
-        view = _read(repository, digest, tag, parsed)
+        view = _read(project, repository, digest, tag, parsed)
         try:
             _require(repository, parsed, view)
+            sizes, adjustments = _charges(project, digest, parsed, view)
         except _ChangedMeanwhileError:
+            continue
+        except QuotaExceeded:
+            if view.totals == refused:
+                raise
+            refused = view.totals  # a read of several items is no snapshot: what is refused was seen twice
             continue
         if view.tag is not None and view.tag.digest != digest:
             _require_movable(repository, view.tag.name)
@@ -132,6 +147,9 @@ def _commit_when_unchanged(
             tag=tag,
             tag_before=view.tag,
             repository_known=view.repository_known,
+            project_id=project.project_id,
+            charges=sizes,
+            adjustments=adjustments,
             public=project.public,
             event=audited.pushed(actor, repository, digest, tag),
         )
@@ -160,7 +178,7 @@ def _accessory(parsed: Manifest, tag: str | None, before: Record | None) -> Acce
 
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:
-    targets = [*parsed.references]
+    targets = [*parsed.references, charges.own_target(repository, digest)]
     targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
     created = now()
     return [Edge(target, repository, digest, generation, created) for target in targets]
@@ -173,14 +191,17 @@ def _drop_generation(repository: str, digest: str, generation: str, parsed: Mani
         blobstore.delete(manifest_table.object_key(generation))
 
 
-def _read(repository: str, digest: str, tag: str | None, parsed: Manifest) -> _View:
+def _read(project: Project, repository: str, digest: str, tag: str | None, parsed: Manifest) -> _View:
     blob_keys = {blob_table.blob_key(d): d for d in parsed.references}
     link_keys = {blob_table.link_key(repository, d): d for d in parsed.references}
     child_keys = {manifest_table.manifest_key(repository, d): d for d in parsed.children}
     current, catalog = manifest_table.manifest_key(repository, digest), repositories.catalog_key(repository)
     tag_key = manifest_table.tag_key(repository, tag) if tag else None
+    number, project_key = project.project_id, project_table.project_key(project.name)
+    charge_keys = {usage.charge_key(number, d): d for d in (digest, *parsed.references)}
+    total_keys = [] if project.storage_limit == UNLIMITED else usage.total_keys(number)
     wanted = [*blob_keys, *link_keys, *child_keys, current, catalog, *([tag_key] if tag_key else [])]
-    found = reads.get_items(wanted, _ATTRIBUTES)
+    found = reads.get_items([*wanted, project_key, *charge_keys, *total_keys], _ATTRIBUTES)
     return _View(
         blobs={d: blob_table.to_blob(found[key]) for key, d in blob_keys.items() if key in found},
         links={d: blob_table.to_link(found[key]) for key, d in link_keys.items() if key in found},
@@ -188,7 +209,16 @@ def _read(repository: str, digest: str, tag: str | None, parsed: Manifest) -> _V
         current=manifest_table.to_record(found[current]) if current in found else None,
         tag=manifest_table.to_tag(found[tag_key]) if tag_key in found else None,
         repository_known=catalog in found,
+        is_project_same=_is_same(project, found.get(project_key)),
+        charges={d: usage.to_charge(found[key]) for key, d in charge_keys.items() if key in found},
+        totals=usage.to_totals(number, found) if total_keys else (),
     )
+
+
+def _is_same(project: Project, item: reads.Item | None) -> bool:
+    """Whether what this process remembers of the project is what the table says."""
+    known = (project.project_id, project.storage_limit)
+    return item is not None and known == (item["project_id"], item.get("storage_limit", UNLIMITED))
 
 
 def _require(repository: str, parsed: Manifest, view: _View) -> None:
@@ -208,6 +238,29 @@ def _require(repository: str, parsed: Manifest, view: _View) -> None:
     for child in view.children.values():
         if child.state == DELETING and not manifest_table.set_state(child, LIVE):
             raise _ChangedMeanwhileError
+
+
+def _charges(
+    project: Project, digest: str, parsed: Manifest, view: _View
+) -> tuple[Mapping[str, int], tuple[Adjustment, ...]]:
+    """What the project is to be charged for with the commit, and how its totals change.
+
+    Raises QuotaExceeded, or _ChangedMeanwhileError. Whose charge is about to be freed is rescued, as blobs are.
+    """
+    if not view.is_project_same:
+        rules.forget(project.name)
+        raise _ChangedMeanwhileError
+    sizes = {each: view.blobs[each].size for each in parsed.references if _served(each, view)}
+    sizes[digest] = len(parsed.content)
+    new = {each: size for each, size in sizes.items() if each not in view.charges}
+    for charge in view.charges.values():
+        if charge.freeing and not usage.keep(project.project_id, charge.digest):
+            raise _ChangedMeanwhileError
+    adjustments = quotas.plan(project.storage_limit, view.totals, sum(new.values()))
+    if len(new) <= charges.A_TRANSACTION:
+        return new, adjustments
+    charges.make(project, new)
+    raise _ChangedMeanwhileError  # by this push itself, or by another: a look tells
 
 
 def _require_movable(repository: str, tag: str) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from chalicelib.access import keys
 from chalicelib.access.authentication import Caller
+from chalicelib.projects import quotas
 from chalicelib.registry import blobs, digests, uploads
 from chalicelib.registry.errors import (
     BlobUploadInvalid,
@@ -162,6 +163,8 @@ def _finish(request: Request, target: Target, body: Body) -> Response:
         uploads.settle(session)
         return _created(target.repository, digest)
     length = _chunk_length(request, session)
+    if length:
+        quotas.require_room(target.repository, session.offset + length, digest)  # before it is sent, that is
     if length or algorithm != digests.algorithm(session.prefix_digest):
         _check_verifiable(session.offset + (length or 0), body)
     writer = Writer(session, algorithm)

@@ -15,9 +15,10 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from chalicelib.projects import quotas
 from chalicelib.registry import digests, uploads
 from chalicelib.registry.digests import Hasher
-from chalicelib.registry.errors import BlobUploadUnknown, DigestInvalid, TooLarge, Unavailable
+from chalicelib.registry.errors import BlobUploadUnknown, DigestInvalid, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.registry.uploads import gone_is_unknown, sha256_of
 from chalicelib.storage import blobstore
 from chalicelib.storage import uploads as table
@@ -171,7 +172,8 @@ class Writer:
     def complete(self, index: int, rest: Buffer | None, digest: str) -> None:
         """Store the last buffer, None when nothing came at all, and make the upload the blob `digest`.
 
-        Raises DigestInvalid when the bytes are others; the upload is then cancelled.
+        Raises DigestInvalid when the bytes are others, QuotaExceeded when they are too many for the project; the upload
+        is then cancelled.
         """
         try:
             completed = self._complete(index, rest, digest)
@@ -188,12 +190,23 @@ class Writer:
         if actual != digest and digests.algorithm(actual) == digests.algorithm(digest):
             uploads.cancel(self._session)
             raise DigestInvalid(f"the content's digest is {actual}, not {digest}")
+        self._require_room(rest, digest)
         if self._alone(index):
             return self._complete_object(rest, actual, digest)
         if rest:
             self._put_part(index, rest, actual)
         after = replace(self._advanced(self._ready()), prefix_digest=actual)
         return self._write(replace(after, tail_key="", tail_size=0, digest=digest, completed=now()))
+
+    def _require_room(self, rest: Buffer | None, digest: str) -> None:
+        """Cancel an upload that is too large for its project. Raises QuotaExceeded."""
+        session = self._advanced(self._ready())
+        size = session.offset - session.tail_size + len(rest) if rest else session.offset
+        try:
+            quotas.require_room(session.repository, size, digest)
+        except QuotaExceeded:
+            uploads.cancel(self._session)
+            raise
 
     def _complete_object(self, rest: Buffer | None, actual: str, digest: str) -> Session:
         """The whole upload is `rest`, or the tail that is stored already."""

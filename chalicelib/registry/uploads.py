@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chalicelib.projects import quotas
 from chalicelib.registry import blobs, digests
 from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, Unavailable
 from chalicelib.settings import settings
@@ -25,8 +26,12 @@ _ATTEMPTS = 8
 
 
 def start(repository: str, algorithm: str = "sha256") -> Session:
-    """A new session. `algorithm` is of the digest which the client means to end with. Raises DigestInvalid."""
+    """A new session. `algorithm` is of the digest which the client means to end with.
+
+    Raises DigestInvalid, or QuotaExceeded when the project is full already.
+    """
     digests.hasher(algorithm)
+    quotas.require_room(repository, 1)
     return table.create(repository, digests.of(b"", algorithm))
 
 
@@ -86,8 +91,9 @@ def _drop(session: Session) -> None:
 
 
 def store(repository: str, digest: str, content: bytes) -> None:
-    """Make `content` a blob at once, without a session. Raises DigestInvalid."""
+    """Make `content` a blob at once, without a session. Raises DigestInvalid or QuotaExceeded."""
     digests.verify(content, digest)
+    quotas.require_room(repository, len(content), digest)
     key = blobstore.blob_key()
     blobstore.put(key, content, sha256_of(digest))
     blobs.publish(repository, digest, len(content), key)

@@ -116,6 +116,17 @@ def read_link(repository: str, digest: str) -> Link | None:
     return to_link(item) if item else None
 
 
+def read_sizes(repository: str, digests: Iterable[str]) -> dict[str, int]:
+    """The size of each blob that `repository` serves, by digest."""
+    keys = {digest: (blob_key(digest), link_key(repository, digest)) for digest in digests}
+    found = reads.get_items(key for pair in keys.values() for key in pair)
+    return {
+        digest: found[blob]["size"]
+        for digest, (blob, link) in keys.items()
+        if blob in found and link in found and found[blob]["object_key"] == found[link]["object_key"]
+    }
+
+
 def links(digest: str, limit: int) -> list[str]:
     """Up to `limit` repositories that are linked to `digest`."""
     items, _ = reads.query(settings().blobs_table, digest, LINK_PREFIX, limit=limit)
@@ -201,6 +212,19 @@ def edges_onto(target: str, repository: str = "") -> list[Edge]:
     """Every edge onto `target`, of one repository or of all; strongly consistent."""
     prefix = f"{EDGE_PREFIX}{repository}|" if repository else EDGE_PREFIX
     return [to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
+
+
+def edges_in_project(target: str, project: str) -> list[Edge]:
+    """Every edge onto `target` from the repositories of one project; strongly consistent."""
+    items = reads.query_all(settings().blobs_table, target, f"{EDGE_PREFIX}{project}/")
+    return [to_edge(item) for item in items]
+
+
+def missing(edges: Iterable[Edge]) -> list[Edge]:
+    """Those of `edges` that are not written."""
+    keys = {Key(settings().blobs_table, edge.target, edge.sort_key): edge for edge in edges}
+    found = reads.get_items(keys, ("created",))
+    return [edge for key, edge in keys.items() if key not in found]
 
 
 def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:

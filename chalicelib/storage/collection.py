@@ -31,8 +31,8 @@ from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.tables.blobs import BlobItem, LinkItem
 from chalicelib.storage.transactions import transact
 
-_ITEMS = 100
-"""Of a transaction (DynamoDB quota)."""
+_ITEMS = 25
+"""Of a transaction: fewer than DynamoDB takes (100), so that clients' writes of the same items wait less."""
 
 _PAGE = 200
 """Items of a partition read at once: enough for a blob that few name; one that many do is seen to be held early."""
@@ -70,7 +70,7 @@ def partition(digest: str) -> Iterator[Page]:
 def condemn(blobs: Sequence[Blob]) -> list[Blob]:
     """Say that blobs are to go unless somebody touches them; returns those that have not changed since they were read.
 
-    A hundred at once, which are a transaction; when one of them has changed, each by itself.
+    Some at once, which are a transaction; when one of them has changed, each by itself.
     """
     done: list[Blob] = []
     for start in range(0, len(blobs), _ITEMS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ from pynamodb.transactions import TransactWrite
 from chalicelib.auditing.records import Event
 from chalicelib.registry.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, audit, blobs, reads, repositories
+from chalicelib.storage import artifacts, audit, blobs, reads, repositories, usage
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
+from chalicelib.storage.usage import Adjustment
 
 TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
@@ -84,6 +85,11 @@ class Commit:
     tag: str | None
     tag_before: Tag | None
     repository_known: bool
+    project_id: int
+    charges: Mapping[str, int]
+    """The digests to charge the project for, with their sizes."""
+    adjustments: Sequence[Adjustment]
+    """What the charges change in the project's totals."""
     public: bool
     """Whether the project is: what a new repository is counted by."""
     event: Event
@@ -145,15 +151,26 @@ def read_records(repository: str, digests: Sequence[str]) -> dict[str, Record]:
 
 
 def read_generations(manifests: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The generation of each (repository, digest) that exists: a call for each hundred."""
-    keys = {manifest_key(*manifest): manifest for manifest in manifests}
+    """The generation of each manifest that exists, by repository and digest."""
+    keys = [manifest_key(repository, digest) for repository, digest in manifests]
     found = reads.get_items(keys, ("generation",))
-    return {keys[key]: item["generation"] for key, item in found.items()}
+    return {(key.pk, key.sk.removeprefix(MANIFEST_PREFIX)): item["generation"] for key, item in found.items()}
 
 
 def read_stored(repository: str, digest: str) -> Stored | None:
     item = reads.get_item(manifest_key(repository, digest), ("media_type", "content", "generation"))
     return Stored(item["media_type"], item.get("content"), item["generation"]) if item else None
+
+
+def read_page(repository: str, after: str, limit: int) -> tuple[dict[str, Stored], str]:
+    """Up to `limit` manifests of a repository by digest, and the sort key to go on behind, empty at the end."""
+    attributes = ("media_type", "content", "generation")
+    table = settings().repositories_table
+    items, last = reads.query(table, repository, MANIFEST_PREFIX, after=after, limit=limit, attributes=attributes)
+    return {
+        item["sk"].removeprefix(MANIFEST_PREFIX): Stored(item["media_type"], item.get("content"), item["generation"])
+        for item in items
+    }, last
 
 
 def accessory_in(item: Item) -> Accessory | None:
@@ -170,7 +187,7 @@ def parents_of(repository: str, digest: str) -> list[str]:
 
 
 def commit(change: Commit) -> bool:
-    """Write a manifest with its tag, its referrer entry and its repository, all or nothing.
+    """Write a manifest with its tag, its referrer entry, its repository and its charges, all or nothing.
 
     False when something that `change` was based on has changed since: read again and retry.
     """
@@ -183,6 +200,7 @@ def commit(change: Commit) -> bool:
             key = referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
         _save_counts(transaction, change)
+        usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
         audit.record(transaction, change.event)
 
     return transact(write)

@@ -10,9 +10,9 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Event
-from chalicelib.projects.records import Project
+from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, directory, members, reads
+from chalicelib.storage import audit, directory, members, reads, usage
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
@@ -20,6 +20,7 @@ from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.repositories import CATALOG_PREFIX
 from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectIdItem, ProjectItem
 from chalicelib.storage.transactions import transact
+from chalicelib.storage.usage import Adjustment
 
 PROJECT = "project"
 PROJECT_ID = "project-id"
@@ -30,9 +31,13 @@ LIVE = "live"
 DELETING = "deleting"
 
 
+def project_key(name: str) -> Key:
+    return Key(settings().projects_table, PROJECT, name)
+
+
 def read(name: str) -> Project | None:
     """The project of this name, be it live or being deleted."""
-    item = reads.get_item(Key(settings().projects_table, PROJECT, name))
+    item = reads.get_item(project_key(name))
     return _to_project(item) if item else None
 
 
@@ -58,7 +63,7 @@ def read_page(start: int, limit: int) -> list[Project]:
 
 def takes_repositories(name: str) -> bool:
     """Whether the project is there and not being deleted: what a transaction that adds a repository requires."""
-    item = reads.get_item(Key(settings().projects_table, PROJECT, name), ("state",))
+    item = reads.get_item(project_key(name), ("state",))
     return item is not None and item["state"] == LIVE
 
 
@@ -80,11 +85,23 @@ def next_id() -> int:
     return int(counter.last)
 
 
-def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], event: Event) -> Project | None:
-    """Write a project, its number and its first member, all or nothing. None when the name is taken."""
+def create(
+    name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], storage_limit: int, event: Event
+) -> Project | None:
+    """Write a project, its number, its room and its first member, all or nothing. None when the name is taken."""
     time = now()
     project = Project(
-        name, owner.project_id, public, owner.name, owner.entity.number, time, time, fresh(), dict(metadata), 0
+        name,
+        owner.project_id,
+        public,
+        owner.name,
+        owner.entity.number,
+        time,
+        time,
+        fresh(),
+        dict(metadata),
+        0,
+        storage_limit=storage_limit,
     )
 
     def write(transaction: TransactWrite) -> None:
@@ -98,6 +115,7 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
                 owner_number=owner.entity.number,
                 metadata=dict(metadata),
                 repositories=0,
+                storage_limit=storage_limit,
                 state=LIVE,
                 version=project.version,
                 created=time,
@@ -108,6 +126,8 @@ def create(name: str, owner: Member, *, public: bool, metadata: Mapping[str, str
         transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
         directory.add(transaction, name, public=public)
         members.add(transaction, owner)
+        if storage_limit != UNLIMITED:
+            usage.make_room(transaction, owner.project_id, storage_limit)
         audit.record(transaction, event)
 
     return project if transact(write) else None
@@ -136,6 +156,43 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str], event:
         audit.record(transaction, event)
 
     return transact(write)
+
+
+def set_storage_limit(before: Project, limit: int) -> bool:
+    """Change how much a project may store, and its room with it. False when it has changed since it was read."""
+    room = _room(limit) - _room(before.storage_limit)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.update(
+            ProjectItem(PROJECT, before.name),
+            actions=[
+                ProjectItem.storage_limit.set(limit),
+                ProjectItem.updated.set(now()),
+                ProjectItem.version.set(fresh()),
+            ],
+            condition=(ProjectItem.version == before.version) & (ProjectItem.state == LIVE),
+        )
+        usage.adjust(transaction, before.project_id, usage.anywhere(0, room))
+
+    return transact(write)
+
+
+def adjust_usage(project: Project, adjustments: Sequence[Adjustment]) -> bool:
+    """Correct the totals of a project that is still as it was read. False when one of them or the project is not."""
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.condition_check(
+            ProjectItem, PROJECT, project.name, condition=ProjectItem.version == project.version
+        )
+        for adjustment in adjustments:
+            usage.adjust(transaction, project.project_id, adjustment)
+
+    return transact(write)
+
+
+def _room(limit: int) -> int:
+    """What a limit adds to the room that is left (chalicelib/storage/usage.py)."""
+    return 0 if limit == UNLIMITED else limit
 
 
 def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -206,4 +263,5 @@ def _to_project(item: Item) -> Project:
         item["repositories"],
         tuple(json.loads(item.get("immutable_rules") or "[]")),
         tuple(json.loads(item.get("webhook_events") or "[]")),
+        item.get("storage_limit", UNLIMITED),
     )

@@ -72,6 +72,11 @@ def read_all(project: str) -> list[Repository]:
     return [_to_repository(item) for item in items]
 
 
+def names_of(project: str, first: str = "") -> Iterator[str]:
+    """The repositories of a project by name, from `first` on: a page is read when it is come to."""
+    return (found[0] for found in counts(project) if found[0] >= first)
+
+
 def read_each(names: Iterable[str]) -> dict[str, Repository]:
     """The repositories of these names that exist, by name: one call for each hundred."""
     items = reads.get_items(catalog_key(name) for name in names)

@@ -85,7 +85,8 @@ def test_a_taken_name_conflicts(create: Callable[..., str]) -> None:
         {"project_name": "fine", "metadata": {"public": ["true"]}},
         {"project_name": "fine", "metadata": {"prevent_vul": "yes"}},
         {"project_name": "fine", "registry_id": 1},
-        {"project_name": "fine", "storage_limit": 1024},
+        {"project_name": "fine", "storage_limit": -2},
+        {"project_name": "fine", "storage_limit": "1 GiB"},
     ],
 )
 def test_a_malformed_or_unsupported_project_is_a_bad_request(body: Any) -> None:

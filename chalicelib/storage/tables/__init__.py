@@ -11,6 +11,7 @@ consistent query.
     <digest>               link|<repository>                        LinkItem: the repository may serve the blob
     <digest>               edge|<repository>|<manifest>|<generation>    EdgeItem: a manifest names the blob
     <repository>@<digest>  edge|<repository>|<manifest>|<generation>    EdgeItem: an index names the manifest
+    <project>@<digest>     edge|<repository>|<manifest>|<generation>    EdgeItem: a repository holds the manifest itself
 
 Repositories: what a repository holds. One partition a repository.
 
@@ -39,6 +40,9 @@ what runs in the background, dropped by TTL.
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
     webhook|<project's number>   <number>                           WebhookItem: a policy
+    usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
+    usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
+    recount                round, <project's number>                RecountItem: progress of the round, last reports
     counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
 
     user                   <number>                                 UserItem

@@ -23,6 +23,8 @@ class ProjectItem(Item):
     immutable_rules = JSONAttribute(null=True)
     webhook_events = JSONAttribute(null=True)
     repositories = NumberAttribute()
+    storage_limit = NumberAttribute(null=True)
+    """Bytes, or -1 for no limit; absent for what was made before there were quotas."""
     state = UnicodeAttribute()
     version = UnicodeAttribute()
     created = NumberAttribute()
@@ -113,4 +115,36 @@ class WebhookItem(Item):
     enabled = BooleanAttribute()
     creator = UnicodeAttribute()
     created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class ChargeItem(Item):
+    """That a blob or manifest counts in a project's usage (chalicelib/storage/usage.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    size = NumberAttribute()
+    version = UnicodeAttribute()
+    freeing = BooleanAttribute(null=True)
+
+
+class TotalItem(Item):
+    """A part of the sum of a project's charges. `changes` grows with every write."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    used = NumberAttribute()
+    room = NumberAttribute()
+    changes = NumberAttribute()
+
+
+class RecountItem(Item):
+    """How far a recount of usage has come, or what it found (chalicelib/storage/recounts.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    report = JSONAttribute()
     updated = NumberAttribute()

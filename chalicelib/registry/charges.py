@@ -1,0 +1,69 @@
+"""What counts in a project's usage: each blob and manifest that a manifest of the project names, once.
+
+A charge is made in the transaction that commits the manifest, for what the project was not charged for before. Who
+takes edges away then frees what no other manifest of the project names, by the handshake of docs/gc.md ("Charges"):
+look, mark, look again, remove on the condition that the mark still stands. A push that finds a mark takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from chalicelib.projects import quotas, rules
+from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.registry import references
+from chalicelib.registry.names import project_of
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import usage
+from chalicelib.storage.usage import Charge
+
+A_TRANSACTION = 60
+"""Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
+
+
+def make(project: Project, sizes: Mapping[str, int]) -> bool:
+    """Charge a project for more digests than a commit takes, ahead of it. False when others changed the charges.
+
+    Who then does not commit frees them. Raises QuotaExceeded.
+    """
+    number, digests = project.project_id, list(sizes)
+    for start in range(0, len(digests), A_TRANSACTION):
+        part = {digest: sizes[digest] for digest in digests[start : start + A_TRANSACTION]}
+        totals = () if project.storage_limit == UNLIMITED else usage.read_totals([number])[number]
+        if not usage.charge(number, part, quotas.plan(project.storage_limit, totals, sum(part.values()))):
+            return False
+    return True
+
+
+def free(repository: str, digests: Iterable[str]) -> None:
+    """Free what a project is charged for and no manifest of it names any more.
+
+    Called after edges were dropped. Whoever drops the last edge onto a digest frees it: one that is seen held is left
+    to who holds it, and one that others have changed to them.
+    """
+    project = rules.find(project_of(repository))
+    if project is None:
+        return
+    for charge in usage.read_charges(project.project_id, digests).values():
+        free_unless_held(project, charge)
+
+
+def free_unless_held(project: Project, charge: Charge) -> bool:
+    """Free one charge, if nothing holds it. Whether it was freed."""
+    if _is_held(project, charge.digest):
+        return False
+    mark = usage.mark_freeing(project.project_id, charge)
+    if not mark or _is_held(project, charge.digest):
+        return False
+    return usage.free(project.project_id, charge, mark)
+
+
+def own_target(repository: str, digest: str) -> str:
+    """The partition of the edges by which a project's repositories hold a manifest itself."""
+    return blob_table.manifest_target(project_of(repository), digest)
+
+
+def _is_held(project: Project, digest: str) -> bool:
+    """Whether a manifest of the project names `digest`, or is it."""
+    targets = (digest, blob_table.manifest_target(project.name, digest))
+    return any(references.is_held(blob_table.edges_in_project(target, project.name)) for target in targets)

@@ -1,0 +1,201 @@
+"""The Projects table: what counts in each project's usage, digest by digest, and the sum of it.
+
+The sum is kept in SHARDS totals, so that pushes to one project do not queue at one item: a transaction that adds or
+frees charges adjusts one of them, any one. `used` adds up to the bytes that are charged, `room` to the limit less
+that (less nothing when there is no limit: it is negative then). While no room is negative, a total whose room is
+enough for a charge is all that a push must look at to stay below the limit (chalicelib/projects/quotas.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.accounts import padded
+from chalicelib.storage.blobs import shard as shard_of
+from chalicelib.storage.conditions import fresh, holds
+from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
+from chalicelib.storage.tables.projects import ChargeItem, TotalItem
+from chalicelib.storage.transactions import transact
+
+SHARDS = CANDIDATE_SHARDS
+
+CHARGE_PREFIX = "charge|"
+_TOTAL = "total"
+
+
+@dataclass(frozen=True)
+class Charge:
+    """That `digest` counts with `size` bytes. `freeing`: somebody is looking whether it still should."""
+
+    digest: str
+    size: int
+    version: str
+    freeing: bool
+
+
+@dataclass(frozen=True)
+class Total:
+    """One of the SHARDS parts of a project's sum; all zero before it is first written. `changes` counts its writes."""
+
+    shard: int
+    used: int = 0
+    room: int = 0
+    changes: int = 0
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """Bytes to add to a total, which must have `least` room, or be as it was after so many `changes`."""
+
+    shard: int
+    used: int
+    room: int
+    least: int | None = None
+    changes: int | None = None
+
+
+def charge_key(project_id: int, digest: str) -> Key:
+    return Key(settings().projects_table, _partition(project_id, shard_of(digest)), f"{CHARGE_PREFIX}{digest}")
+
+
+def total_keys(project_id: int) -> list[Key]:
+    return [Key(settings().projects_table, _partition(project_id, shard), _TOTAL) for shard in range(SHARDS)]
+
+
+def to_charge(item: Item) -> Charge:
+    digest = item["sk"].removeprefix(CHARGE_PREFIX)
+    return Charge(digest, item["size"], item["version"], item.get("freeing", False))
+
+
+def to_totals(project_id: int, found: Mapping[Key, Item]) -> tuple[Total, ...]:
+    """A project's totals, by shard, from what was found under their keys."""
+    items = (found.get(key, {}) for key in total_keys(project_id))
+    return tuple(
+        Total(shard, item.get("used", 0), item.get("room", 0), item.get("changes", 0))
+        for shard, item in enumerate(items)
+    )
+
+
+def read_charges(project_id: int, digests: Iterable[str]) -> dict[str, Charge]:
+    """The charges that exist, by digest."""
+    items = reads.get_items(charge_key(project_id, digest) for digest in digests)
+    return {charge.digest: charge for charge in map(to_charge, items.values())}
+
+
+def read_page(project_id: int, shard: int, after: str, limit: int) -> tuple[list[Charge], str]:
+    """A page of the charges of one shard, and the sort key to go on behind, empty at the end."""
+    table = settings().projects_table
+    items, last = reads.query(table, _partition(project_id, shard), CHARGE_PREFIX, after=after, limit=limit)
+    return [to_charge(item) for item in items], last
+
+
+def read_totals(project_ids: Collection[int]) -> dict[int, tuple[Total, ...]]:
+    """The totals of each project, by its number. No snapshot: each is as of some moment during the call."""
+    found = reads.get_items(key for project_id in project_ids for key in total_keys(project_id))
+    return {project_id: to_totals(project_id, found) for project_id in project_ids}
+
+
+def add_charges(
+    transaction: TransactWrite, project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]
+) -> None:
+    """Charge digests that are not charged yet: the transaction fails if one is."""
+    for digest, size in sizes.items():
+        key = charge_key(project_id, digest)
+        charge = ChargeItem(key.pk, key.sk, size=size, version=fresh())
+        transaction.save(charge, condition=ChargeItem.pk.does_not_exist())
+    for adjustment in adjustments:
+        adjust(transaction, project_id, adjustment)
+
+
+def charge(project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]) -> bool:
+    """Charge digests, as many as a transaction holds. False when one is charged already or a total has changed."""
+    return transact(lambda transaction: add_charges(transaction, project_id, sizes, adjustments))
+
+
+def adjust(transaction: TransactWrite, project_id: int, adjustment: Adjustment) -> None:
+    """Add to a total, on its condition."""
+    actions: list[Any] = [
+        TotalItem.used.add(adjustment.used),
+        TotalItem.room.add(adjustment.room),
+        TotalItem.changes.add(1),
+    ]
+    item = TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
+    transaction.update(item, actions=actions, condition=_condition(adjustment))
+
+
+def make_room(transaction: TransactWrite, project_id: int, limit: int) -> None:
+    """Spread the room of a new project over its totals."""
+    share, extra = divmod(limit, SHARDS)
+    for shard in range(SHARDS):
+        adjust(transaction, project_id, Adjustment(shard, 0, share + (shard < extra)))
+
+
+def anywhere(used: int, room: int) -> Adjustment:
+    """An adjustment of any of the totals, so that those who make one at once seldom meet."""
+    return Adjustment(random.randrange(SHARDS), used, room)  # noqa: S311 -- which one does not matter
+
+
+def mark_freeing(project_id: int, charge: Charge) -> str:
+    """Say that `charge` may be freed. Returns the mark, empty when the charge has changed since it was read."""
+    version = fresh()
+    key = charge_key(project_id, charge.digest)
+    marked = holds(
+        ChargeItem(key.pk, key.sk).update,
+        actions=[ChargeItem.freeing.set(True), ChargeItem.version.set(version)],
+        condition=ChargeItem.version == charge.version,
+    )
+    return version if marked else ""
+
+
+def keep(project_id: int, digest: str) -> bool:
+    """Take a mark away, so that who set it does not free the charge. False when it is freed already."""
+    key = charge_key(project_id, digest)
+    return holds(
+        ChargeItem(key.pk, key.sk).update,
+        actions=[ChargeItem.freeing.remove(), ChargeItem.version.set(fresh())],
+        condition=ChargeItem.pk.exists(),
+    )
+
+
+def free(project_id: int, charge: Charge, mark: str) -> bool:
+    """Remove a charge that still has `mark`, and its bytes from the sum. False when others have changed it."""
+
+    def write(transaction: TransactWrite) -> None:
+        key = charge_key(project_id, charge.digest)
+        transaction.delete(ChargeItem(key.pk, key.sk), condition=ChargeItem.version == mark)
+        adjust(transaction, project_id, anywhere(-charge.size, charge.size))
+
+    return transact(write)
+
+
+def is_charged(project_id: int, digest: str) -> bool:
+    return reads.get_item(charge_key(project_id, digest), ("size",)) is not None
+
+
+def delete_all(project_id: int) -> None:
+    """Forget the usage of a project that is gone."""
+    for shard in range(SHARDS):
+        partition = _partition(project_id, shard)
+        for item in reads.query_all(settings().projects_table, partition, "", ("changes",)):
+            holds(TotalItem(partition, item["sk"]).delete)
+
+
+def _partition(project_id: int, shard: int | str) -> str:
+    return f"usage|{padded(project_id)}|{shard}"
+
+
+def _condition(adjustment: Adjustment) -> Condition | None:
+    if adjustment.least is not None:
+        return TotalItem.room >= adjustment.least
+    if adjustment.changes is None:
+        return None
+    return TotalItem.changes == adjustment.changes if adjustment.changes else TotalItem.pk.does_not_exist()
