@@ -13,7 +13,7 @@ from chalicelib.storage import bulk, collection
 from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
 
-THREADS = 4
+THREADS = 2
 """Calls under way at once in one worker: enough to hide the way to the stores, and few beside those of clients."""
 
 _CHUNK = 100
