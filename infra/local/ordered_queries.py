@@ -26,7 +26,8 @@ def install() -> None:
     """Put this in front of MiniStack's Query, for conditions as chalicelib/storage/reads.py writes them."""
     from ministack.services import dynamodb  # noqa: PLC0415 -- reads its settings when it is imported
 
-    answer = dynamodb._query
+    answer, evaluate = dynamodb._query, dynamodb._evaluate_condition
+    given: dict[str, Any] = {}
 
     def query(data: dict[str, Any]) -> Any:
         condition = data.get("KeyConditionExpression")
@@ -41,13 +42,21 @@ def install() -> None:
                 return answer(data)
             if not isinstance(partition, SortedDict):
                 partition = SortedDict(partition)
-            table["items"][key] = dict(_page(partition, condition, values, data, dynamodb._item_size_bytes))
+            given.update(_page(partition, condition, values, data, dynamodb._item_size_bytes))
+            table["items"][key] = dict(given)
             try:
                 return answer(data)
             finally:
                 table["items"][key] = partition
+                given.clear()
+
+    def evaluated(expression: str, item: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        """What is given fulfils the key's condition already."""
+        is_given = more.get("slot") == "KeyConditionExpression" and given.get(item.get("sk", {}).get("S")) is item
+        return is_given or evaluate(expression, item, *rest, **more)
 
     dynamodb._query = query
+    dynamodb._evaluate_condition = evaluated
 
 
 def _page(

@@ -21,7 +21,7 @@ Query = Callable[[dict[str, Any]], Any]
 @pytest.fixture
 def own() -> Iterator[Query]:
     """MiniStack's own Query, while the ordered one is installed, and a table."""
-    original = dynamodb._query
+    original, evaluate = dynamodb._query, dynamodb._evaluate_condition
     keys = [("pk", "HASH"), ("sk", "RANGE")]
     table = {
         "TableName": TABLE,
@@ -32,7 +32,7 @@ def own() -> Iterator[Query]:
     assert dynamodb._create_table(table)[0] == 200
     ordered_queries.install()
     yield original
-    dynamodb._query = original
+    dynamodb._query, dynamodb._evaluate_condition = original, evaluate
     dynamodb._delete_table({"TableName": TABLE})
 
 
