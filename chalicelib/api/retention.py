@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.api import fields
-from chalicelib.api.errors import BadRequestError, ConflictError
+from chalicelib.api.errors import BadRequestError, ConflictError, NotFoundError
 from chalicelib.api.guards import refusal, require_account, require_in_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
@@ -15,7 +15,8 @@ from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Execution, Task, Trigger
 from chalicelib.projects import rules as projects
 from chalicelib.projects import selectors
-from chalicelib.projects.errors import NotFoundError, RuleNotFoundError
+from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
+from chalicelib.projects.errors import RuleNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies, rules
@@ -108,8 +109,13 @@ def operate_retention_execution(call: Call) -> Response:
 
 @operation("GET", f"{_EXECUTIONS}/{{eid}}/tasks")
 def list_retention_tasks(call: Call) -> Response:
-    execution = _execution(call, _policy(call, "list"))
+    """As in Harbor, an execution that is not there, or another policy's, has no tasks."""
+    policy = _policy(call, "list")
     asked = window(call.request)
+    try:
+        execution = _execution(call, policy)
+    except ExecutionNotFoundError:
+        return json_response([], headers=asked.headers(0))
     found = tasks.read_page(execution.number, asked.start, asked.size)
     headers = asked.headers(tasks.count(execution.number))
     return json_response([_task_to_json(execution, each) for each in found], headers=headers)
@@ -127,14 +133,14 @@ def get_retention_task_log(call: Call) -> Response:
 def _policy(call: Call, action: str) -> Policy:
     """The policy that the path names, if the caller may do `action` on its project's policies.
 
-    As in Harbor, one that is missing is 404 to a GET of it and 400 to the rest; but only to who sees all projects.
+    One that is missing is 400 as in Harbor, except to a GET of it, which Harbor answers by 500; but only to who sees
+    all projects.
     """
     require_account(call.caller)
-    number = fields.identifier(call.parameters, "id")
     try:
-        policy = policies.get(number)
+        policy = policies.get(fields.identifier(call.parameters, "id"))
         project = projects.get_by_id(policy.project_id)
-    except (RuleNotFoundError, NotFoundError) as error:
+    except (RuleNotFoundError, ProjectNotFoundError, NotFoundError) as error:
         if not call.caller.is_admin:
             raise refusal(call.caller) from None
         if call.request.method == "GET" and "eid" not in call.parameters:
@@ -160,7 +166,7 @@ def _scope(call: Call, body: dict[str, Any]) -> Project:
     number = fields.number(scope, "ref")
     try:
         return projects.get_by_id(number)
-    except NotFoundError as error:
+    except ProjectNotFoundError as error:
         if not call.caller.is_admin:
             raise refusal(call.caller) from None
         raise BadRequestError(f"invalid Project id {number}") from error
