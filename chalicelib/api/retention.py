@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.api import fields
-from chalicelib.api.errors import BadRequestError, ConflictError, NotFoundError
+from chalicelib.api.errors import ApiError, BadRequestError, ConflictError, NotFoundError
 from chalicelib.api.guards import refusal, require_account, require_in_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
@@ -64,7 +64,7 @@ def create_retention(call: Call) -> Response:
 
 @operation("GET", "/retentions/{id}")
 def get_retention(call: Call) -> Response:
-    return json_response(_to_json(_policy(call, "read")))
+    return json_response(_to_json(_policy(call, "read", NotFoundError)))
 
 
 @operation("PUT", "/retentions/{id}")
@@ -130,11 +130,11 @@ def get_retention_task_log(call: Call) -> Response:
     return Response(200, _TEXT, tasks.read_log(number).encode())
 
 
-def _policy(call: Call, action: str) -> Policy:
+def _policy(call: Call, action: str, absent: type[ApiError] = BadRequestError) -> Policy:
     """The policy that the path names, if the caller may do `action` on its project's policies.
 
-    One that is missing is 400 as in Harbor, except to a GET of it, which Harbor answers by 500; but only to who sees
-    all projects.
+    Raises `absent` when there is none, to who sees all projects: as in Harbor it is 400 to all but a GET of it, which
+    Harbor answers by 500.
     """
     require_account(call.caller)
     try:
@@ -143,9 +143,7 @@ def _policy(call: Call, action: str) -> Policy:
     except (RuleNotFoundError, ProjectNotFoundError, NotFoundError) as error:
         if not call.caller.is_admin:
             raise refusal(call.caller) from None
-        if call.request.method == "GET" and "eid" not in call.parameters:
-            raise
-        raise BadRequestError(str(error)) from error
+        raise absent(str(error)) from error
     require_in_project(call.caller, project, _RESOURCE, action)
     return policy
 
