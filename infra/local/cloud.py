@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from infra.local import ordered_queries
 from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
 from infra.local.processes import end_with_parent
@@ -31,6 +32,7 @@ def main() -> None:
     os.environ.update(environment(state, snapshots.current, port))
     from ministack.app import app  # noqa: PLC0415 -- reads its settings when it is imported
 
+    ordered_queries.install()
     logging.basicConfig(format="%(message)s")
     _drop_half_written(state / "s3")
     end_with_parent()
