@@ -29,6 +29,7 @@ bench: .venv/dev.stamp
 
 soak: .venv/dev.stamp
 	$(BIN)/pytest -m soak
+	BERTH_SOAK_SECONDS=600 $(BIN)/pytest tests/soak
 
 package: .venv/local.stamp
 	$(BIN)/python -m infra.package

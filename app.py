@@ -36,6 +36,13 @@ def sweep_uploads(_event: dict[str, Any], _context: Any) -> int:
     return sweep()
 
 
+@app.lambda_function(name="collect_garbage")
+def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.gc.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="recount_usage")
 def recount_usage(event: dict[str, Any], context: Any) -> list[dict[str, Any]]:
     from chalicelib.projects.recount import run  # noqa: PLC0415 -- see above

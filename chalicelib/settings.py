@@ -51,6 +51,14 @@ class Settings:
     """A candidate for collection that has waited so long gets its full time again when a client is told of it."""
     push_seconds: int
     """How long a push may take: an edge that is older and belongs to no manifest is an orphan."""
+    gc_grace_seconds: int
+    """How long a condemned blob waits for somebody who still needs it (docs/gc.md, "Times")."""
+    gc_window_seconds: int
+    """How long something must have been garbage before it is condemned: a run's `time_window`, when it gives none."""
+    gc_reconcile_days: int
+    """How often a run looks through all tables and objects for what crashes have left."""
+    gc_unsafe_times: bool
+    """Allow a grace and a window of any length: clients may be told of blobs that then go. For tests."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
     webhook_queue: str
@@ -89,6 +97,10 @@ def settings() -> Settings:
         url_seconds=int(env.get("BERTH_URL_SECONDS", "1200")),
         candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),
         push_seconds=int(env.get("BERTH_PUSH_SECONDS", "60")),
+        gc_grace_seconds=int(env.get("BERTH_GC_GRACE_SECONDS", "7200")),
+        gc_window_seconds=int(env.get("BERTH_GC_WINDOW_SECONDS", "7200")),
+        gc_reconcile_days=int(env.get("BERTH_GC_RECONCILE_DAYS", "7")),
+        gc_unsafe_times=env.get("BERTH_GC_UNSAFE_TIMES", "false").lower() == "true",
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
         webhook_queue=env["BERTH_WEBHOOK_QUEUE"],
         webhook_retry_seconds=int(env.get("BERTH_WEBHOOK_RETRY_SECONDS", "10")),

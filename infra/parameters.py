@@ -43,7 +43,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "CandidateRenewSeconds": {
         "Type": "Number",
         "Default": 600,
-        "MinValue": 60,
+        "MinValue": 1,
         "Description": "A candidate for collection older than this gets its full time again when it is used.",
     },
     "PushSeconds": {
@@ -52,6 +52,31 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "MinValue": 30,
         "MaxValue": 3600,
         "Description": "How long a push may take; what an older one left unfinished counts as abandoned.",
+    },
+    "GcGraceSeconds": {
+        "Type": "Number",
+        "Default": 7200,
+        "MinValue": 1,
+        "Description": "How long a condemned blob waits before it is deleted; must exceed UrlSeconds (docs/gc.md).",
+    },
+    "GcWindowSeconds": {
+        "Type": "Number",
+        "Default": 7200,
+        "MinValue": 1,
+        "Description": "How long something must have been garbage before it is condemned: Harbor's time window.",
+    },
+    "GcReconcileDays": {
+        "Type": "Number",
+        "Default": 7,
+        "MinValue": 1,
+        "MaxValue": 365,
+        "Description": "How often a run of the collector looks through all tables and objects.",
+    },
+    "GcUnsafeTimes": {
+        "Type": "String",
+        "Default": "false",
+        "AllowedValues": ["true", "false"],
+        "Description": "Allow a grace and a window of any length: clients are told of blobs that then go. For tests.",
     },
     "SparseIndexes": {
         "Type": "String",
@@ -150,6 +175,10 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_URL_SECONDS": {"Ref": "UrlSeconds"},
     "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},
     "BERTH_PUSH_SECONDS": {"Ref": "PushSeconds"},
+    "BERTH_GC_GRACE_SECONDS": {"Ref": "GcGraceSeconds"},
+    "BERTH_GC_WINDOW_SECONDS": {"Ref": "GcWindowSeconds"},
+    "BERTH_GC_RECONCILE_DAYS": {"Ref": "GcReconcileDays"},
+    "BERTH_GC_UNSAFE_TIMES": {"Ref": "GcUnsafeTimes"},
     "BERTH_SPARSE_INDEXES": {"Ref": "SparseIndexes"},
     "BERTH_OUTBOUND_ALLOWED": {"Ref": "OutboundAllowed"},
     "POWERTOOLS_SERVICE_NAME": "berth",

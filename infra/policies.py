@@ -140,6 +140,42 @@ def sweep_statements() -> list[Statement]:
     ]
 
 
+_COLLECTOR_ITEM_ACTIONS = {
+    "BlobsTable": (
+        *("BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "Scan"),
+        "UpdateItem",
+    ),
+    "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "Query", "Scan", "UpdateItem"),
+    "UploadsTable": ("DeleteItem", "Scan"),
+    "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
+    "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
+    "EventsTable": ("PutItem",),
+}
+
+
+def collector_statements() -> list[Statement]:
+    """Everything that may be garbage: found by the sparse indexes, looked at, and deleted with its objects."""
+    statements = [
+        allow(table, [f"dynamodb:{action}" for action in actions], _with_index(table))
+        for table, actions in _COLLECTOR_ITEM_ACTIONS.items()
+    ]
+    bucket = attribute_arn("Bucket")
+    prefixes = ("blobs", "gc", "manifests", "uploads")
+    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
+    return [
+        *statements,
+        allow("Objects", _OBJECT_ACTIONS, objects),
+        allow("ListObjects", ["s3:ListBucket"], [bucket]),
+    ]
+
+
+def _with_index(table: str) -> list[Any]:
+    arn = attribute_arn(table)
+    if table not in ("BlobsTable", "RepositoriesTable"):
+        return [arn]
+    return [arn, {"Fn::Sub": ["${Table}/index/candidates", {"Table": arn}]}]
+
+
 def purge_statements() -> list[Statement]:
     """What purging the audit log takes (chalicelib/auditing/log.py), for the function that does it."""
     actions = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "Query", "UpdateItem")
@@ -212,6 +248,7 @@ FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
     "SweepUploads": (sweep_statements, "SweepUploadsLogs"),
+    "CollectGarbage": (collector_statements, "CollectGarbageLogs"),
     "RecountUsage": (recount_statements, "RecountUsageLogs"),
     "DispatchEvents": (dispatch_statements, "DispatchEventsLogs"),
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),

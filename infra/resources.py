@@ -49,6 +49,7 @@ def resources() -> dict[str, Resource]:
         "RequestLogs": _log_group("request"),
         "RotateSigningKeyLogs": _log_group("rotate-signing-key"),
         "SweepUploadsLogs": _log_group("sweep-uploads"),
+        "CollectGarbageLogs": _log_group("collect-garbage"),
         "RecountUsageLogs": _log_group("recount-usage"),
         "DispatchEventsLogs": _log_group("dispatch-events"),
         "DeliverWebhookLogs": _log_group("deliver-webhook"),
@@ -133,6 +134,12 @@ def _bucket() -> Resource:
                             "Id": "stale-upload-tails",
                             "Status": "Enabled",
                             "Prefix": "uploads/",
+                            "ExpirationInDays": STALE_DAYS,
+                        },
+                        {
+                            "Id": "stale-work-of-the-collector",
+                            "Status": "Enabled",
+                            "Prefix": "gc/work/",
                             "ExpirationInDays": STALE_DAYS,
                         },
                     ]

@@ -13,6 +13,7 @@ Resource = dict[str, Any]
 DEFINITIONS = Path(__file__).parent / "statemachines"
 
 MACHINES = {
+    "CollectionMachine": ("gc", "CollectGarbage"),
     "PurgeAuditLogMachine": ("purge-audit-log", "RunPurgeAuditLog"),
     "RetentionMachine": ("retention", "RunRetention"),
 }

@@ -11,6 +11,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     artifact,
     auditlog,
     configure,
+    gc,
     immutable,
     jobservice,
     label,

@@ -9,6 +9,7 @@ import json
 from typing import ClassVar
 
 from chalicelib.access import errors as access
+from chalicelib.gc import errors as gc
 from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
 from chalicelib.registry.errors import RegistryError
@@ -81,6 +82,8 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     jobs.TaskNotFoundError: ("NOT_FOUND", 404),
     jobs.JobTypeUnknownError: ("NOT_FOUND", 404),
     jobs.ScheduleInvalidError: ("BAD_REQUEST", 400),
+    gc.ParameterInvalidError: ("BAD_REQUEST", 400),
+    gc.TimesTooShortError: ("PRECONDITION", 412),
     access.InvalidError: ("BAD_REQUEST", 400),
     access.NotAllowedError: ("FORBIDDEN", 403),
     access.ForgedError: ("FORBIDDEN", 403),

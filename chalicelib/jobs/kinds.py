@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from chalicelib.jobs.records import Kind
 
+GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc")
 PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 
 
-KINDS = {kind.vendor_type: kind for kind in (PURGE_AUDIT_LOG, RETENTION)}
+KINDS = {kind.vendor_type: kind for kind in (GARBAGE_COLLECTION, PURGE_AUDIT_LOG, RETENTION)}
 """By Harbor's vendor type (src/jobservice/job/known_jobs.go)."""

@@ -34,7 +34,7 @@ SLICE_SECONDS = 600.0
 """How long a step works before it comes back: Lambda ends it after 15 minutes, and one piece of work takes long too."""
 
 WORKERS = 8
-"""How many workers an execution has (the Map states of infra/statemachines)."""
+"""How many workers an execution has (the Map states of infra/statemachines), where its machine says no other number."""
 
 _PAGE = 100
 _RUNS = 3
@@ -65,10 +65,11 @@ def work(execution: Execution, event: Event, do: Callable[[Execution, Task], Non
     is raised, so that the state machine tries again. Raises StoppedError.
     """
     worker, position = int(event["worker"]), int(event["position"])
+    workers = int(event.get("workers", WORKERS))
     deadline = time.monotonic() + SLICE_SECONDS
     while page := tasks.read_page(execution.number, position, _PAGE):
         for task in page:
-            if task.ordinal % WORKERS == worker:
+            if task.ordinal % workers == worker:
                 if time.monotonic() > deadline:
                     return {"position": position, "done": False}
                 if executions.is_stopped(execution):

@@ -115,6 +115,9 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subject
     except (Immutable, Referenced):
         manifest_table.set_state(marked, LIVE)
         raise
+    for referrer in manifest_table.referrers_of(repository, digest):
+        # Before their subject goes: a crash in between leaves a mark too many, which the collector lifts.
+        manifest_table.mark_candidate(repository, referrer)
     event = audited.deleted(actor, repository, digest, tags[0] if tags else None)
     while len(tags) > _TAGS_A_TRANSACTION:
         if not removals.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):

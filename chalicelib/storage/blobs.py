@@ -91,6 +91,11 @@ def to_link(item: Item) -> Link:
     return Link(repository, item["pk"], item["object_key"], item["state"], item["version"])
 
 
+def to_edge(item: Item) -> Edge:
+    _, repository, manifest, generation = item["sk"].split("|")
+    return Edge(item["pk"], repository, manifest, generation, item["created"])
+
+
 def read(repository: str, digest: str) -> tuple[Blob | None, Link | None]:
     """The record of `digest` and its link from `repository`: one call."""
     blob, link = blob_key(digest), link_key(repository, digest)
@@ -99,6 +104,16 @@ def read(repository: str, digest: str) -> tuple[Blob | None, Link | None]:
         to_blob(found[blob]) if blob in found else None,
         to_link(found[link]) if link in found else None,
     )
+
+
+def read_record(digest: str) -> Blob | None:
+    item = reads.get_item(blob_key(digest))
+    return to_blob(item) if item else None
+
+
+def read_link(repository: str, digest: str) -> Link | None:
+    item = reads.get_item(link_key(repository, digest))
+    return to_link(item) if item else None
 
 
 def read_sizes(repository: str, digests: Iterable[str]) -> dict[str, int]:
@@ -155,7 +170,7 @@ def touch(digest: str, object_key: str = "") -> bool:
 
 def put_link(repository: str, digest: str, object_key: str) -> None:
     key = link_key(repository, digest)
-    LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save()
+    holds(LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save)
 
 
 def set_link_state(link: Link, state: str) -> str:
@@ -196,13 +211,13 @@ def delete_edges(edges: Iterable[Edge]) -> None:
 def edges_onto(target: str, repository: str = "") -> list[Edge]:
     """Every edge onto `target`, of one repository or of all; strongly consistent."""
     prefix = f"{EDGE_PREFIX}{repository}|" if repository else EDGE_PREFIX
-    return [_to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
+    return [to_edge(item) for item in reads.query_all(settings().blobs_table, target, prefix)]
 
 
 def edges_in_project(target: str, project: str) -> list[Edge]:
     """Every edge onto `target` from the repositories of one project; strongly consistent."""
     items = reads.query_all(settings().blobs_table, target, f"{EDGE_PREFIX}{project}/")
-    return [_to_edge(item) for item in items]
+    return [to_edge(item) for item in items]
 
 
 def missing(edges: Iterable[Edge]) -> list[Edge]:
@@ -210,11 +225,6 @@ def missing(edges: Iterable[Edge]) -> list[Edge]:
     keys = {Key(settings().blobs_table, edge.target, edge.sort_key): edge for edge in edges}
     found = reads.get_items(keys, ("created",))
     return [edge for key, edge in keys.items() if key not in found]
-
-
-def _to_edge(item: Item) -> Edge:
-    _, repository, manifest, generation = item["sk"].split("|")
-    return Edge(item["pk"], repository, manifest, generation, item["created"])
 
 
 def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:

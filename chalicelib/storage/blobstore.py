@@ -3,6 +3,7 @@
     blobs/<name>       the bytes of a blob, or of an upload that is to become one
     uploads/<name>     the tail of an upload: bytes that wait to fill a part (a lifecycle rule drops stale ones)
     manifests/<name>   manifests too large for their item
+    gc/<name>          work of the collector (a lifecycle rule drops stale ones)
 
 Keys are never reused, so no write and no delete can hit what another has made.
 """

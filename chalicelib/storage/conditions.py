@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _TRANSIENT = {
     "ThrottlingException",
     "TransactionInProgressException",
 }
+_CONFLICT_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _LOST_RACE = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
@@ -34,14 +36,22 @@ def now() -> int:
 
 
 def holds(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
-    """Do a conditional write of one item; False when its condition did not hold. Other faults are raised."""
-    try:
-        write(*args, **kwargs)
-    except PynamoDBException as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    """Do a conditional write of one item; False when its condition did not hold. Other faults are raised.
+
+    A transaction on the item that is under way ends within milliseconds, so what it has kept out is tried again.
+    """
+    for pause in (*_CONFLICT_PAUSES, 0.0):
+        try:
+            write(*args, **kwargs)
+        except PynamoDBException as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                return False
+            if error.cause_response_code != "TransactionConflictException" or not pause:
+                raise
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
+        else:
+            return True
+    raise AssertionError("the last try returns or raises")
 
 
 def lost_race(error: TransactWriteError) -> bool:

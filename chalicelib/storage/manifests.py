@@ -293,6 +293,20 @@ def mark_candidate(repository: str, digest: str) -> None:
     )
 
 
+def clear_candidate(record: Record) -> bool:
+    """Say that a manifest is no garbage after all. False when it was written, or marked again, since it was read.
+
+    A mark gives no new version, so its time is asked for too.
+    """
+    key = manifest_key(record.repository, record.digest)
+    unmarked = ManifestItem.candidate_since == record.candidate_since
+    return holds(
+        ManifestItem(key.pk, key.sk).update,
+        actions=[ManifestItem.candidate.remove(), ManifestItem.candidate_since.remove()],
+        condition=(ManifestItem.version == record.version) & unmarked,
+    )
+
+
 def set_state(record: Record, state: str) -> str:
     """Write a manifest's state. Returns the new version, empty when the manifest changed since it was read."""
     key, version = manifest_key(record.repository, record.digest), fresh()
@@ -308,6 +322,13 @@ def tags_of(repository: str, digest: str) -> list[str]:
     prefix = tagged(digest, "")
     items = reads.query_all(settings().repositories_table, repository, prefix, ("digest",))
     return [item["sk"].removeprefix(prefix) for item in items]
+
+
+def referrers_of(repository: str, subject: str) -> list[str]:
+    """The digests of the manifests whose subject is `subject`."""
+    prefix = f"{REFERRER_PREFIX}{subject}|"
+    items = reads.query_all(settings().repositories_table, repository, prefix, ("generation",))
+    return [item["sk"].rpartition("|")[2] for item in items]
 
 
 def tagged(digest: str, tag: str) -> str:

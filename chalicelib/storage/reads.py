@@ -36,7 +36,7 @@ def get_item(key: Key, attributes: Sequence[str] = ()) -> Item | None:
     """The item under `key`, or None. `attributes` limits what comes back (all, when empty)."""
     request = {"TableName": key.table, "Key": _encode_key(key), "ConsistentRead": True, **_projection(attributes)}
     item = _call("GetItem", request).get("Item")
-    return None if item is None else _decode_item(item)
+    return None if item is None else decode_item(item)
 
 
 def get_items(keys: Iterable[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
@@ -50,7 +50,7 @@ def get_items(keys: Iterable[Key], attributes: Sequence[str] = ()) -> dict[Key, 
             answer = _call("BatchGetItem", {"RequestItems": pending})
             for table, items in answer.get("Responses", {}).items():
                 for raw in items:
-                    item = _decode_item(raw)
+                    item = decode_item(raw)
                     found[Key(table, item["pk"], item["sk"])] = item
             pending = answer.get("UnprocessedKeys") or {}
             if pending and time.monotonic() > deadline:
@@ -91,7 +91,7 @@ def query(
         request["ScanIndexForward"] = False
     answer = _call("Query", request)
     last = answer.get("LastEvaluatedKey")
-    return [_decode_item(raw) for raw in answer["Items"]], last["sk"]["S"] if last else ""
+    return [decode_item(raw) for raw in answer["Items"]], last["sk"]["S"] if last else ""
 
 
 def query_range(
@@ -107,7 +107,7 @@ def query_range(
         request["ScanIndexForward"] = False
     answer = _call("Query", request)
     key = answer.get("LastEvaluatedKey")
-    return [_decode_item(raw) for raw in answer["Items"]], key["sk"]["S"] if key else ""
+    return [decode_item(raw) for raw in answer["Items"]], key["sk"]["S"] if key else ""
 
 
 def count_range(table: str, pk: str, first: str, last: str) -> int:
@@ -174,7 +174,7 @@ def _encode_key(key: Key) -> dict[str, Any]:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 
-def _decode_item(raw: Mapping[str, Mapping[str, Any]]) -> Item:
+def decode_item(raw: Mapping[str, Mapping[str, Any]]) -> Item:
     return {name: _decode(value) for name, value in raw.items()}
 
 
@@ -190,7 +190,7 @@ def _decode(value: Mapping[str, Any]) -> Value:
         case "L":
             return [_decode(element) for element in content]
         case "M":
-            return _decode_item(content)
+            return decode_item(content)
         case "NULL":
             return None
         case _:

@@ -24,10 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.deploy import deploy_local
 from infra.local import state
 from infra.local.durability import RECOVER_PATH
-from infra.local.options import Options, StartError
+from infra.local.options import FUNCTION_SETTINGS, Options, StartError
 from infra.local.processes import Child
 from infra.package import build_template_only
-from infra.parameters import environment
+from infra.parameters import PARAMETERS, environment
 from infra.stack import StackError
 
 ADMIN = "admin"
@@ -118,12 +118,14 @@ def _use_as_aws(endpoint: str, secret: str) -> None:
 
 def _deploy(options: Options, template: str, endpoint: str) -> tuple[dict[str, str], dict[str, str]]:
     """Deploy the stack: its outputs, and the environment of the functions that run here."""
-    parameters = {"RelayUrl": "/relay"}
+    settings = {name: str(PARAMETERS[parameter]["Default"]) for name, parameter in FUNCTION_SETTINGS.items()}
+    settings |= options.function_settings
+    parameters = {"RelayUrl": "/relay", **{FUNCTION_SETTINGS[name]: value for name, value in settings.items()}}
     outputs = deploy_local(boto3.client("cloudformation"), template, parameters)
     # Clients of this machine reach S3 by the name that they call the registry by; others, through the gateway.
     public = f"http://{options.registry}" if options.is_public else endpoint.replace("127.0.0.1", "{host}")
     variables = environment(outputs, {**parameters, "S3PublicEndpoint": public})
-    return outputs, {**variables, **options.function_settings}
+    return outputs, variables
 
 
 def _recover(endpoint: str) -> None:

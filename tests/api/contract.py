@@ -25,6 +25,8 @@ _ARTIFACTS = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
     ("POST", "/projects"): {403},
+    ("POST", "/system/gc/schedule"): {412},
+    ("PUT", "/system/gc/schedule"): {412},
     ("PUT", "/users/{user_id}"): {409},
     ("PUT", "/users/{user_id}/password"): {404},
     ("POST", "/projects/{project_name_or_id}/members"): {404},

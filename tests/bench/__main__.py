@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.package import BUILD, build_zip
-from tests.bench import answers, calls, lambda_start, scale, servers, table, transfers
+from tests.bench import answers, calls, collection, lambda_start, scale, servers, table, transfers
 from tests.bench.images import digests, make_image
 from tests.bench.table import Row
 
@@ -59,6 +59,7 @@ def _measure(folder: Path, size: scale.Scale) -> Iterator[Row]:
         servers.require_manifest(again, f"{_PRIVATE}/app", "latest")
         yield Row("make run, first until healthy", "s", first_start)
         yield Row("make run, second until healthy", "s", again.seconds, at_most=5.0)
+    yield from collection.rows(folder, size)
     yield Row("packaged zip", "MB", archive.stat().st_size / 1e6, at_most=30.0)
 
 

@@ -21,7 +21,7 @@ import boto3
 PROJECT = Path(__file__).resolve().parents[2]
 PASSWORD = "a password of the benchmark's own"
 _START_SECONDS = 120.0
-_PEER_BUCKET = "docker-registry"
+PEER_BUCKET = "docker-registry"
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Berth(Server):
 
 
 @contextlib.contextmanager
-def berth(state: Path) -> Iterator[Berth]:
-    """Start Berth as a user does, and stop it as Ctrl-C does."""
+def berth(state: Path, **settings: str) -> Iterator[Berth]:
+    """Start Berth as a user does, with settings of its functions, and stop it as Ctrl-C does."""
     port = free_port()
     started = time.monotonic()
-    variables = {"BERTH_PORT": str(port), "BERTH_STATE": str(state), "BERTH_ADMIN_PASSWORD": PASSWORD}
+    variables = {"BERTH_PORT": str(port), "BERTH_STATE": str(state), "BERTH_ADMIN_PASSWORD": PASSWORD, **settings}
     with (state.parent / "berth.log").open("ab") as log:
         process = subprocess.Popen(
             ["make", "run"], cwd=PROJECT, env={**os.environ, **variables}, stdout=log, stderr=log
@@ -99,10 +99,10 @@ def docker_registry(folder: Path, berth: Berth) -> Iterator[Server]:
         region_name=cloud["AWS_REGION"],
         aws_access_key_id=cloud["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=cloud["AWS_SECRET_ACCESS_KEY"],
-    ).create_bucket(Bucket=_PEER_BUCKET)
+    ).create_bucket(Bucket=PEER_BUCKET)
     port = free_port()
     config = folder / "docker-registry.yml"
-    config.write_text(_CONFIG.format(**cloud, bucket=_PEER_BUCKET, port=port))
+    config.write_text(_CONFIG.format(**cloud, bucket=PEER_BUCKET, port=port))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with (folder / "docker-registry.log").open("ab") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], env=environment, stdout=log, stderr=log)
@@ -112,6 +112,17 @@ def docker_registry(folder: Path, berth: Berth) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait()
+
+
+def collect_garbage(folder: Path) -> float:
+    """The seconds of docker-registry's `garbage-collect`, with the configuration that it was last started with."""
+    command = ["docker-registry", "garbage-collect", str(folder / "docker-registry.yml")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    started = time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bench: docker-registry garbage-collect failed: {done.stderr[-1000:]}")
+    return time.monotonic() - started
 
 
 # Debian's /etc/docker/registry/config.yml, its `storage` on S3 and its `auth` left out.

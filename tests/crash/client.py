@@ -38,9 +38,9 @@ class Client:
         self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=30)
         self.token = ""
 
-    def log_in(self, *repositories: str) -> None:
+    def log_in(self, *repositories: str, password: str = PASSWORD) -> None:
         scopes = "&".join(f"scope=repository:{repository}:pull,push,delete" for repository in repositories)
-        basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+        basic = base64.b64encode(f"admin:{password}".encode()).decode()
         body = self._call("GET", f"/service/token?{scopes}", 200, headers={"Authorization": f"Basic {basic}"}).data
         self.token = json.loads(body)["token"]
 

@@ -24,8 +24,10 @@ WITHOUT_RESOURCES = {
 S3_ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "CreateMultipartUpload": "PutObject",
+    "DeleteObjects": "DeleteObject",
     "HeadBucket": "ListBucket",
     "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
     "ListParts": "ListMultipartUploadParts",
     "UploadPart": "PutObject",
 }

@@ -137,7 +137,8 @@ def test_the_bucket_is_private_encrypted_and_drops_what_uploads_left(template: T
     assert rules["stale-multipart-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
     assert "Prefix" not in rules["stale-multipart-uploads"]
     assert (rules["stale-upload-tails"]["Prefix"], rules["stale-upload-tails"]["ExpirationInDays"]) == ("uploads/", 2)
-    assert len(rules) == 2, "no rule may expire blobs or manifests"
+    assert (rules["stale-work-of-the-collector"]["Prefix"]) == "gc/work/"
+    assert len(rules) == 3, "no rule may expire blobs or manifests"
 
 
 def test_stale_uploads_go_only_after_every_session_has_ended(template: Template) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .processes import Process, run_alone
-from .protocol import APP, collect, sweep
+from .protocol import APP, collect, collect_manifests, sweep
 from .rules import LONG, Rules
-from .world import BLOB, REFERENCES, World
+from .world import BLOB, REFERENCES, SUBJECTS, World
 
 
 def safe(world: World) -> str | None:
@@ -35,7 +35,9 @@ def settle(world: World) -> World:
     """Time passes and the collector and the sweep run, until nothing changes any more."""
     rules = Rules()
     services = [Process("sweep", lambda: sweep(rules)), Process("collect", lambda: collect(rules))]
-    world = world._replace(clock=LONG)
+    if world.clock.untagged:
+        services.append(Process("collect-manifests", lambda: collect_manifests(rules)))
+    world = world._replace(clock=LONG._replace(untagged=world.clock.untagged))
     while True:
         before = world
         for _ in range(LONG.window):
@@ -58,6 +60,15 @@ def nothing_lost_to_the_collector(world: World) -> str | None:
     current = {(digest, manifest.generation) for digest, manifest in world.manifests}
     if any((edge.manifest, edge.generation) not in current for edge in world.edges):
         return "an edge of no manifest stays"
+    return _untagged(world)
+
+
+def _untagged(world: World) -> str | None:
+    held = {*dict(world.tags).values(), *(REFERENCES[digest] for digest, _ in world.manifests)}
+    for digest, _ in world.manifests:
+        refers = world.manifest(SUBJECTS[digest]) if digest in SUBJECTS else None
+        if world.clock.untagged and digest not in held and refers is None:
+            return f"{digest} has no tag and stays, and no collector knows of it"
     return None
 
 

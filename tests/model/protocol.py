@@ -12,7 +12,7 @@ from . import store
 from .processes import Body, Call
 from .rules import Rules
 from .store import ANY
-from .world import BLOB, REFERENCES
+from .world import BLOB, REFERENCES, SUBJECTS
 
 Steps = Generator[Call, Any, Any]
 APP, BASE = "app", "base"
@@ -158,11 +158,25 @@ def delete_manifest(rules: Rules, digest: str) -> Body:
         if (yield from _held(rules, digest)):
             yield store.unmark_manifest(digest)
             return REFUSED
-        tags = yield store.read_tags(digest)
-        if (yield store.delete_manifest(digest, generation, tags, rules.mark, rules.conditional_untag)):
+        if (yield from _delete_marked(rules, digest, generation)):
             break
     yield from _unlink(rules, digest, generation if rules.generations else "-")
     return DELETED
+
+
+def _delete_marked(rules: Rules, digest: str, generation: str) -> Steps:
+    tags = yield store.read_tags(digest)
+    if rules.referrers_first and digest in SUBJECTS.values():
+        yield store.mark_referrers(digest)
+    if not (yield store.delete_manifest(digest, generation, tags, rules.mark, rules.conditional_untag)):
+        return False
+    if not rules.referrers_first and digest in SUBJECTS.values():
+        yield store.mark_referrers(digest)
+    return True
+
+
+def delete_tag(rules: Rules, tag: str) -> Body:
+    return DELETED if (yield store.delete_tag(tag)) else ABSENT
 
 
 def _held(rules: Rules, target: str) -> Steps:
@@ -180,6 +194,8 @@ def _unlink(rules: Rules, digest: str, generation: str) -> Steps:
     """Takes away the edges of a generation that is no manifest's (any more); what they hold may be garbage then."""
     if REFERENCES[digest] == BLOB and rules.touch_before_unlink:
         yield store.touch_blob(None)
+    if REFERENCES[digest] != BLOB:
+        yield store.mark_candidate(REFERENCES[digest])
     yield store.delete_edges(digest, generation)
     if REFERENCES[digest] == BLOB and not rules.touch_before_unlink and not (yield store.look(BLOB, True)):
         yield store.touch_blob(None)
@@ -208,16 +224,54 @@ def _collect_one(rules: Rules) -> Steps:
     """Condemning and deleting are tasks of their own: nothing is remembered through the grace but the record."""
     key, condemned = yield store.due_blob()
     if rules.condemn_before_look and not condemned:
-        yield store.condemn_blob(False, rules.versions)
+        if not (yield from _in_use(rules, condemned)):
+            yield store.condemn_blob(False, rules.versions)
         return
-    if (yield store.look(BLOB, rules.consistent_reads)):
-        yield store.clear_blob(condemned, rules.versions)
+    if (yield from _in_use(rules, condemned)):
         return
     if not rules.record_before_object:
         yield store.delete_object(key)
     if (yield store.delete_blob(condemned, rules.versions)):
         yield store.delete_links(key, rules.incarnations)
         yield store.delete_object(key)
+
+
+def _in_use(rules: Rules, condemned: bool) -> Steps:
+    """Looks for edges. One of a commit that stands clears the candidate; any other leaves it as it is."""
+    edges = yield store.look(BLOB, rules.consistent_reads)
+    if not edges:
+        return False
+    current = yield store.read_generations()
+    if not rules.clear_if_committed or any(edge[:2] in current for edge in edges):
+        yield store.clear_blob(condemned, rules.versions)
+    return True
+
+
+def collect_manifests(rules: Rules) -> Body:
+    while True:
+        yield from _collect_manifest(rules)
+
+
+def _collect_manifest(rules: Rules) -> Steps:
+    """A manifest without tag: the delete of a client, if nothing has come to hold it."""
+    digest, generation = yield store.due_manifest()
+    tags = yield store.read_tags(digest)
+    edges = yield store.look(digest, rules.consistent_reads)
+    current = yield store.read_generations()
+    held = any(edge[:2] in current for edge in edges)
+    subject = (yield store.read_manifest(SUBJECTS[digest])) if digest in SUBJECTS else None
+    if tags or held or subject is not None:
+        yield store.clear_manifest(digest, rules.marks_have_times)
+        return
+    if any(young for _, _, young in edges):
+        return  # a push may be in progress: it stays a candidate
+    if rules.mark_before_look and not (yield store.mark_manifest(digest, generation)):
+        return
+    if (yield from _held(rules, digest)):
+        yield store.unmark_manifest(digest)
+        return
+    if (yield from _delete_marked(rules, digest, generation)):
+        yield from _unlink(rules, digest, generation if rules.generations else "-")
 
 
 def sweep(rules: Rules) -> Body:
@@ -238,3 +292,18 @@ def reconcile(rules: Rules) -> Body:
 def _reconcile_one(rules: Rules) -> Steps:
     key = yield store.stray_object()
     yield store.delete_object(key)
+
+
+def reconcile_links(rules: Rules) -> Body:
+    while True:
+        yield from _reconcile_link(rules)
+
+
+def _reconcile_link(rules: Rules) -> Steps:
+    """A link whose key is not its record's goes, if it was not written since it was read."""
+    found = None if rules.link_before_record else (yield store.read_blob())
+    key = yield store.watch_link(APP)
+    if rules.link_before_record:
+        found = yield store.read_blob()
+    if found is None or found[0] != key:
+        yield store.delete_link(APP, "own")

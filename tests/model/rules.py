@@ -24,6 +24,7 @@ class Clock(NamedTuple):
     window: int = 3
     renew: int = 1
     edges_age: bool = True  # False spares states where nobody asks for the age of an edge
+    untagged: bool = False  # True: manifests without tag are candidates, and have ages
 
     @property
     def oldest(self) -> int:
@@ -53,6 +54,7 @@ class Rules:
     unique_marks: bool = True  # `deleting` names the one delete that set it
     touch_before_unlink: bool = True  # a blob becomes a candidate before the edges onto it go
     condemn_before_look: bool = True  # the collector condemns before it looks for edges
+    clear_if_committed: bool = True  # only an edge of a commit that stands lets the collector forget a candidate
     versions: bool = True  # the collector's writes require the version that it read
     consistent_reads: bool = True  # edges are looked for with consistent reads
     record_before_object: bool = True  # the record goes first, the object after
@@ -61,6 +63,10 @@ class Rules:
     renewal: bool = True  # HEAD, mount and upload renew a candidate's time
     idempotent_transactions: bool = True  # a commit repeated after a lost answer is told that it succeeded
     own_object_kept: bool = True  # an upload knows its own record again when the first answer was lost
+
+    marks_have_times: bool = True  # a manifest's candidate mark is lifted only if it is still the one that was read
+    referrers_first: bool = True  # referrers are marked before their subject goes
+    link_before_record: bool = True  # reconciliation reads a link before the record that it may be of
 
     @property
     def mark(self) -> str:

@@ -13,6 +13,7 @@ from .rules import SHORT, Clock, Rules
 from .world import BLOB, Blob, Edge, Link, Manifest, World
 
 TIMELESS_EDGES = SHORT._replace(edges_age=False)
+UNTAGGED = SHORT._replace(untagged=True)
 
 
 PUSHES: dict[str, Callable[..., Body]] = {
@@ -61,6 +62,15 @@ class Cast:
     def collector(self, name: str = "collector") -> Process:
         return Process(name, lambda: protocol.collect(self.rules), restarts=True)
 
+    def delete_tag(self, name: str, tag: str) -> Process:
+        return self._request(name, protocol.delete_tag, tag)
+
+    def manifest_collector(self, name: str = "manifests") -> Process:
+        return Process(name, lambda: protocol.collect_manifests(self.rules), restarts=True)
+
+    def link_reconciliation(self) -> Process:
+        return Process("links", lambda: protocol.reconcile_links(self.rules), restarts=True)
+
     def sweep(self) -> Process:
         return Process("sweep", lambda: protocol.sweep(self.rules), self.clock.session, restarts=True)
 
@@ -102,6 +112,27 @@ def indexed(clock: Clock) -> list[World]:
     index = (("index", Manifest("i0")),)
     edge = Edge("m1", "index", "i0", clock.oldest)
     return [w._replace(manifests=index + w.manifests, edges=w.edges | {edge}) for w in referenced(clock)]
+
+
+def untagged(clock: Clock) -> list[World]:
+    """`m1` has no tag, and is due; its blob is no candidate."""
+    world = referenced(clock)[0]
+    return [world._replace(manifests=(("m1", Manifest("g0", age=clock.oldest)),), tags=())]
+
+
+def marked(clock: Clock) -> list[World]:
+    """`m1` is marked and due, and still has the tag `latest`."""
+    return [world._replace(tags=(("latest", "m1"),)) for world in untagged(clock)]
+
+
+def signed(clock: Clock) -> list[World]:
+    """`m1` is tagged; `signature`, which refers to it, has no tag, and is a candidate that is due, or none."""
+    edge = Edge(BLOB, "signature", "s0", clock.oldest)
+    world = referenced(clock)[0]
+    return [
+        world._replace(manifests=(*world.manifests, ("signature", Manifest("s0", age=age))), edges=world.edges | {edge})
+        for age in (None, clock.oldest)
+    ]
 
 
 def _due(clock: Clock) -> Blob:

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from .processes import Call
-from .world import REFERENCES, Blob, Edge, Link, Manifest, World
+from .world import NOBODY, REFERENCES, SUBJECTS, Blob, Edge, Link, Manifest, World
 
 Moves = list[tuple[Hashable, World]]
 
@@ -174,6 +174,15 @@ def read_link(world: World, caller: str, repository: str) -> Moves:
 
 
 @operation
+def watch_link(world: World, caller: str, repository: str) -> Moves:
+    """The key of a link, or None; whoever watches it learns whether it was written since. Waits for one."""
+    link = world.link(repository)
+    if link is None:
+        return []
+    return [(link.key, world.with_link(repository, link._replace(watchers=link.watchers | {caller})))]
+
+
+@operation
 def put_link(world: World, caller: str, repository: str, key: str) -> Moves:
     return [(None, world.with_link(repository, Link(key)))]
 
@@ -245,8 +254,71 @@ def commit(world: World, caller: str, digest: str, generation: str, replaced: An
     manifest = world.manifest(digest)
     if replaced not in (ANY, manifest and manifest.generation):
         return [(False, world)]
-    after = world.with_manifest(digest, Manifest(generation))
+    untagged = world.clock.untagged and tag is None and (manifest is None or manifest.age is not None)
+    after = world.with_manifest(digest, Manifest(generation, age=0 if untagged else None))
+    left = dict(world.tags).get(tag) if tag else None
+    if left not in (None, digest):
+        after = _marked(after, left)
     return [(True, after.with_tag(tag, digest) if tag else after)]
+
+
+def _marked(world: World, digest: Any) -> World:
+    """A manifest that may be garbage gets a candidate mark; as in the table, that is no new version."""
+    manifest = world.manifest(digest)
+    if manifest is None or not world.clock.untagged:
+        return world
+    return world.with_manifest(digest, manifest._replace(age=0, mark_watchers=NOBODY))
+
+
+@operation
+def mark_candidate(world: World, caller: str, digest: str) -> Moves:
+    return [(None, _marked(world, digest))]
+
+
+@operation
+def mark_referrers(world: World, caller: str, subject: str) -> Moves:
+    for digest, of in SUBJECTS.items():
+        if of == subject:
+            world = _marked(world, digest)
+    return [(None, world)]
+
+
+@operation
+def delete_tag(world: World, caller: str, tag: str) -> Moves:
+    """In one transaction: the tag goes, its manifest is marked."""
+    digest = dict(world.tags).get(tag)
+    if digest is None:
+        return [(False, world)]
+    return [(True, _marked(world.with_tag(tag, None), digest))]
+
+
+@operation
+def due_manifest(world: World, caller: str) -> Moves:
+    """(digest, generation) of a manifest that was marked before the window; watches it. Waits."""
+    return [
+        (
+            (digest, manifest.generation),
+            world.with_manifest(
+                digest,
+                manifest._replace(
+                    watchers=manifest.watchers | {caller}, mark_watchers=manifest.mark_watchers | {caller}
+                ),
+            ),
+        )
+        for digest, manifest in world.manifests
+        if manifest.age is not None and manifest.age >= world.clock.window
+    ]
+
+
+@operation
+def clear_manifest(world: World, caller: str, digest: str, timed: bool) -> Moves:
+    """Lifts the mark, if the manifest was not written since it was read, and, `timed`, not marked again."""
+    manifest = world.manifest(digest)
+    if manifest is None or caller not in manifest.watchers or manifest.age is None:
+        return [(False, world)]
+    if timed and caller not in manifest.mark_watchers:
+        return [(False, world)]
+    return [(True, world.with_manifest(digest, manifest._replace(age=None, mark_watchers=NOBODY)))]
 
 
 ANY = "any"
@@ -262,7 +334,7 @@ def rescue_manifest(world: World, caller: str, digest: str) -> Moves:
     manifest = world.manifest(digest)
     if manifest is None:
         return [(False, world)]
-    return [(True, world.with_manifest(digest, Manifest(manifest.generation)))]
+    return [(True, world.with_manifest(digest, manifest._replace(deleting=False, watchers=NOBODY)))]
 
 
 @operation
@@ -271,7 +343,7 @@ def mark_manifest(world: World, caller: str, digest: str, generation: str) -> Mo
     manifest = world.manifest(digest)
     if manifest is None or manifest.generation != generation:
         return [(False, world)]
-    marked = Manifest(generation, deleting=True, watchers=frozenset({caller}))
+    marked = manifest._replace(deleting=True, watchers=frozenset({caller}))
     return [(True, world.with_manifest(digest, marked))]
 
 
@@ -280,7 +352,7 @@ def unmark_manifest(world: World, caller: str, digest: str) -> Moves:
     manifest = world.manifest(digest)
     if manifest is None or caller not in manifest.watchers:
         return [(False, world)]
-    return [(True, world.with_manifest(digest, Manifest(manifest.generation)))]
+    return [(True, world.with_manifest(digest, manifest._replace(deleting=False, watchers=NOBODY)))]
 
 
 @operation

@@ -16,13 +16,17 @@ from .processes import Process
 from .rules import LONG, NO_WINDOW, Clock, Rules
 from .scenarios import (
     TIMELESS_EDGES,
+    UNTAGGED,
     Cast,
     explore,
     indexed,
+    marked,
     nothing,
     referenced,
+    signed,
     twice_referenced,
     unreferenced,
+    untagged,
 )
 from .world import World
 
@@ -170,3 +174,43 @@ def test_the_condition_of_a_commit_is_tidiness(walk: Walk) -> None:
     cast = Cast(Rules(conditional_commit=False), TIMELESS_EDGES)
     pushes = [cast.push("again", "m1", "v1"), cast.push("other", "m1", "v2")]
     walk([*pushes, cast.delete("delete", "m1"), cast.collector()], referenced(cast.clock)[:1])
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+def test_an_untagged_manifest_is_tagged_while_it_is_collected(walk: Walk, crashes: bool) -> None:
+    """The push finds the blob by HEAD and commits the manifest once more, under a tag: it must stay."""
+    cast = Cast(clock=UNTAGGED)
+    push = cast.promised_push("head", "push", "m1", "v1")
+    walk([push, cast.manifest_collector(), cast.collector()], untagged(cast.clock), crashes=crashes)
+
+
+def test_an_untagged_manifest_is_deleted_while_it_is_collected_by_two(walk: Walk) -> None:
+    cast = Cast(clock=UNTAGGED)
+    collectors = [cast.manifest_collector("manifests-1"), cast.manifest_collector("manifests-2")]
+    walk([*collectors, cast.delete("delete", "m1"), cast.collector()], untagged(cast.clock))
+
+
+def test_an_index_is_pushed_onto_an_untagged_manifest_while_it_is_collected(walk: Walk) -> None:
+    cast = Cast(clock=UNTAGGED)
+    walk([cast.push("push", "index", "v1"), cast.manifest_collector(), cast.sweep()], untagged(cast.clock))
+
+
+def test_a_tag_moves_and_goes_while_manifests_are_collected(walk: Walk) -> None:
+    cast = Cast(clock=UNTAGGED)
+    pushes = [cast.promised_push("head", "push", "m2", "latest"), cast.delete_tag("untag", "latest")]
+    walk([pushes[1], cast.push("other", "m2", "v2"), cast.manifest_collector()], marked(cast.clock))
+    walk([pushes[1], cast.push("again", "m1", None), cast.manifest_collector()], marked(cast.clock))
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+def test_a_signature_goes_with_its_subject(walk: Walk, crashes: bool) -> None:
+    cast = Cast(clock=UNTAGGED)
+    processes = [cast.delete("delete", "m1"), cast.manifest_collector(), cast.collector()]
+    walk(processes, signed(cast.clock), crashes=crashes)
+
+
+def test_reconciliation_leaves_the_links_of_uploads_alone(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    clients = [cast.promised_push("upload", "push", "m1", "v1"), cast.upload("upload")]
+    worlds = [*nothing(cast.clock), *unreferenced(cast.clock)]
+    walk([*clients, cast.collector(), cast.link_reconciliation()], worlds)

@@ -11,7 +11,7 @@ from .checker import Violation
 from .processes import Process
 from .protocol import UNKNOWN
 from .rules import LONG, NO_WINDOW, SHORT, Rules
-from .scenarios import Cast, explore, nothing, referenced, unreferenced, uploaded
+from .scenarios import UNTAGGED, Cast, explore, marked, nothing, referenced, signed, unreferenced, uploaded
 from .world import World
 
 NO_RECORD, NO_OBJECT = "a blob that has no record", "a blob whose object is gone"
@@ -134,6 +134,39 @@ def test_a_push_and_deletes_of_its_blob_in_the_repository(rule: str) -> None:
     assert NO_LINK in damage([cast.push("push", "m2", "v2"), *deletes], unreferenced(cast.clock))
 
 
+# --- the collector's own deletes
+
+
+UNTAGGED_LEAK = "has no tag and stays"
+
+
+def test_clear_if_committed() -> None:
+    """Else the collector takes the edge of a push that was cut off for a hold, and forgets the blob for ever."""
+    cast = Cast(without("clear_if_committed"))
+    sweep = replace(cast.sweep(), lifetime=None)
+    assert LEAK in damage([cast.delete("delete", "m1"), sweep, cast.collector()], referenced(cast.clock))
+
+
+def test_marks_have_times() -> None:
+    """A tag goes between the collector's look at it and the write that lifts the mark."""
+    cast = Cast(without("marks_have_times"), UNTAGGED)
+    processes = [cast.delete_tag("untag", "latest"), cast.manifest_collector()]
+    assert UNTAGGED_LEAK in damage(processes, marked(cast.clock))
+
+
+def test_referrers_first() -> None:
+    """A delete that crashes between its subject and its referrers leaves those to nobody."""
+    cast = Cast(without("referrers_first"), UNTAGGED)
+    assert UNTAGGED_LEAK in damage([cast.delete("delete", "m1")], signed(cast.clock))
+
+
+def test_link_before_record() -> None:
+    """Else an upload that comes between is taken for one of a record that is gone."""
+    cast = Cast(without("link_before_record"))
+    processes = [cast.push("push", "m1", "v1"), cast.upload("upload"), cast.link_reconciliation()]
+    assert NO_LINK in damage(processes, nothing(cast.clock))
+
+
 # --- times
 
 
@@ -158,13 +191,6 @@ def test_a_push_is_shorter_than_the_window() -> None:
     cast = Cast(clock=SHORT._replace(session=SHORT.window))
     processes = [cast.push("push", "m2", "v2"), cast.collector(), cast.sweep()]
     assert NO_RECORD in damage(processes, unreferenced(cast.clock))
-
-
-def test_a_sweep_is_shorter_than_the_window() -> None:
-    """Else the collector finds the edge that the sweep is about to take away, and clears the candidate for ever."""
-    cast = Cast()
-    sweep = replace(cast.sweep(), lifetime=None)
-    assert LEAK in damage([cast.delete("delete", "m1"), sweep, cast.collector()], referenced(cast.clock))
 
 
 def test_the_grace_outlives_a_url_where_the_window_does_not() -> None:

@@ -12,7 +12,8 @@ from .rules import LONG, Clock
 
 BLOB = "blob"
 NOBODY: frozenset[str] = frozenset()
-REFERENCES = {"m1": BLOB, "m2": BLOB, "index": "m1"}
+REFERENCES = {"m1": BLOB, "m2": BLOB, "index": "m1", "signature": BLOB}
+SUBJECTS = {"signature": "m1"}
 
 
 class Blob(NamedTuple):
@@ -36,6 +37,8 @@ class Manifest(NamedTuple):
     generation: str
     deleting: bool = False
     watchers: frozenset[str] = NOBODY
+    age: int | None = None  # ticks since it was marked as a candidate; None: it is none
+    mark_watchers: frozenset[str] = NOBODY  # who has read the mark that it bears; a mark is no write of the manifest
 
 
 class Edge(NamedTuple):
@@ -61,14 +64,20 @@ class World(NamedTuple):
         edges = self.edges
         if self.clock.edges_age:
             edges = frozenset(edge._replace(age=older(edge.age)) for edge in edges)
+        manifests = tuple(
+            (digest, m if m.age is None else m._replace(age=older(m.age))) for digest, m in self.manifests
+        )
         used = blob and blob.key
         objects = frozenset((key, age if key == used else older(age)) for key, age in self.objects)
-        return self._replace(blob=blob, edges=edges, objects=objects)
+        return self._replace(blob=blob, manifests=manifests, edges=edges, objects=objects)
 
     def forget(self, process: str) -> World:
         blob = self.blob and self.blob._replace(watchers=self.blob.watchers - {process})
         links = tuple((at, link._replace(watchers=link.watchers - {process})) for at, link in self.links)
-        manifests = tuple((at, m._replace(watchers=m.watchers - {process})) for at, m in self.manifests)
+        manifests = tuple(
+            (at, m._replace(watchers=m.watchers - {process}, mark_watchers=m.mark_watchers - {process}))
+            for at, m in self.manifests
+        )
         return self._replace(blob=blob, links=links, manifests=manifests)
 
     def link(self, repository: str) -> Link | None:
@@ -90,14 +99,17 @@ class World(NamedTuple):
         """One line, for the eye: what is there, with ages in brackets."""
         parts = []
         if self.blob:
-            age = "" if self.blob.age is None else f"[{self.blob.age}]"
-            parts.append(f"blob={self.blob.key}:{self.blob.state}{age}")
+            parts.append(f"blob={self.blob.key}:{self.blob.state}{_age(self.blob.age)}")
         parts += [f"link({at})={link.key}{':deleting' * link.deleting}" for at, link in self.links]
-        parts += [f"{name}={m.generation}{':deleting' * m.deleting}" for name, m in self.manifests]
+        parts += [f"{name}={m.generation}{':deleting' * m.deleting}{_age(m.age)}" for name, m in self.manifests]
         parts += [f"tag({tag})={digest}" for tag, digest in self.tags]
         parts += [f"edge({e.manifest}@{e.generation}->{e.target})[{e.age}]" for e in sorted(self.edges)]
         parts += [f"object({key})" for key, _ in sorted(self.objects)]
         return "  ".join(parts)
+
+
+def _age(age: int | None) -> str:
+    return "" if age is None else f"[{age}]"
 
 
 def _put(items: tuple[tuple[str, Any], ...], name: str, value: Any) -> tuple[tuple[str, Any], ...]:

@@ -1,0 +1,1 @@
+"""Garbage collection beside pushes and pulls: docs/gc.md is the protocol, tests/model its proof."""

@@ -1,0 +1,90 @@
+"""Candidates among blobs, a page at a time: condemned, deleted, or cleared (docs/gc.md, "Collector")."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from chalicelib.gc import look, orphans, work
+from chalicelib.gc.look import Hold, Look
+from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.work import Doomed, Stopped
+from chalicelib.storage import bulk, collection
+from chalicelib.storage.blobs import CONDEMNED, Blob
+from chalicelib.storage.conditions import now
+
+THREADS = 2
+"""Calls under way at once in one worker: enough to hide the way to the stores, and few beside those of clients."""
+
+_CHUNK = 100
+"""Candidates between two looks at whether the run was stopped."""
+
+
+def collect(page: str, digests: Sequence[str], times: Times, stopped: Stopped, *, condemn: bool = True) -> Tally:
+    """Deal with a page of candidates: what was condemned long enough and is free goes; what is due is condemned.
+
+    May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try deletes
+    the objects whose records the last one deleted, and counts them. Ends early, with all that it began, when stopped.
+    """
+    total, doomed = Tally(), work.read_doomed(page)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(digests), _CHUNK):
+            if stopped():
+                break
+            looks = list(survey(pool, digests[start : start + _CHUNK], times))
+            going = {seen.blob.digest: Doomed.of(seen.blob) for seen in looks if seen.blob and _goes(seen, times)}
+            if going:
+                doomed += going.values()
+                work.write_doomed(page, doomed)
+            total += _settle(pool, looks, going, times, condemn=condemn)
+    return total + _delete_objects(doomed)
+
+
+def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times) -> Iterator[Look]:
+    """A look at each of `digests` that is due by its record: a candidate for longer than the window, or condemned."""
+    due = [blob for blob in collection.read_blobs(digests) if is_due(blob, times)]
+    return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
+
+
+def is_due(blob: Blob, times: Times) -> bool:
+    """Whether it is time to look at a blob. A condemned one is looked at before its time too: it is counted."""
+    if blob.candidate_since is None:
+        return False
+    return blob.state == CONDEMNED or blob.candidate_since < now() - times.window
+
+
+def _goes(seen: Look, times: Times) -> bool:
+    """Whether a blob is to be deleted now: condemned for longer than the grace, and nothing names it."""
+    blob = seen.blob
+    if blob is None or blob.candidate_since is None or blob.state != CONDEMNED:
+        return False
+    return seen.hold is Hold.FREE and blob.candidate_since < now() - times.grace
+
+
+def _settle(
+    pool: ThreadPoolExecutor, looks: Sequence[Look], going: Container[str], times: Times, *, condemn: bool
+) -> Tally:
+    """Carry out what looks have shown. A write that fails was overtaken: the next run looks again."""
+    seen = [(each, each.blob) for each in looks if each.blob is not None and is_due(each.blob, times)]
+    held = [blob for each, blob in seen if each.hold is Hold.HELD]
+    edges = [edge for each, _ in seen if each.hold is Hold.PENDING for edge in each.orphans]
+    free = [blob for each, blob in seen if each.hold is Hold.FREE and blob.digest not in going]
+    waiting = [blob for blob in free if blob.state == CONDEMNED]
+    if condemn:
+        waiting += collection.condemn([blob for blob in free if blob.state != CONDEMNED])
+    orphans.sweep(edges)
+    collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
+    return Tally(
+        condemned=len(waiting),
+        condemned_space=sum(blob.size for blob in waiting),
+        cleared=sum(pool.map(collection.clear, held)),
+        purged_edges=len(edges),
+    )
+
+
+def _delete_objects(doomed: Sequence[Doomed]) -> Tally:
+    """Delete the objects of the doomed whose records are gone: the record first, the object after."""
+    standing = {blob.object_key for blob in collection.read_blobs(each.digest for each in doomed)}
+    gone = {each.object_key: each for each in doomed if each.object_key not in standing}
+    bulk.delete(list(gone))
+    return Tally(purged_blobs=len(gone), freed_space=sum(each.size for each in gone.values()))

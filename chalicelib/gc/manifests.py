@@ -1,0 +1,129 @@
+"""Untagged manifests, a page at a time: deleted as a client would, or cleared (docs/gc.md, "Untagged manifests")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from chalicelib.gc import holds, look
+from chalicelib.gc.blobs import THREADS
+from chalicelib.gc.look import Hold
+from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.work import Stopped
+from chalicelib.registry import deletion, manifests, pull
+from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
+from chalicelib.registry.manifests import Manifest
+from chalicelib.storage import artifacts
+from chalicelib.storage import manifests as table
+from chalicelib.storage.conditions import now
+from chalicelib.storage.manifests import Record
+
+_CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a manifest. `parsed` is None when it is no longer there."""
+
+    record: Record
+    parsed: Manifest | None
+    hold: Hold
+    holders: frozenset[tuple[str, str]] = field(default=frozenset())
+
+
+def collect(candidates: Sequence[tuple[str, str]], times: Times, stopped: Stopped) -> Tally:
+    """Delete those of (repository, digest) that have neither tag nor index nor subject, and clear those that have.
+
+    May be killed anywhere and done again. Ends early when stopped.
+    """
+    total = Tally()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(candidates), _CHUNK):
+            if stopped():
+                break
+            for tally in pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)):
+                total += tally
+    return total
+
+
+def survey(pool: ThreadPoolExecutor, candidates: Sequence[tuple[str, str]], times: Times) -> Iterator[Seen]:
+    """A look at each candidate that is due; the record says."""
+    return look_at(pool, candidates, times, lambda record: is_due(record, times))
+
+
+def look_at(
+    pool: ThreadPoolExecutor,
+    names: Sequence[tuple[str, str]],
+    times: Times,
+    wanted: Callable[[Record], bool] = lambda _record: True,
+) -> Iterator[Seen]:
+    """A look at each (repository, digest) that is there and `wanted`."""
+    read = pool.map(lambda name: table.read_record(*name), names)
+    records = [record for record in read if record and wanted(record)]
+    retained = {name: holds.retained(name) for name in {record.repository for record in records}}
+    return pool.map(lambda record: at(record, times, retained[record.repository]), records)
+
+
+def is_due(record: Record, times: Times) -> bool:
+    return record.candidate_since is not None and record.candidate_since < now() - times.window
+
+
+def at(record: Record, times: Times, retained: Container[str]) -> Seen:
+    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a retention rule.
+
+    What a rule retains today it may let go of tomorrow, so that stays a candidate.
+    """
+    repository, digest = record.repository, record.digest
+    if digest in retained:
+        return Seen(record, None, Hold.PENDING)
+    if table.tags_of(repository, digest):
+        return Seen(record, None, Hold.HELD)
+    parsed = _parse(record)
+    if parsed is None:
+        return Seen(record, None, Hold.PENDING)
+    hold, holders = look.at_manifest(repository, digest, times)
+    if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
+        hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
+    return Seen(record, parsed, hold, holders)
+
+
+def accessories(record: Record) -> list[Seen]:
+    """What would be deleted with a manifest: all that is about it, and about that (registry/deletion.py)."""
+    found: dict[str, Seen] = {}
+    waiting = [record.digest]
+    while waiting:
+        for each in artifacts.accessories_of(record.repository, waiting.pop()):
+            about = table.read_record(record.repository, each.digest)
+            if about is not None and each.digest not in {record.digest, *found}:
+                found[each.digest] = Seen(about, _parse(about), Hold.FREE)
+                waiting.append(each.digest)
+    return list(found.values())
+
+
+def _parse(record: Record) -> Manifest | None:
+    try:
+        pulled = pull.manifest(record.repository, record.digest)
+    except ManifestUnknown:
+        return None
+    return manifests.parse(pulled.content, pulled.media_type)
+
+
+def _settle(seen: Seen) -> Tally:
+    if seen.hold is Hold.HELD:
+        return Tally(cleared=int(table.clear_candidate(seen.record)))
+    if seen.hold is Hold.PENDING or seen.parsed is None:
+        return Tally()
+    record, following = seen.record, accessories(seen.record)
+    try:
+        deleted = deletion.manifest_as_seen(record.repository, record.digest, record.generation, ())
+    except (Referenced, ManifestUnknown, Immutable):
+        return Tally()  # an index came to name it, or a tag of what is about it must stay: it is looked at again
+    if not deleted:
+        return Tally()
+    standing = table.read_records(record.repository, [each.record.digest for each in following])
+    gone = [seen, *(each for each in following if each.record.digest not in standing)]
+    released = sum(len(each.parsed.children) for each in gone if each.parsed)
+    released += len(table.referrers_of(record.repository, record.digest))
+    freed = sum(each.record.size for each in gone)
+    return Tally(purged_manifests=len(gone), freed_space=freed, released_manifests=released)

@@ -1,0 +1,45 @@
+"""Edges that no commit owns: which they are, and how they go (docs/gc.md, "Sweep of orphans")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.gc.records import Times
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import Edge
+from chalicelib.storage.conditions import now
+
+
+def sort(edges: Sequence[Edge], times: Times) -> tuple[list[Edge], list[Edge], list[Edge]]:
+    """Edges of commits that stand, of pushes that may be in progress, and orphans.
+
+    The edges were read before the generations are (docs/gc.md, "Delete of a manifest", step 3).
+    """
+    since = now() - times.window
+    generations = manifest_table.read_generations({(edge.repository, edge.manifest) for edge in edges})
+    held, young, old = [], [], []
+    for edge in edges:
+        if generations.get((edge.repository, edge.manifest)) == edge.generation:
+            held.append(edge)
+        elif edge.created > since:
+            young.append(edge)
+        else:
+            old.append(edge)
+    return held, young, old
+
+
+def of(edges: Sequence[Edge], times: Times) -> list[Edge]:
+    """Those that are older than the window and of no commit that stands."""
+    return sort(edges, times)[2]
+
+
+def sweep(edges: Sequence[Edge]) -> None:
+    """Mark what an edge names before the edge goes: else nobody would look at it again."""
+    for edge in edges:
+        repository, _, digest = edge.target.rpartition("@")
+        if repository:
+            manifest_table.mark_candidate(repository, digest)
+        else:
+            blob_table.touch(digest)
+    blob_table.delete_edges(edges)

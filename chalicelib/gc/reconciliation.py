@@ -1,0 +1,96 @@
+"""The pass over everything, seldom: edges, links and objects that crashes have left (docs/gc.md, "Crashes").
+
+First the tables, a segment at a time, which notes the objects in use; then the bucket, by the first digit of the keys.
+"""
+
+from __future__ import annotations
+
+import string
+from collections import defaultdict
+from collections.abc import Iterable
+
+from chalicelib.gc import orphans, work
+from chalicelib.gc.records import Tally, Times
+from chalicelib.gc.work import Stopped
+from chalicelib.settings import settings
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import bulk, scans
+from chalicelib.storage.conditions import now
+
+SEGMENTS = range(scans.SEGMENTS)
+FOLDERS = ("blobs", "manifests")
+SHARDS = [f"{folder}/{digit}" for folder in FOLDERS for digit in string.hexdigits[:16]]
+"""What the keys of objects begin with: their names are random hexadecimal digits."""
+
+
+def tables(run: str, segment: int, times: Times, stopped: Stopped) -> Tally:
+    """Sweep orphan edges and dead links of a segment, and note which objects it names. May be done again."""
+    total = Tally()
+    records: dict[str, str] = {}
+    used: dict[str, list[str]] = defaultdict(list)
+    for page in scans.blobs_table(segment):
+        if stopped():
+            return total
+        _note(used, page.records.values())
+        found = orphans.of([edge for edge in page.edges if edge.created < now() - times.window], times)
+        orphans.sweep(found)
+        records |= page.records
+        suspects = [(name, digest) for name, digest, key in page.links if records.get(digest) != key]
+        total += Tally(purged_edges=len(found), purged_links=sum(_drop_if_dead(*suspect) for suspect in suspects))
+        records = dict(list(records.items())[-1:])  # its links may go on in the next page
+    for keys in scans.large_manifests(segment):
+        _note(used, keys)
+    for shard, names in used.items():
+        work.write_page(_used(run, shard, segment), names)
+    work.write_page(_noted(run, segment), [])
+    return total
+
+
+def objects(run: str, shard: str, times: Times, stopped: Stopped) -> Tally:
+    """Delete the objects of a shard that nothing names and no upload can still publish. May be done again.
+
+    S3 dates a multipart object by the start of its upload, so the longest upload is waited for beside the window.
+    """
+    before = now() - times.window - settings().upload_seconds * 1000
+    used = {key for segment in SEGMENTS for key in work.read_page(_used(run, shard, segment))}
+    total = Tally()
+    for page in bulk.pages(shard):
+        if stopped():
+            return total
+        strays = [key for key, time in page if time < before and key not in used]
+        bulk.delete(strays)
+        total += Tally(purged_objects=len(strays))
+    return total
+
+
+def noted(run: str) -> bool:
+    """Whether all segments have said what they use: else no object may be deleted."""
+    return all(work.has_page(_noted(run, segment)) for segment in SEGMENTS)
+
+
+def _note(used: dict[str, list[str]], keys: Iterable[str]) -> None:
+    for key in keys:
+        folder, _, name = key.partition("/")
+        used[f"{folder}/{name[:1]}"].append(key)
+
+
+def _noted(run: str, segment: int) -> str:
+    return f"{run}/noted/{segment}"
+
+
+def _used(run: str, shard: str, segment: int) -> str:
+    return f"{run}/used/{shard}/{segment}"
+
+
+def _drop_if_dead(repository: str, digest: str) -> bool:
+    """Delete a link to an incarnation that is gone.
+
+    The link is read before the record: its key was the record's when it was written, and a key never comes back.
+    """
+    link = blob_table.read_link(repository, digest)
+    if link is None:
+        return False
+    record = blob_table.read_record(digest)
+    if record is not None and record.object_key == link.object_key:
+        return False
+    return blob_table.delete_link(link, link.version)

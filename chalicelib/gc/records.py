@@ -1,0 +1,60 @@
+"""What a run of the collector is told, how long it waits, and what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Times:
+    """Both in milliseconds; docs/gc.md, "Times", says what they must exceed."""
+
+    window: int
+    """How long a blob or a manifest must have been a candidate, and an edge without manifest be there."""
+    grace: int
+    """How long a blob stays condemned before it goes."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Of one run; the names are Harbor's (src/controller/gc)."""
+
+    dry_run: bool = False
+    delete_untagged: bool = False
+    workers: int = 1
+    time_window: float | None = None
+    """Hours; None is the setting's."""
+    reconcile: bool | None = None
+    """Whether to look through all tables and objects; None: when the last time is long ago."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came of a piece of work. Sizes are bytes."""
+
+    purged_blobs: int = 0
+    purged_manifests: int = 0
+    freed_space: int = 0
+    condemned: int = 0
+    """Blobs that go after the grace unless somebody touches them."""
+    condemned_space: int = 0
+    released_manifests: int = 0
+    """Children and referrers of what was deleted: they may be garbage after the window."""
+    cleared: int = 0
+    """Candidates that were in use after all."""
+    purged_uploads: int = 0
+    purged_edges: int = 0
+    purged_links: int = 0
+    purged_objects: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+
+    def to_json(self) -> dict[str, int]:
+        """Without what is 0."""
+        return {name: count for name, count in asdict(self).items() if count}
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> Tally:
+        return cls(**content)

@@ -1,0 +1,162 @@
+"""The steps of a run's state machine (infra/statemachines/gc.asl.json): rounds of plan, work and settle, with waits.
+
+The machine's state is the number of a round, where its tasks begin and end, and what is due later; the candidates are
+in S3, the tasks and what they came to in the Jobs table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.auditing.records import Event as AuditEvent
+from chalicelib.gc import forecast, rounds, runs, times, work
+from chalicelib.gc.records import Parameters, Tally
+from chalicelib.gc.rounds import Due
+from chalicelib.jobs import executions, steps
+from chalicelib.jobs.errors import StoppedError
+from chalicelib.jobs.records import Execution, Status, Task
+from chalicelib.jobs.steps import Event
+from chalicelib.settings import settings
+from chalicelib.storage import audit, tasks
+from chalicelib.storage.conditions import now
+
+FORECAST = "forecast"
+
+_STOP_SECONDS = 1.0
+"""How often a task asks whether the run was stopped."""
+
+
+def run(event: Event) -> dict[str, Any]:
+    """The Lambda's whole work. Raises StoppedError when the execution is over."""
+    return dict(steps.run(event, {"plan": _plan, "work": _work, "settle": _settle, "finish": _finish}))
+
+
+def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
+    """Begin a round: write its pages and tasks; or say how long to wait for it."""
+    state, wanted = event["plan"], runs.of(execution)
+    pending = rounds.of_json(state["pending"]) if state["round"] else _first(wanted)
+    at, kinds, later = rounds.split(pending)
+    if at > now():
+        return {**state, "wait": (at - now()) // 1000 + 1}
+    planned = _tasks(execution, state["round"], kinds, wanted)
+    behind = tasks.create(execution.number, state["next"], ({"kind": each.kind, "name": each.name} for each in planned))
+    executions.tell(execution, pending=rounds.to_json(later))
+    return {
+        "round": state["round"] + 1,
+        "start": state["next"] - 1,
+        "next": behind,
+        "kinds": kinds,
+        "pending": rounds.to_json(later),
+        "workers": list(range(min(wanted.workers, max(behind - state["next"], 1)))),
+        "count": min(wanted.workers, max(behind - state["next"], 1)),
+        "wait": 0,
+        "done": False,
+    }
+
+
+def _first(wanted: Parameters) -> list[Due]:
+    if wanted.dry_run:
+        return [Due(FORECAST, 0)]
+    reconcile = work.reconciled() < now() - settings().gc_reconcile_days * 86_400_000
+    reconcile = reconcile if wanted.reconcile is None else wanted.reconcile
+    return rounds.first(delete_untagged=wanted.delete_untagged, reconcile=reconcile)
+
+
+def _tasks(execution: Execution, number: int, kinds: list[str], wanted: Parameters) -> Iterator[rounds.Task]:
+    if FORECAST in kinds:
+        yield rounds.Task(FORECAST, "")
+    else:
+        yield from rounds.plan(str(execution.number), number, kinds, times.of(wanted.time_window))
+
+
+def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
+    return steps.work(execution, event, _carry_out)
+
+
+def _carry_out(execution: Execution, task: Task) -> None:
+    """Do one task, as far as the run is not stopped, and write down what came of it."""
+    wanted, stopped = runs.of(execution), _Stopped(execution)
+    told: dict[str, Any] = dict(task.extra)
+    if task.extra["kind"] == FORECAST:
+        made = forecast.make(
+            times.of(wanted.time_window),
+            delete_untagged=wanted.delete_untagged,
+            workers=wanted.workers,
+            stopped=stopped,
+        )
+        tally = made.tally
+        told |= {"expected_seconds": round(made.seconds, 1), "expected_wait_seconds": round(made.waits, 1)}
+    else:
+        piece = rounds.Task(task.extra["kind"], task.extra["name"])
+        tally = rounds.carry_out(str(execution.number), piece, times.of(wanted.time_window), stopped)
+    tasks.write_log(task, _log(task, tally, told), part=task.run_count)
+    over = stopped.is_over
+    tasks.finish(task, Status.STOPPED if over else Status.SUCCESS, extra={**told, "tally": tally.to_json()})
+    if over:
+        raise StoppedError(f"execution {execution.number} is over")
+
+
+def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
+    """End a round: what it came to says what is due later."""
+    state, wanted = event["plan"], runs.of(execution)
+    pending = rounds.of_json(state["pending"])
+    if not wanted.dry_run:
+        found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
+        tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
+        pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
+    so_far = runs.account(execution, runs.progress(execution))
+    executions.tell(execution, pending=rounds.to_json(pending), **so_far)
+    return {**state, "pending": rounds.to_json(pending), "done": not pending}
+
+
+def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
+    """Tell what the run came to, and end it."""
+    told = runs.account(execution, runs.progress(execution))
+    for task in tasks.read_all(execution.number):
+        told |= {name: value for name, value in task.extra.items() if name.startswith("expected_")}
+        if task.extra["kind"] == rounds.OBJECTS and task.status is Status.SUCCESS:
+            work.note_reconciled(execution.started)
+    executions.tell(execution, pending=[], **{**told, "percent": 100})
+    _record(execution, told)
+    work.drop(str(execution.number))
+    return steps.finish(execution, event)
+
+
+def _record(execution: Execution, told: Mapping[str, Any]) -> None:
+    """Enter the run in the audit log, once however often it is told. What it deletes is entered by the deletion."""
+    figures = ", ".join(f"{name}: {told[name]}" for name in ("purged_blobs", "purged_manifests", "freed_space"))
+    kind = "dry run of garbage collection" if execution.extra["dry_run"] else "garbage collection"
+    audit.write(
+        AuditEvent(
+            "execute",
+            "gc",
+            str(execution.number),
+            Actor(execution.operator) if execution.operator else JOBS,
+            description=f"{kind} {execution.number}: {figures}",
+            time=execution.started,
+            id=f"{execution.number:032x}",
+        )
+    )
+
+
+class _Stopped:
+    """Asks the table now and then whether the run has been ended."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution, self._asked, self.is_over = execution, time.monotonic(), False
+
+    def __call__(self) -> bool:
+        if not self.is_over and time.monotonic() - self._asked > _STOP_SECONDS:
+            self._asked, self.is_over = time.monotonic(), executions.is_stopped(self._execution)
+        return self.is_over
+
+
+def _log(task: Task, tally: Tally, told: Mapping[str, Any]) -> str:
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    facts = {**tally.to_json(), **{name: value for name, value in told.items() if name.startswith("expected_")}}
+    line = ", ".join(f"{name}: {value}" for name, value in facts.items()) or "nothing"
+    return f"{stamp} [INFO] {task.extra['kind']} {task.extra['name']}: {line}\n"

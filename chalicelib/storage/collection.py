@@ -1,0 +1,148 @@
+"""The Blobs table as the collector reads and writes it (docs/gc.md, "Collector").
+
+Every write names the version that was read, so that it loses to whoever has touched the record since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads
+from chalicelib.storage.blobs import (
+    BLOB,
+    CONDEMNED,
+    EDGE_PREFIX,
+    LINK_PREFIX,
+    LIVE,
+    Blob,
+    Edge,
+    Link,
+    blob_key,
+    link_key,
+    to_blob,
+    to_edge,
+    to_link,
+)
+from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.tables.blobs import BlobItem, LinkItem
+from chalicelib.storage.transactions import transact
+
+_ITEMS = 25
+"""Of a transaction: fewer than DynamoDB takes (100), so that clients' writes of the same items wait less."""
+
+_PAGE = 200
+"""Items of a partition read at once: enough for a blob that few name; one that many do is seen to be held early."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of what a digest's partition holds: the record comes first, then the edges, then the links."""
+
+    blob: Blob | None
+    edges: Sequence[Edge]
+    links: Sequence[Link]
+
+
+def read_blobs(digests: Iterable[str]) -> list[Blob]:
+    """The records that exist, strongly consistent: a call for each hundred."""
+    found = reads.get_items(blob_key(digest) for digest in digests)
+    return [to_blob(item) for item in found.values()]
+
+
+def partition(digest: str) -> Iterator[Page]:
+    """All that the table knows of a digest, strongly consistent: a page is read when it is come to."""
+    after = ""
+    while True:
+        items, after = reads.query(settings().blobs_table, digest, "", after=after, limit=_PAGE)
+        yield Page(
+            next((to_blob(item) for item in items if item["sk"] == BLOB), None),
+            [to_edge(item) for item in items if item["sk"].startswith(EDGE_PREFIX)],
+            [to_link(item) for item in items if item["sk"].startswith(LINK_PREFIX)],
+        )
+        if not after:
+            return
+
+
+def condemn(blobs: Sequence[Blob]) -> list[Blob]:
+    """Say that blobs are to go unless somebody touches them; returns those that have not changed since they were read.
+
+    Some at once, which are a transaction; when one of them has changed, each by itself.
+    """
+    done: list[Blob] = []
+    for start in range(0, len(blobs), _ITEMS):
+        some = blobs[start : start + _ITEMS]
+        done += some if _condemn_together(some) else [blob for blob in some if _condemn_together([blob])]
+    return done
+
+
+def _condemn_together(blobs: Sequence[Blob]) -> bool:
+    def write(transaction: TransactWrite) -> None:
+        for blob in blobs:
+            transaction.update(
+                BlobItem(blob.digest, BLOB),
+                actions=[
+                    BlobItem.state.set(CONDEMNED),
+                    BlobItem.version.set(fresh()),
+                    BlobItem.candidate_since.set(now()),
+                ],
+                condition=BlobItem.version == blob.version,
+            )
+
+    return transact(write)
+
+
+def clear(blob: Blob) -> bool:
+    """Say that a blob is no garbage after all. False when it has changed since it was read."""
+    return holds(
+        BlobItem(blob.digest, BLOB).update,
+        actions=[
+            BlobItem.state.set(LIVE),
+            BlobItem.version.set(fresh()),
+            BlobItem.candidate.remove(),
+            BlobItem.candidate_since.remove(),
+        ],
+        condition=BlobItem.version == blob.version,
+    )
+
+
+def delete(doomed: Iterable[tuple[Blob, Sequence[Link]]]) -> None:
+    """Delete records, each with the links to it, that have not changed since they were read; others stay.
+
+    As many at once as a transaction holds; when one of them has changed, each by itself. Links over that limit go
+    after their record; a link to another incarnation of the digest is left alone.
+    """
+    together: list[tuple[Blob, Sequence[Link]]] = []
+    for blob, links in doomed:
+        own = [link for link in links if link.object_key == blob.object_key]
+        if sum(1 + len(others) for _, others in together) + 1 + len(own) > _ITEMS:
+            _delete_each(together)
+            together = []
+        together.append((blob, own))
+    _delete_each(together)
+
+
+def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> None:
+    if not doomed or (len(doomed) > 1 and _delete_together(doomed)):
+        return
+    for blob, links in doomed:
+        if _delete_together([(blob, links[: _ITEMS - 1])]):
+            for link in links[_ITEMS - 1 :]:
+                key = link_key(link.repository, link.digest)
+                holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.object_key == blob.object_key)
+
+
+def _delete_together(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> bool:
+    def write(transaction: TransactWrite) -> None:
+        for blob, links in doomed:
+            transaction.delete(BlobItem(blob.digest, BLOB), condition=BlobItem.version == blob.version)
+            for link in links:
+                key = link_key(link.repository, link.digest)
+                # A client may have taken its link away meanwhile: that is no reason to keep the blob.
+                gone_or_own = LinkItem.pk.does_not_exist() | (LinkItem.object_key == blob.object_key)
+                transaction.delete(LinkItem(key.pk, key.sk), condition=gone_or_own)
+
+    return transact(write)

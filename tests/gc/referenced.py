@@ -1,0 +1,37 @@
+"""What is left of a registry in the end: what its manifests name, and nothing else."""
+
+from __future__ import annotations
+
+from chalicelib.registry import manifests
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore, bulk, scans
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem
+
+
+def assert_only_what_is_referenced() -> None:
+    """Of the whole registry: records, links, edges and objects are those that the manifests that stand name."""
+    wanted: set[tuple[str, str]] = set()
+    edges: set[tuple[str, str, str, str]] = set()
+    for item in ManifestItem.scan(ManifestItem.sk.startswith(MANIFEST_PREFIX)):
+        repository, digest = item.pk, item.sk.removeprefix(MANIFEST_PREFIX)
+        content = item.content or blobstore.get(manifest_table.object_key(item.generation)) or b""
+        parsed = manifests.parse(content, item.media_type)
+        wanted |= {(repository, name) for name in parsed.references}
+        edges |= {(name, repository, digest, item.generation) for name in parsed.references}
+        targets = [blob_table.manifest_target(repository, child) for child in parsed.children]
+        edges |= {(target, repository, digest, item.generation) for target in targets}
+    records: dict[str, str] = {}
+    links: dict[tuple[str, str], str] = {}
+    found: set[tuple[str, str, str, str]] = set()
+    for segment in range(scans.SEGMENTS):
+        for page in scans.blobs_table(segment):
+            records |= page.records
+            links |= {(repository, digest): key for repository, digest, key in page.links}
+            found |= {(edge.target, edge.repository, edge.manifest, edge.generation) for edge in page.edges}
+    assert not found - edges, "edges of no manifest stay"
+    assert not edges - found, "a manifest lacks edges: its blobs may be collected"
+    assert records.keys() == {digest for _, digest in wanted}
+    assert {each for each in wanted if each[1] in records} <= links.keys()
+    assert all(records.get(digest) == key for (_, digest), key in links.items())
+    assert {key for keys in bulk.pages("blobs/") for key, _ in keys} == set(records.values())

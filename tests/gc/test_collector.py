@@ -1,0 +1,187 @@
+"""The collector on a real registry: what it takes, what it leaves, and what it comes to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from chalicelib.gc import collector, rounds
+from chalicelib.gc.records import Tally
+from chalicelib.registry import deletion, digests, manifests, push
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore
+from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import CONDEMNED, Edge
+from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
+from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
+from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
+from tests.registry.test_budgets import counted
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+def blob_of(digest: str) -> blob_table.Blob | None:
+    return blob_table.read_record(digest)
+
+
+def test_a_tagged_image_stays_and_its_blobs_are_candidates_no_longer(repository: str, collect: Collect) -> None:
+    digest, content = push_image(repository)
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_manifests, tally.cleared) == (0, 0, 3)
+    assert is_whole(repository, digest, content)
+    assert all(blob.candidate_since is None for name in names_of(content) if (blob := blob_of(name)))
+    assert collect() == Tally()
+
+
+def test_a_deleted_image_goes_in_one_run(repository: str, collect: Collect) -> None:
+    digest, content = push_image(repository)
+    keys = [blob.object_key for name in names_of(content) if (blob := blob_of(name))]
+    deletion.manifest(repository, digest)
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_manifests) == (3, 0)
+    assert tally.freed_space == 16 + 2 * 32
+    for name, key in zip(names_of(content), keys, strict=True):
+        assert blob_table.read(repository, name) == (None, None)
+        assert not blobstore.exists(key)
+
+
+def test_a_blob_that_was_uploaded_and_never_named_goes(repository: str, collect: Collect) -> None:
+    name = push_blob(repository, os.urandom(100))["digest"]
+    assert collect().purged_blobs == 1
+    assert blob_of(name) is None
+
+
+def test_what_is_young_stays(repository: str, clock: Clock, collect: Collect) -> None:
+    digest, content = push_image(repository)
+    deletion.manifest(repository, digest)
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance) == Tally()
+    assert all(blob_of(name) for name in names_of(content))
+
+
+def test_a_condemned_blob_waits_for_its_grace(repository: str, clock: Clock, collect: Collect) -> None:
+    name = push_blob(repository, os.urandom(100))["digest"]
+    clock.advance(3 * HOUR)
+    waits: list[float] = []
+
+    def end(seconds: float) -> None:
+        waits.append(seconds)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        collector.run(TIMES, sleep=end)
+    assert 2 * HOUR < waits[0] < 2 * HOUR + 10
+    blob = blob_of(name)
+    assert blob is not None
+    assert blob.state == CONDEMNED
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance).purged_blobs == 1  # it waits for what the last run condemned
+    assert blob_of(name) is None
+
+
+def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, collect: Collect) -> None:
+    shared = push_blob(repository, os.urandom(50))
+    one, two = (image(push_blob(repository, os.urandom(16), CONFIG), shared) for _ in range(2))
+    for tag, content in (("one", one), ("two", two)):
+        push.manifest(repository, tag, content, manifests.OCI_MANIFEST)
+    deletion.manifest(repository, digests.of(one))
+    assert collect().purged_blobs == 1
+    assert is_whole(repository, digests.of(two), two)
+
+
+def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Collect) -> None:
+    first, content = push_image(repository, "v1")
+    second, kept = push_image(repository, "v1")
+    tally = collect(delete_untagged=False)
+    assert tally.purged_manifests == 0
+    assert is_whole(repository, first, content)
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (1, 3)
+    assert tally.freed_space == len(content) + 16 + 2 * 32
+    assert manifest_table.read_record(repository, first) is None
+    assert is_whole(repository, second, kept)
+
+
+def test_an_untagged_manifest_with_another_tag_stays(repository: str, collect: Collect) -> None:
+    digest, content = push_image(repository, "v1")
+    push.manifest(repository, "v2", content, manifests.OCI_MANIFEST)
+    deletion.manifest(repository, "v1")
+    assert collect().purged_manifests == 0
+    record = manifest_table.read_record(repository, digest)
+    assert record is not None
+    assert record.candidate_since is None
+
+
+def test_the_children_of_an_index_stay_with_it_and_go_with_it(repository: str, collect: Collect) -> None:
+    children = [push_by_digest(repository) for _ in range(2)]
+    content = index(*children)
+    digest = push.manifest(repository, "v1", content, manifests.OCI_INDEX).digest
+    assert collect().purged_manifests == 0
+    assert all(is_whole(repository, digests.of(child), child) for child in children)
+    deletion.manifest(repository, "v1")
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (3, 6)
+    assert manifest_table.read_record(repository, digest) is None
+
+
+def test_a_referrer_stays_with_its_subject_and_goes_with_it(repository: str, collect: Collect) -> None:
+    subject, content = push_image(repository, "v1")
+    signature = push_by_digest(repository, subject=descriptor(content, manifests.OCI_MANIFEST))
+    assert collect().purged_manifests == 0
+    assert is_whole(repository, digests.of(signature), signature)
+    deletion.manifest(repository, "v1")
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (2, 6)
+    assert manifest_table.read_record(repository, subject) is None
+    assert manifest_table.read_record(repository, digests.of(signature)) is None
+
+
+def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect: Collect) -> None:
+    """A push that crashed behind its edges: they hold for the window, and no longer."""
+    name = push_blob(repository, os.urandom(100))["digest"]
+    edge = Edge(name, repository, digests.of(b"never committed"), "generation", clock.now())
+    blob_table.write_edges([edge])
+    clock.advance(1 * HOUR)
+    assert collector.run(TIMES, sleep=clock.advance) == Tally()
+    tally = collect()
+    assert (tally.purged_blobs, tally.purged_edges) == (0, 1)
+    assert blob_table.edges_onto(name) == []
+    assert collect().purged_blobs == 1
+
+
+def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, collect: Collect) -> None:
+    for _ in range(3):
+        push_blob(repository, os.urandom(100))
+    clock.advance(3 * HOUR)
+    asked: list[int] = []
+    tally = collector.run(TIMES, sleep=clock.advance, stopped=lambda: bool(asked.append(0)) or len(asked) > 3)
+    assert tally.purged_blobs == 0
+    assert tally.condemned == 3
+    assert collect().purged_blobs == 3
+
+
+def test_a_task_may_run_twice(repository: str, clock: Clock, collect: Collect) -> None:
+    push_blob(repository, os.urandom(100))
+    clock.advance(3 * HOUR)
+    never = lambda: False  # noqa: E731
+    for number in range(2):
+        tasks = list(rounds.plan("twice", number, [rounds.BLOBS], TIMES))
+        tallies = [sum_of(rounds.carry_out("twice", task, TIMES, never) for task in tasks) for _ in range(2)]
+        assert tallies[0].purged_blobs == number
+        clock.advance(3 * HOUR)
+    assert tallies[1].purged_blobs == 1  # the same piece of work, told again: it is noted under the task, not added
+
+
+def sum_of(tallies: Any) -> Tally:
+    return sum(tallies, Tally())
+
+
+def test_a_run_without_garbage_costs_a_query_a_shard(repository: str, collect: Collect) -> None:
+    push_image(repository)
+    collect()
+    with counted() as calls:
+        assert collect() == Tally()
+    assert calls.count(("dynamodb", "Query")) == 2 * CANDIDATE_SHARDS
+    assert len(calls) <= 2 * CANDIDATE_SHARDS + 3

@@ -1,0 +1,77 @@
+"""The collector killed, overtaken, and held back by rules."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chalicelib.gc import rounds
+from chalicelib.projects import rules as projects
+from chalicelib.registry import deletion
+from chalicelib.retention import rules
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore, collection, retentions
+from chalicelib.storage import manifests as manifest_table
+from tests.gc.conftest import HOUR, TIMES, Collect
+from tests.jobs.support import rule
+from tests.registry.images import push_blob, push_image
+from tests.registry.test_faults import Killed, killed_at
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+@pytest.mark.parametrize("moment", ["before-call", "after-call"])
+def test_a_page_that_is_killed_at_any_write_leaves_nothing_when_it_is_done_again(
+    repository: str, collect: Collect, moment: str
+) -> None:
+    finished, number = False, 0
+    while not finished:
+        names = [push_blob(repository, os.urandom(50))["digest"] for _ in range(3)]
+        keys = [blob.object_key for name in names if (blob := blob_table.read_record(name))]
+        collect.clock.advance(3 * HOUR)
+        for step in (rounds.BLOBS, rounds.CONDEMNED):
+            [task] = rounds.plan(f"killed{number}{moment}", 0, [step], TIMES)
+            if step == rounds.CONDEMNED:
+                with killed_at(number, moment):
+                    try:
+                        rounds.carry_out("", task, TIMES, lambda: False)
+                        finished = True
+                    except Killed:
+                        pass
+            tally = rounds.carry_out("", task, TIMES, lambda: False)
+            collect.clock.advance(3 * HOUR)
+        assert tally.purged_blobs == 3
+        assert not any(blob_table.read_record(name) for name in names)
+        assert not any(blobstore.exists(key) for key in keys)
+        number += 1
+    assert number > 2
+
+
+def test_one_blob_that_was_touched_does_not_keep_those_that_are_written_with_it(repository: str) -> None:
+    found = []
+    for _ in range(3):
+        blob = blob_table.read_record(push_blob(repository, os.urandom(50))["digest"])
+        assert blob is not None
+        found.append(blob)
+    blob_table.touch(found[1].digest)
+    assert collection.condemn(found) == [found[0], found[2]]
+    condemned = [blob for each in found if (blob := blob_table.read_record(each.digest))]
+    assert [blob.state for blob in condemned] == ["condemned", "live", "condemned"]
+    blob_table.touch(found[0].digest)
+    collection.delete((blob, ()) for blob in condemned)
+    assert [bool(blob_table.read_record(blob.digest)) for blob in found] == [True, False, False]
+
+
+def test_what_a_retention_rule_keeps_stays_without_a_tag(repository: str, collect: Collect) -> None:
+    project = projects.get(repository.partition("/")[0])
+    kept, _ = push_image(repository, "v1")
+    deletion.manifest(repository, "v1")
+    document = rule()
+    document["tag_selectors"][0]["extras"] = '{"untagged": true}'
+    policy = retentions.create(project, rules.checked([document]), "")
+    assert policy is not None
+    assert collect().purged_manifests == 0
+    assert manifest_table.read_record(repository, kept)
+    retentions.delete(policy, projects.get(project.name))
+    assert collect().purged_manifests == 1

@@ -1,0 +1,128 @@
+"""Runs as jobs: driven by the state machine of the deployed stack, told of, stopped and gone on with."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chalicelib.gc import rounds, runs, work
+from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
+from chalicelib.gc.records import Parameters, Tally, Times
+from chalicelib.jobs import executions
+from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.registry import deletion
+from chalicelib.settings import settings
+from chalicelib.storage import audit, tasks
+from chalicelib.storage import blobs as blob_table
+from tests.gc.conftest import HOUR, TIMES, Clock, names_of
+from tests.jobs.support import wait, wait_for
+from tests.registry.images import push_blob, push_image
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+def start(**parameters: object) -> Execution:
+    return runs.start(runs.parameters(parameters), Trigger.MANUAL, operator="admin")
+
+
+def condemn_everything(clock: Clock) -> None:
+    """Do the first round of a run: what is garbage is condemned."""
+    clock.advance(2.5 * HOUR)
+    for task in rounds.plan("condemned", 0, [rounds.BLOBS], TIMES):
+        rounds.carry_out("condemned", task, TIMES, lambda: False)
+    work.drop("condemned")
+
+
+def test_a_run_deletes_what_was_condemned(repository: str, past: Clock) -> None:
+    digest, content = push_image(repository)
+    deletion.manifest(repository, digest)
+    condemn_everything(past)
+    ended = wait(start())
+    assert (ended.status, ended.message) == (Status.SUCCESS, "")
+    assert all(blob_table.read_record(name) is None for name in names_of(content))
+    told = runs.told(ended)
+    assert told["purged_blobs"] >= 3
+    assert told["freed_space"] >= 16 + 2 * 32
+    assert told["percent"] == 100
+    assert "purged_blobs: " in runs.log(ended)
+    period = audit.Period(ended.started, ended.started)
+    entries = audit.entries(audit.system_partitions(), period, descending=True)
+    assert [(entry.resource_type, entry.resource) for entry in entries if entry.operation == "execute"] == [
+        ("gc", str(ended.number))
+    ]
+
+
+def test_a_dry_run_tells_what_a_run_would_do_and_does_nothing(repository: str, past: Clock) -> None:
+    digest, content = push_image(repository, "v1")
+    push_image(repository, "v1")
+    ended = wait(start(dry_run=True, delete_untagged=True, workers=5))
+    told = runs.told(ended)
+    assert ended.status is Status.SUCCESS
+    assert told["purged_manifests"] >= 1
+    assert told["freed_space"] >= len(content) + 16 + 2 * 32
+    assert told["expected_seconds"] > told["expected_wait_seconds"] >= 2 * HOUR
+    assert all(blob_table.read_record(name) for name in names_of(content))
+    assert digest
+
+
+def test_a_reconciliation_looks_through_everything_and_is_noted(repository: str, past: Clock) -> None:
+    push_image(repository)
+    ended = wait(start(reconcile=True, workers=5))
+    assert ended.status is Status.SUCCESS, ended.message
+    kinds = {task.extra["kind"] for task in tasks.read_all(ended.number)}
+    assert {rounds.TABLES, rounds.OBJECTS} <= kinds
+    assert work.reconciled() == ended.started
+
+
+def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str, past: Clock) -> None:
+    name = push_blob(repository, os.urandom(20))["digest"]
+    execution = start(workers=2)
+    wait_for(execution, Status.RUNNING)
+    while not executions.get(execution.number).extra.get("pending"):
+        pass
+    running = executions.get(execution.number)
+    assert running.status is Status.RUNNING
+    told = runs.told(running)
+    assert 0 < told["percent"] < 100
+    executions.stop(running)
+    assert wait(execution, 5).status is Status.STOPPED
+    blob = blob_table.read_record(name)
+    assert blob is not None
+    assert blob.state == "condemned"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"workers": workers} for workers in (0, 6, True, "2", 1.5)),
+        *({"time_window": window} for window in (-1, "2", True, 1e9)),
+        {"dry_run": "true"},
+        {"delete_untagged": 1},
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ParameterInvalidError):
+        runs.parameters(given)
+
+
+def test_a_window_is_raised_and_a_grace_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib.gc import times
+
+    assert runs.parameters({"time_window": 0}) == Parameters(time_window=0)
+    assert times.of(0).window == 1000 * (settings().candidate_renew_seconds + HOUR)
+    assert times.of(3.5) == Times(window=int(3.5 * HOUR * 1000), grace=2 * HOUR * 1000)
+    monkeypatch.setattr(times, "settings", lambda: _with(gc_grace_seconds=settings().url_seconds))
+    with pytest.raises(TimesTooShortError, match="must exceed 1205"):
+        times.of(None)
+    monkeypatch.setattr(times, "settings", lambda: _with(gc_grace_seconds=1, gc_unsafe_times=True))
+    assert times.of(0) == Times(window=0, grace=1000)
+
+
+def _with(**changes: object) -> object:
+    return type(settings())(**{**vars(settings()), **changes})
+
+
+def test_tallies_add_up() -> None:
+    tally = Tally(purged_blobs=2, freed_space=10) + Tally(freed_space=5, cleared=1)
+    assert Tally.of_json(tally.to_json()) == tally == Tally(purged_blobs=2, freed_space=15, cleared=1)

@@ -1,0 +1,50 @@
+"""Collects without a pause until its standard input ends; then once more, and looks at what is left.
+
+python -m tests.soak.collect [blind]
+
+In the environment of a running Berth's functions. `blind` turns the handshake off: nothing is seen to be in use.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+
+def main() -> None:
+    from chalicelib.gc import collector, look, rounds, times, work
+    from chalicelib.gc.look import Hold, Look
+    from chalicelib.storage import collection
+    from chalicelib.storage.conditions import fresh
+    from tests.gc.referenced import assert_only_what_is_referenced
+
+    if "blind" in sys.argv:
+
+        def see_nothing(digest: str, _times: object, **_options: object) -> Look:
+            pages = list(collection.partition(digest))
+            return Look(pages[0].blob, Hold.FREE, [link for page in pages for link in page.links])
+
+        look.at_blob = see_nothing  # type: ignore[assignment]
+
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    limits, purged = times.of(None), 0
+    while not ended.is_set():
+        run = fresh()
+        for task in rounds.plan(run, 0, [rounds.MANIFESTS, rounds.BLOBS], limits):
+            purged += rounds.carry_out(run, task, limits, ended.is_set).purged_blobs
+        work.drop(run)
+        time.sleep(0.1)
+    print(f"purged {purged} blobs beside clients", flush=True)
+    if "blind" in sys.argv:
+        return
+    for _ in range(2):
+        time.sleep(limits.window / 1000 + 1)
+        collector.run(limits, reconcile=True)
+    assert_only_what_is_referenced()
+    print("what is left is what is referenced", flush=True)
+
+
+if __name__ == "__main__":
+    main()
