@@ -150,6 +150,7 @@ _COLLECTOR_ITEM_ACTIONS = {
     "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     "EventsTable": ("PutItem",),
+    "AccountsTable": ("GetItem",),  # which types of events the log leaves out
 }
 
 
