@@ -83,15 +83,15 @@ def rename(number: int, name: str) -> None:
 
 
 def delete(number: int) -> None:
-    """Remove a group with all its roles. Raises NotFoundError or ChangedError.
+    """Remove a group with all its roles; as in Harbor, one that is not there is removed. Raises ChangedError.
 
     Roles go first, so that a delete that was killed half-way can be done again, and once more after the group: one may
     have been given meanwhile, and from then on none can be.
     """
     entity = Entity("group", number)
     _remove_roles(entity)
-    group = get(number)
-    if not table.delete(group):
+    group = table.read(number)
+    if group is not None and not table.delete(group):
         raise ChangedError(f"the user group {number} is being changed by others: try again")
     _remove_roles(entity)
 

@@ -9,6 +9,7 @@ from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import members as table
+from chalicelib.storage.accounts import User
 from chalicelib.storage.members import Entity, Member
 
 
@@ -26,9 +27,13 @@ def get(project: Project, number: int) -> Member:
 
 
 def add(project: Project, role: int, user: int = 0, username: str = "", actor: Actor = JOBS) -> Member:
-    """Give a user, named by number or by name, a role. Raises InvalidError, NotFoundError or AlreadyExistsError."""
+    """Give a user, named by number or by name, a role.
+
+    As in Harbor, a number that is nobody's is InvalidError, and a name NotFoundError. Raises these, or
+    AlreadyExistsError.
+    """
     role = _role(role)
-    found = users.get(user) if user else users.find(username)
+    found = _user(user) if user else users.find(username)
     if found is None:
         raise NotFoundError(f"user {username} not found")
     return _add(project, role, Entity("user", found.number), found.username, actor)
@@ -75,6 +80,13 @@ def remove(project: Project, number: int, actor: Actor = JOBS) -> None:
     if not table.delete(member, _event("delete", project, member, actor)):
         raise NotFoundError(f"project {project.name} has no member {number}")
     _forget(member)
+
+
+def _user(number: int) -> User:
+    try:
+        return users.get(number)
+    except NotFoundError as error:
+        raise InvalidError(str(error)) from error
 
 
 def _event(operation: str, project: Project, member: Member, actor: Actor) -> Event:

@@ -1,6 +1,7 @@
 """The Harbor API's errors, and the one mapper that writes them: {"errors": [{"code", "message"}]}.
 
-Codes and statuses are Harbor's (src/lib/errors/const.go, src/lib/http/error.go).
+Codes and statuses are Harbor's (src/lib/errors/const.go, src/lib/http/error.go). What Harbor does in a transaction that
+waits for others, Berth tries a few times: who loses each time is told that the store is busy.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from chalicelib.access import errors as access
 from chalicelib.gc import errors as gc
 from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
-from chalicelib.registry.errors import RegistryError
+from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.webhooks import errors as webhooks
 
@@ -52,6 +53,8 @@ class MethodNotAllowedError(ApiError):
     code, status = "METHOD_NOT_ALLOWED", 405
 
 
+_BUSY = (Unavailable.code, Unavailable.status)
+
 _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     projects.NameInvalidError: ("BAD_REQUEST", 400),
     projects.AlreadyExistsError: ("CONFLICT", 409),
@@ -74,10 +77,10 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     webhooks.PolicyExistsError: ("CONFLICT", 409),
     webhooks.PolicyNotFoundError: ("NOT_FOUND", 404),
     webhooks.DeliveryNotFoundError: ("NOT_FOUND", 404),
-    webhooks.PoliciesChangedError: ("CONFLICT", 409),
-    projects.ChangedError: ("CONFLICT", 409),
+    webhooks.PoliciesChangedError: _BUSY,
+    projects.ChangedError: _BUSY,
     jobs.RunningError: ("CONFLICT", 409),
-    jobs.ChangedError: ("CONFLICT", 409),
+    jobs.ChangedError: _BUSY,
     jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),
     jobs.TaskNotFoundError: ("NOT_FOUND", 404),
     jobs.JobTypeUnknownError: ("NOT_FOUND", 404),
@@ -90,7 +93,7 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     access.ProviderError: ("BAD_REQUEST", 400),
     access.NotFoundError: ("NOT_FOUND", 404),
     access.AlreadyExistsError: ("CONFLICT", 409),
-    access.ChangedError: ("CONFLICT", 409),
+    access.ChangedError: _BUSY,
 }
 
 
@@ -101,6 +104,8 @@ def to_response(
     headers: dict[str, str] = {}
     if isinstance(error, (projects.ProjectError, access.AccessError, jobs.JobError)):
         code, status = _DOMAIN[type(error)]
+        if (code, status) == _BUSY:
+            headers = Unavailable(str(error)).headers
     else:
         code, status = error.code, error.status
     if isinstance(error, RegistryError):

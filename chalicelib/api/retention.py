@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.api import fields
-from chalicelib.api.errors import BadRequestError, ConflictError
+from chalicelib.api.errors import ApiError, BadRequestError, ConflictError, NotFoundError
 from chalicelib.api.guards import refusal, require_account, require_in_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
@@ -15,7 +15,8 @@ from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Execution, Task, Trigger
 from chalicelib.projects import rules as projects
 from chalicelib.projects import selectors
-from chalicelib.projects.errors import NotFoundError, RuleNotFoundError
+from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
+from chalicelib.projects.errors import RuleNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies, rules
@@ -63,7 +64,7 @@ def create_retention(call: Call) -> Response:
 
 @operation("GET", "/retentions/{id}")
 def get_retention(call: Call) -> Response:
-    return json_response(_to_json(_policy(call, "read")))
+    return json_response(_to_json(_policy(call, "read", NotFoundError)))
 
 
 @operation("PUT", "/retentions/{id}")
@@ -108,8 +109,13 @@ def operate_retention_execution(call: Call) -> Response:
 
 @operation("GET", f"{_EXECUTIONS}/{{eid}}/tasks")
 def list_retention_tasks(call: Call) -> Response:
-    execution = _execution(call, _policy(call, "list"))
+    """As in Harbor, an execution that is not there, or another policy's, has no tasks."""
+    policy = _policy(call, "list")
     asked = window(call.request)
+    try:
+        execution = _execution(call, policy)
+    except ExecutionNotFoundError:
+        return json_response([], headers=asked.headers(0))
     found = tasks.read_page(execution.number, asked.start, asked.size)
     headers = asked.headers(tasks.count(execution.number))
     return json_response([_task_to_json(execution, each) for each in found], headers=headers)
@@ -124,22 +130,20 @@ def get_retention_task_log(call: Call) -> Response:
     return Response(200, _TEXT, tasks.read_log(number).encode())
 
 
-def _policy(call: Call, action: str) -> Policy:
+def _policy(call: Call, action: str, absent: type[ApiError] = BadRequestError) -> Policy:
     """The policy that the path names, if the caller may do `action` on its project's policies.
 
-    As in Harbor, one that is missing is 404 to a GET of it and 400 to the rest; but only to who sees all projects.
+    Raises `absent` when there is none, to who sees all projects: as in Harbor it is 400 to all but a GET of it, which
+    Harbor answers by 500.
     """
     require_account(call.caller)
-    number = fields.identifier(call.parameters, "id")
     try:
-        policy = policies.get(number)
+        policy = policies.get(fields.identifier(call.parameters, "id"))
         project = projects.get_by_id(policy.project_id)
-    except (RuleNotFoundError, NotFoundError) as error:
+    except (RuleNotFoundError, ProjectNotFoundError, NotFoundError) as error:
         if not call.caller.is_admin:
             raise refusal(call.caller) from None
-        if call.request.method == "GET" and "eid" not in call.parameters:
-            raise
-        raise BadRequestError(str(error)) from error
+        raise absent(str(error)) from error
     require_in_project(call.caller, project, _RESOURCE, action)
     return policy
 
@@ -160,7 +164,7 @@ def _scope(call: Call, body: dict[str, Any]) -> Project:
     number = fields.number(scope, "ref")
     try:
         return projects.get_by_id(number)
-    except NotFoundError as error:
+    except ProjectNotFoundError as error:
         if not call.caller.is_admin:
             raise refusal(call.caller) from None
         raise BadRequestError(f"invalid Project id {number}") from error

@@ -12,7 +12,7 @@ from chalicelib.access.errors import NotFoundError
 from chalicelib.access.roles import Permission
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
-from chalicelib.api.guards import refusal, require_account
+from chalicelib.api.guards import refusal, require_account, require_in_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
@@ -34,7 +34,8 @@ def list_robots(call: Call) -> Response:
     """The robots of the system, or with `q=Level=project,ProjectID=<number>` those of a project."""
     require_account(call.caller)
     project_id = _listed(call.request)
-    _require(call.caller, project_id, "list")
+    if not _may(call.caller, project_id, "list"):
+        raise refusal(call.caller)
     chosen = selection(call.request, _FILTERS, _SORTS)
     part = page(call.request, chosen.of(robots.list_all(project_id), _selectable))
     return json_response([_to_json(robot) for robot in part.entries], headers=part.headers)
@@ -45,8 +46,12 @@ def create_robot(call: Call) -> Response:
     require_account(call.caller)
     body = json_body(call.request)
     settings = _settings(body)
-    project = _project(call.caller, settings) if _level(body) == "project" else None
-    _require(call.caller, project.project_id if project else SYSTEM, "create")
+    project = None
+    if _level(body) == "project":
+        project = _project(call.caller, settings)
+        require_in_project(call.caller, project, "robot", "create")
+    else:
+        require_system(call.caller, "robot", "create")
     name, secret = fields.text(body, "name"), fields.text(body, "secret", "")
     robot, secret = robots.create(call.caller, project, name, secret, settings, call.actor)
     created = {
@@ -100,11 +105,6 @@ def _find(call: Call, action: str) -> Robot:
     if _may(call.caller, robot.project_id, "read"):
         raise refusal(call.caller)
     raise NotFoundError(f"robot {robot.number} not found")
-
-
-def _require(caller: Caller, project_id: int, action: str) -> None:
-    if not _may(caller, project_id, action):
-        raise refusal(caller)
 
 
 def _may(caller: Caller, project_id: int, action: str) -> bool:

@@ -14,17 +14,17 @@ from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic
 from tests.api.support import call
 
-_PASSWORD = "Passw0rd-of-a-test"
+PASSWORD = "Passw0rd-of-a-test"
 
 
 def new_user() -> tuple[str, int]:
     """A plain user's name and number."""
     name = f"user-{uuid.uuid4().hex[:12]}"
-    return name, users.create(name, _PASSWORD, f"{name}@example.com", "A user", "").number
+    return name, users.create(name, PASSWORD, f"{name}@example.com", "A user", "").number
 
 
 def as_user(name: str, method: str, url: str, body: Any = None) -> Response:
-    return call(method, url, body, headers=basic(name, _PASSWORD), admin=False)
+    return call(method, url, body, headers=basic(name, PASSWORD), admin=False)
 
 
 def content(response: Response, status: int = 200) -> Any:

@@ -71,6 +71,8 @@ def test_a_member_is_added_found_changed_and_removed(project: str, make_user: Ma
         ({"role_id": 9, "member_user": {"username": "admin"}}, 400),
         ({"role_id": "2", "member_user": {"username": "admin"}}, 400),
         ({"role_id": 2, "member_user": "admin"}, 400),
+        ({"role_id": 2, "member_user": {"user_id": 2**40}}, 400),
+        ({"role_id": 2, "member_user": {"username": "nobody-of-this-name"}}, 404),
         ({"role_id": 2, "member_user": {"username": 7}}, 400),
         ({"role_id": 2, "member_group": {"group_name": "g"}}, 400),
         ({"role_id": 2, "member_user": {"username": "admin"}}, 409),

@@ -27,7 +27,7 @@ def run(examples: int, seconds: int) -> None:
 
 @pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
 def test_random_requests_are_answered_as_the_swagger_says() -> None:
-    run(examples=2, seconds=600)
+    run(examples=4, seconds=600)
 
 
 @pytest.mark.soak

@@ -6,24 +6,29 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from chalicelib.access import members, robots, users
+from chalicelib.access import groups, members, robots, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api import operations
 from chalicelib.auditing.records import JOBS, Event
+from chalicelib.jobs.kinds import RETENTION
+from chalicelib.jobs.records import TASKS, Status, Trigger
 from chalicelib.projects import labels, rules
 from chalicelib.projects.records import Project
-from chalicelib.storage import logins
+from chalicelib.storage import executions, logins, tasks
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage.robots import NEVER, SYSTEM, Access, Grant
 from tests.access.support import BASIC, basic
+from tests.api.people import PASSWORD, join, new_user
 from tests.api.support import call
 from tests.registry.images import push_image
 
 _ADMIN = Caller("admin", 1, is_admin=True)
-_PASSWORD = "Passw0rd-of-a-test"
+_OF_GROUPS = (Role.PROJECT_ADMIN, Role.LIMITED_GUEST)
+"""The roles that groups have too: by these it shows that a group's role gives what a user's does."""
 _ABSENT = "999999999"
 
 
@@ -49,10 +54,22 @@ class Place:
         for parameter, collection in (("label_id", "labels"), ("robot_id", "robots"), ("id", "retentions")):
             if path.startswith(f"/{collection}/"):
                 path = path.replace(f"{{{parameter}}}", str(self._number(collection, operation)))
+        if path.startswith("/retentions/") and "{tid}" in path:
+            path = path.replace("{eid}", str(self.task // TASKS)).replace("{tid}", str(self.task))
         path = path.replace("{repository_name}", "none").replace("{reference}", "none")
         while "{" in path:
             path = path.partition("{")[0] + _ABSENT + path.partition("}")[2]
         return path
+
+    @cached_property
+    def task(self) -> int:
+        """The number of a task of the project's retention policy, carried out long ago."""
+        policy = self._number("retentions", "")
+        execution = executions.create(RETENTION, policy, Trigger.MANUAL, "admin", {"dry_run": True}, "")
+        assert execution is not None
+        first = tasks.create(execution.number, 1, [{"repository": f"{self.project.name}/app"}]) - 1
+        assert executions.finish(execution, Status.SUCCESS, "")
+        return execution.number * TASKS + first
 
     def _number(self, collection: str, operation: str) -> int:
         if collection not in self._numbers or operation.startswith("DELETE "):
@@ -110,6 +127,7 @@ def _place(*, is_own: bool, public: bool) -> Place:
 def _people(own: Collection[Project]) -> list[Who]:
     people = [Who("anonymous", {}), Who("system admin", BASIC, is_admin=True), _user("user without a role", None, own)]
     people += [_user(role.harbor_name, role, own) for role in Role]
+    people += [_user(f"{role.harbor_name} by a group", role, own, by_group=True) for role in _OF_GROUPS]
     gone = _user("deleted user", None, own)
     user = users.find(gone.login)
     assert user is not None
@@ -117,12 +135,16 @@ def _people(own: Collection[Project]) -> list[Who]:
     return [*people, replace(gone, is_valid=False)]
 
 
-def _user(title: str, role: Role | None, own: Collection[Project]) -> Who:
-    name = f"user-{uuid.uuid4().hex[:12]}"
-    number = users.create(name, _PASSWORD, f"{name}@example.com", "A user", "").number
+def _user(title: str, role: Role | None, own: Collection[Project], *, by_group: bool = False) -> Who:
+    name, number = new_user()
+    group = groups.create(f"group of {name}", groups.OIDC).number
+    join(number, group)
     for project in own if role else ():
-        members.add(project, role, number)
-    return Who(title, basic(name, _PASSWORD), login=name, role=role)
+        if by_group:
+            members.add_group(project, role, group)
+        else:
+            members.add(project, role, number)
+    return Who(title, basic(name, PASSWORD), login=name, role=role)
 
 
 def _robots(own: Project) -> list[Who]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from dataclasses import replace
 import boto3
 import pytest
 
-from chalicelib.jobs import executions, steps
+from chalicelib.jobs import executions, kinds, steps
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
@@ -135,11 +137,28 @@ def test_a_job_that_a_dead_execution_holds_can_be_started(policy: Policy) -> Non
     assert wait(start(policy)).status is Status.SUCCESS
 
 
-def test_a_machine_that_was_ended_behind_our_back_is_a_stop(policy: Policy) -> None:
-    execution = start(policy)
-    arn = f"{settings().state_machines}retention".replace(":stateMachine:", ":execution:")
-    boto3.client("stepfunctions").stop_execution(executionArn=f"{arn}:execution-{execution.number}")
+@pytest.fixture
+def waiting(cloud: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
+    """Retention with a state machine that does not end by itself while a test lasts."""
+    client = boto3.client("stepfunctions")
+    kind = replace(RETENTION, machine=f"waiting-{uuid.uuid4().hex[:8]}")
+    wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    arn = client.create_state_machine(
+        name=f"{settings().state_machines}{kind.machine}".rpartition(":")[2],
+        definition=json.dumps(wait),
+        roleArn="arn:aws:iam::000000000000:role/waiting",
+    )["stateMachineArn"]
+    monkeypatch.setitem(kinds.KINDS, kind.vendor_type, kind)
+    yield kind
+    client.delete_state_machine(stateMachineArn=arn)
+
+
+def test_a_machine_that_was_ended_behind_our_back_is_a_stop(policy: Policy, waiting: Kind) -> None:
+    execution = executions.start(waiting, policy.number, Trigger.MANUAL)
     executions.require_running(execution.number)
+    assert executions.get(execution.number).status is Status.RUNNING
+    arn = f"{settings().state_machines}{waiting.machine}".replace(":stateMachine:", ":execution:")
+    boto3.client("stepfunctions").stop_execution(executionArn=f"{arn}:execution-{execution.number}")
     executions.settle_all()
     assert table.read(execution.number) == executions.get(execution.number)
     assert executions.get(execution.number).status is Status.STOPPED
