@@ -14,7 +14,6 @@ from pathlib import Path
 
 import uvicorn
 
-from infra.local import ordered_queries
 from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
 from infra.local.processes import end_with_parent
@@ -32,7 +31,6 @@ def main() -> None:
     os.environ.update(environment(state, snapshots.current, port))
     from ministack.app import app  # noqa: PLC0415 -- reads its settings when it is imported
 
-    ordered_queries.install()
     logging.basicConfig(format="%(message)s")
     _drop_half_written(state / "s3")
     end_with_parent()

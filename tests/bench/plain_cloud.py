@@ -11,8 +11,9 @@ from pathlib import Path
 
 import uvicorn
 
-from infra.local import cloud, ordered_queries
+from infra.local import cloud
 from infra.local.processes import end_with_parent
+from tests.bench import ordered_queries
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The ordered queries of the local cloud: the same answers as MiniStack's own, in the time of a page."""
+"""The ordered queries of the benchmark's cloud: the same answers as MiniStack's own, in the time of a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ministack.services import dynamodb
 
-from infra.local import ordered_queries
+from tests.bench import ordered_queries
 
 TABLE = "ordered-queries"
 Query = Callable[[dict[str, Any]], Any]

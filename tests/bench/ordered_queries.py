@@ -24,7 +24,7 @@ _HIGHEST = "\U0010ffff"
 
 def install() -> None:
     """Put this in front of MiniStack's Query, for conditions as chalicelib/storage/reads.py writes them."""
-    from ministack.services import dynamodb  # noqa: PLC0415 -- reads its settings when it is imported
+    from ministack.services import dynamodb
 
     answer, evaluate = dynamodb._query, dynamodb._evaluate_condition
     given: dict[str, Any] = {}
