@@ -12,6 +12,8 @@ from chalicelib.access import accounts, passwords
 from chalicelib.jobs import executions, schedules
 from chalicelib.projects import directories, rules
 from chalicelib.projects.errors import AlreadyExistsError
+from chalicelib.storage import accounts as account_table
+from chalicelib.storage import user_counts
 
 LIBRARY = "library"
 """The public project that Harbor starts with."""
@@ -31,6 +33,7 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
             admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
         )
     directories.complete()
+    user_counts.complete(account_table.count_all)
     if rules.find(LIBRARY) is None:
         with suppress(AlreadyExistsError):  # another bootstrap made it meanwhile
             rules.create(LIBRARY, admin_name, public=True)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from chalicelib.access.visibility import Visibility, read_each
 from chalicelib.registry.names import project_of
 from chalicelib.storage import repositories as table
 
+SEARCH_CALLS = 20
+"""That a search reads names in, of each kind: 200,000 repositories, and some 300,000 projects."""
+
 _PROJECTS_AT_ONCE = 100
 _NAMES_AT_ONCE = 10_000
 """Of some 80 bytes each: nearly what a page of DynamoDB holds (1 MB)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Names, and whether all there are were looked at, until there were enough."""
+
+    names: list[str]
+    is_complete: bool
 
 
 def page(visible: Visibility, start: int, size: int) -> list[str]:
@@ -24,18 +36,24 @@ def page(visible: Visibility, start: int, size: int) -> list[str]:
     return list(islice(_of_projects(visible, start, size), size))
 
 
-def holding(visible: Visibility, text: str, limit: int) -> list[str]:
-    """Up to `limit` of the names that hold `text`: names are read until there are so many."""
-    projects = None if visible.everything else frozenset(visible.names())
-    seen = (name for name in _all() if text in name and (projects is None or project_of(name) in projects))
-    return list(islice(seen, limit))
+def holding(projects: Container[str] | None, text: str, limit: int) -> Found:
+    """Up to `limit` of the names that hold `text` and are of `projects` (None: of all), in byte order.
 
+    Names are read until there are so many, in SEARCH_CALLS calls at most. If that does not reach their end, those that
+    start with `text` are found all the same.
+    """
 
-def _all() -> Iterator[str]:
-    names = table.names("", _NAMES_AT_ONCE)
-    while names:
-        yield from names
-        names = table.names(names[-1], _NAMES_AT_ONCE)
+    def is_found(name: str) -> bool:
+        return text in name and (projects is None or project_of(name) in projects)
+
+    found: list[str] = []
+    after = ""
+    for _ in range(SEARCH_CALLS):
+        names, after = table.names_run(after, _NAMES_AT_ONCE)
+        found += filter(is_found, names)
+        if len(found) >= limit or not after:
+            return Found(found[:limit], True)
+    return Found(sorted({*found, *filter(is_found, table.names_starting(text, limit))})[:limit], False)
 
 
 def _of_projects(visible: Visibility, skip: int, size: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ The rules are Harbor's (src/server/v2.0/handler/user.go). The administrator, num
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chalicelib.access import accounts, passwords
@@ -15,6 +15,7 @@ from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowe
 from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.storage import accounts as table
 from chalicelib.storage import members as member_table
+from chalicelib.storage import user_counts
 from chalicelib.storage.accounts import ADMINISTRATOR, User
 from chalicelib.storage.conditions import now
 from chalicelib.storage.members import Entity
@@ -42,9 +43,38 @@ def find(username: str) -> User | None:
     return administrator if username == administrator.username else table.read_by_name(username)
 
 
-def list_all() -> list[User]:
-    """Every user, by number."""
-    return [_administrator(), *table.read_all()]
+def count() -> int:
+    """How many there are, the administrator among them."""
+    return 1 + user_counts.total()
+
+
+def page(start: int, size: int) -> list[User]:
+    """The users with the indexes `start` up to `start + size`, by number."""
+    if start:
+        return table.read_page(start - 1, size)
+    return [_administrator(), *(table.read_page(0, size - 1) if size > 1 else ())]
+
+
+def named(text: str) -> dict[int, str]:
+    """The names that hold `text`, by the users' numbers, in the numbers' order."""
+    administrator = _administrator()
+    own = {ADMINISTRATOR: administrator.username} if text in administrator.username else {}
+    return own | table.holding(table.USER_NAME, text)
+
+
+def matching(name_part: str, email_part: str) -> list[int]:
+    """The numbers of the users whose names and e-mail addresses hold these, in order."""
+    found = list(named(name_part))
+    if not email_part:
+        return found
+    addresses = table.holding(table.USER_EMAIL, email_part)
+    return [number for number in found if number in addresses]
+
+
+def read_each(numbers: Sequence[int]) -> list[User]:
+    """The users with these numbers, in their order, but for those that are gone."""
+    own = [_administrator()] if ADMINISTRATOR in numbers else []
+    return own + table.read_each(number for number in numbers if number != ADMINISTRATOR)
 
 
 def create(username: str, password: str, email: str, realname: str, comment: str, actor: Actor = JOBS) -> User:

@@ -41,6 +41,23 @@ class Visibility:
             found += directory.names(public=False) if self.everything else [project.name for project in self.own]
         return sorted(found)
 
+    def first_names(self, pages: int) -> tuple[list[str], bool]:
+        """What `names` lists, of each kind as many as so many pages of DynamoDB hold, and whether these are all."""
+        found, is_complete = directory.first_names(pages, public=True)
+        if not self.everything:
+            return sorted([*found, *(project.name for project in self.own)]), is_complete
+        private, is_whole = directory.first_names(pages, public=False)
+        return sorted(found + private), is_complete and is_whole
+
+    def names_starting(self, text: str, limit: int) -> list[str]:
+        """Up to `limit` of the names that start with `text`."""
+        found = directory.starting(text, limit, public=True)
+        if self.everything:
+            found += directory.starting(text, limit, public=False)
+        else:
+            found += [project.name for project in self.own if project.name.startswith(text)]
+        return sorted(found)[:limit]
+
     def page(self, start: int, size: int, public: bool | None = None) -> list[Project]:
         """The projects with the indexes `start` up to `start + size` of those that `names` lists.
 

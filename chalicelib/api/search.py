@@ -1,8 +1,8 @@
 """Harbor's tag `search`: projects and repositories whose names hold a text, among those that the caller may see.
 
 DynamoDB finds no text inside of a key, so names are read: the directory's of projects and the catalog's of
-repositories, some ten thousand a call, until the answer is full (docs/decisions/listing.md). What the projects and
-repositories hold is read of those that are found.
+repositories, some ten thousand a call, until the answer is full or there were SEARCH_CALLS of each
+(docs/decisions/listing.md). What the projects and repositories hold is read of those that are found.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.access import catalog
 from chalicelib.access.authentication import Caller
-from chalicelib.access.visibility import Visibility, read_each, visibility_of
+from chalicelib.access.visibility import read_each, visibility_of
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.project import to_json
@@ -25,6 +25,9 @@ _PROJECTS = 100
 _REPOSITORIES = 1000
 """Harbor answers with all there are; a Lambda's answer may have 6 MB."""
 
+_COMPLETE = "X-Search-Complete"
+"""Berth's own: `false` when there were more names than a search reads."""
+
 _SIDE_BY_SIDE = 8
 
 
@@ -34,17 +37,20 @@ def search(call: Call) -> Response:
     if not text:
         raise BadRequestError("q is required")
     visible = visibility_of(call.caller)
-    return json_response({"project": _projects(call.caller, visible, text), "repository": _repositories(visible, text)})
+    known, is_complete = visible.first_names(catalog.SEARCH_CALLS)
+    starting = [] if is_complete else visible.names_starting(text, _PROJECTS)
+    projects = sorted({*starting, *(name for name in known if text in name)})
+    repositories = catalog.holding(None if visible.everything else frozenset(known), text, _REPOSITORIES)
+    answer = {"project": _projects(call.caller, projects[:_PROJECTS]), "repository": _repositories(repositories.names)}
+    return json_response(answer, headers={_COMPLETE: str(is_complete and repositories.is_complete).lower()})
 
 
-def _projects(caller: Caller, visible: Visibility, text: str) -> Sequence[dict[str, Any]]:
-    named = [name for name in visible.names() if text in name][:_PROJECTS]
+def _projects(caller: Caller, names: Sequence[str]) -> Sequence[dict[str, Any]]:
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda project: to_json(project, caller, counted=True), read_each(named)))
+        return list(pool.map(lambda project: to_json(project, caller, counted=True), read_each(names)))
 
 
-def _repositories(visible: Visibility, text: str) -> Sequence[dict[str, Any]]:
-    names = catalog.holding(visible, text, _REPOSITORIES)
+def _repositories(names: Sequence[str]) -> Sequence[dict[str, Any]]:
     found = table.read_each(names)
     projects = {project.name: project for project in read_each({project_of(name) for name in names})}
     return [

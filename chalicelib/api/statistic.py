@@ -1,7 +1,7 @@
 """Harbor's tag `statistic`: how many projects and repositories there are, and what they store.
 
-Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py). What the projects
-store is the sum of what each of them is charged for, read for the administrator alone.
+Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py), and who charges
+projects for what they store another (chalicelib/storage/usage.py).
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from chalicelib.access.visibility import visibility_of
 from chalicelib.api.errors import UnauthorizedError
 from chalicelib.api.operations import Call, json_response, operation
-from chalicelib.projects import rules
-from chalicelib.projects.usage import usage
+from chalicelib.projects.usage import stored
 from chalicelib.registry.http import Response
 
 
@@ -25,7 +24,7 @@ def get_statistic(call: Call) -> Response:
     projects = repositories = storage = 0
     if caller.is_admin:
         projects, repositories = public.projects + private.projects, public.repositories + private.repositories
-        storage = sum(each.used for each in usage(rules.list_all()).values())
+        storage = stored()
     return json_response(
         {
             "public_project_count": public.projects,

@@ -10,8 +10,7 @@ from typing import Any
 from chalicelib.access import configuration
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_response, operation
-from chalicelib.projects import rules
-from chalicelib.projects.usage import usage
+from chalicelib.projects.usage import stored
 from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.storage import probes
@@ -78,7 +77,7 @@ def get_system_info(call: Call) -> Response:
 def get_volumes(call: Call) -> Response:
     """What is stored and what still fits. S3 has no end, so the volume is as large as numbers in JSON can tell."""
     require_system(call.caller, "system-volumes", "read")
-    used = sum(each.used for each in usage(rules.list_all()).values())
+    used = stored()
     return json_response({"storage": [{"total": _VOLUME, "free": max(0, _VOLUME - used)}]})
 
 

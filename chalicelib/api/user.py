@@ -10,7 +10,7 @@ from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
 from chalicelib.api.guards import require_account, require_admin, require_login, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page
+from chalicelib.api.paging import page, window
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry.http import Response
@@ -19,15 +19,16 @@ from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
 
 @operation("GET", "/users")
 def list_users(call: Call) -> Response:
+    """By number. A part of the name or the address is looked for in all of them, not in the users."""
     require_system(call.caller, "user", "list")
     query = call.request.query
-    found = [
-        user
-        for user in users.list_all()
-        if query.get("username", "") in user.username and query.get("email", "") in user.email
-    ]
-    part = page(call.request, found)
-    return json_response([_to_json(user) for user in part.entries], headers=part.headers)
+    name_part, email_part = query.get("username", ""), query.get("email", "")
+    if name_part or email_part:
+        part = page(call.request, users.matching(name_part, email_part))
+        return json_response([_to_json(user) for user in users.read_each(part.entries)], headers=part.headers)
+    asked = window(call.request)
+    found = users.page(asked.start, asked.size)
+    return json_response([_to_json(user) for user in found], headers=asked.headers(users.count()))
 
 
 @operation("POST", "/users")
@@ -91,8 +92,8 @@ def search_users(call: Call) -> Response:
     part_of_name = call.request.query.get("username")
     if not part_of_name:
         raise BadRequestError("username is required")
-    part = page(call.request, [user for user in users.list_all() if part_of_name in user.username])
-    found = [{"user_id": user.number, "username": user.username} for user in part.entries]
+    part = page(call.request, list(users.named(part_of_name).items()))
+    found = [{"user_id": number, "username": name} for number, name in part.entries]
     return json_response(found, headers=part.headers)
 
 

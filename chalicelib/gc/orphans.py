@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from chalicelib.gc.records import Times
+from chalicelib.registry import charges
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import Edge
@@ -35,11 +37,16 @@ def of(edges: Sequence[Edge], times: Times) -> list[Edge]:
 
 
 def sweep(edges: Sequence[Edge]) -> None:
-    """Mark what an edge names before the edge goes: else nobody would look at it again."""
+    """Mark what an edge names before the edge goes: else nobody would look at it again. Then free what it charged."""
+    dropped: dict[str, set[str]] = defaultdict(set)
     for edge in edges:
         repository, _, digest = edge.target.rpartition("@")
         if repository:
+            # An edge by which a project holds a manifest itself names no repository: nothing is marked then.
             manifest_table.mark_candidate(repository, digest)
         else:
             blob_table.touch(digest)
+        dropped[edge.repository].add(digest)
     blob_table.delete_edges(edges)
+    for repository, digests in dropped.items():
+        charges.free(repository, digests)

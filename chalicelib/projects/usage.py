@@ -16,6 +16,11 @@ class Usage(NamedTuple):
     used: int
 
 
+def stored() -> int:
+    """Bytes that all projects use together."""
+    return table.stored()
+
+
 def usage(projects: Collection[Project]) -> dict[int, Usage]:
     """The usage of each of `projects`, by the project's number."""
     totals = table.read_totals([project.project_id for project in projects])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads
+from chalicelib.storage import audit, reads, user_counts
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.accounts import AccountCounterItem, NumberItem, UserItem
@@ -21,6 +22,9 @@ USER_NAME = "user-name"
 USER_EMAIL = "user-email"
 USER_IDENTITY = "user-identity"
 COUNTER = "counter"
+
+_ATTEMPTS = 4
+"""Of making a user while others come between."""
 
 ADMINISTRATOR = 1
 """The number of the administrator, as in Harbor. Its account is the deployment's, in Secrets Manager, not here."""
@@ -88,9 +92,30 @@ def read_by_identity(identity: Identity) -> User | None:
     return user if is_same else None
 
 
-def read_all() -> list[User]:
-    """Every user, by number."""
-    return [_to_user(item) for item in reads.query_all(settings().accounts_table, USER, "")]
+def read_page(start: int, limit: int) -> list[User]:
+    """The users with the indexes `start` up to `start + limit`, by number."""
+    return [_to_user(item) for item in reads.query_page(settings().accounts_table, USER, "", start, limit)]
+
+
+def read_each(numbers: Iterable[int]) -> list[User]:
+    """The users with these numbers, in their order, but for those that are gone: one call for each hundred."""
+    keys = [Key(settings().accounts_table, USER, padded(number)) for number in numbers]
+    found = reads.get_items(keys)
+    return [_to_user(found[key]) for key in keys if key in found]
+
+
+def holding(kind: str, text: str) -> dict[int, str]:
+    """The users whose name or e-mail address, as `kind` says, holds `text`: that by number, in the numbers' order.
+
+    Reads all names, not their users: some fifteen thousand a call.
+    """
+    items = reads.query_all(settings().accounts_table, kind, "")
+    return dict(sorted((item["number"], item["sk"]) for item in items if text in item["sk"]))
+
+
+def count_all() -> int:
+    """How many users there are, by counting them: one call a megabyte."""
+    return reads.count_range(settings().accounts_table, USER, padded(0), "9" * len(padded(0)))
 
 
 def has_users() -> bool:
@@ -113,9 +138,16 @@ def create(user: User, event: Event) -> bool:
         for kind, text in _unique(user):
             transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
         transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
+        user_counts.add(transaction, user.number, 1)
         audit.record(transaction, event)
 
-    return transact(write)
+    keys = [Key(settings().accounts_table, kind, text) for kind, text in _unique(user)]
+    for _ in range(_ATTEMPTS):
+        if transact(write):
+            return True
+        if reads.get_items(keys):
+            return False
+    return False
 
 
 def replace(before: User, after: User, event: Event) -> bool:
@@ -143,6 +175,7 @@ def delete(user: User, event: Event) -> bool:
         transaction.delete(_to_item(user), condition=UserItem.version == user.version)
         for kind, text in _unique(user):
             transaction.delete(NumberItem(kind, text))
+        user_counts.add(transaction, user.number, -1)
         audit.record(transaction, event)
 
     return transact(write)

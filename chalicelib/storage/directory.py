@@ -46,6 +46,23 @@ def names(*, public: bool) -> list[str]:
     return [item["sk"] for item in reads.query_all(settings().projects_table, _partition(public=public), "")]
 
 
+def first_names(pages: int, *, public: bool) -> tuple[list[str], bool]:
+    """The names on the first pages of DynamoDB of those that `names` lists, and whether these are all."""
+    found, after = [], ""
+    for _ in range(pages):
+        items, after = reads.query(settings().projects_table, _partition(public=public), "", after=after)
+        found += [item["sk"] for item in items]
+        if not after:
+            break
+    return found, not after
+
+
+def starting(text: str, limit: int, *, public: bool) -> list[str]:
+    """Up to `limit` of the names that start with `text`."""
+    items, _ = reads.query(settings().projects_table, _partition(public=public), text, limit=limit)
+    return [item["sk"] for item in items]
+
+
 def page(start: int, limit: int, *, public: bool) -> list[str]:
     """The names with the indexes `start` up to `start + limit` of those that `names` lists."""
     items = reads.query_page(settings().projects_table, _partition(public=public), "", start, limit)

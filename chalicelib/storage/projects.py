@@ -172,7 +172,7 @@ def set_storage_limit(before: Project, limit: int) -> bool:
             ],
             condition=(ProjectItem.version == before.version) & (ProjectItem.state == LIVE),
         )
-        usage.adjust(transaction, before.project_id, usage.anywhere(0, room))
+        usage.adjust(transaction, before.project_id, [usage.anywhere(0, room)])
 
     return transact(write)
 
@@ -184,8 +184,7 @@ def adjust_usage(project: Project, adjustments: Sequence[Adjustment]) -> bool:
         transaction.condition_check(
             ProjectItem, PROJECT, project.name, condition=ProjectItem.version == project.version
         )
-        for adjustment in adjustments:
-            usage.adjust(transaction, project.project_id, adjustment)
+        usage.adjust(transaction, project.project_id, adjustments)
 
     return transact(write)
 

@@ -120,6 +120,18 @@ def names(after: str, limit: int) -> list[str]:
     return [item["sk"] for item in items]
 
 
+def names_run(after: str, limit: int) -> tuple[list[str], str]:
+    """One call's part of what `names` lists, and which to go on behind, empty at the end."""
+    items, more = reads.query(settings().repositories_table, NAMES, "", after=after, limit=limit)
+    return [item["sk"] for item in items], more
+
+
+def names_starting(text: str, limit: int) -> list[str]:
+    """Up to `limit` of the names of all repositories that start with `text`."""
+    items, _ = reads.query(settings().repositories_table, NAMES, text, limit=limit)
+    return [item["sk"] for item in items]
+
+
 def names_page(start: int, limit: int) -> list[str]:
     """The names with the indexes `start` up to `start + limit` of all repositories."""
     return [item["sk"] for item in reads.query_page(settings().repositories_table, NAMES, "", start, limit)]

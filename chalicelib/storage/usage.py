@@ -4,6 +4,9 @@ The sum is kept in SHARDS totals, so that pushes to one project do not queue at 
 frees charges adjusts one of them, any one. `used` adds up to the bytes that are charged, `room` to the limit less
 that (less nothing when there is no limit: it is negative then). While no room is negative, a total whose room is
 enough for a charge is all that a push must look at to stay below the limit (chalicelib/projects/quotas.py).
+
+What all projects store is added up too, in STORED_SHARDS parts with a partition each: every push with something new
+adds to one of them, any one.
 """
 
 from __future__ import annotations
@@ -23,13 +26,18 @@ from chalicelib.storage.blobs import shard as shard_of
 from chalicelib.storage.conditions import fresh, holds
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
-from chalicelib.storage.tables.projects import ChargeItem, TotalItem
+from chalicelib.storage.tables.projects import ChargeItem, StoredItem, TotalItem
 from chalicelib.storage.transactions import transact
 
 SHARDS = CANDIDATE_SHARDS
 
+STORED_SHARDS = 64
+"""A hundred such pushes a second, of some 20 ms each, then meet in one of thirty; who meets another tries again."""
+
 CHARGE_PREFIX = "charge|"
 _TOTAL = "total"
+_STORED = "stored"
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,12 @@ def read_totals(project_ids: Collection[int]) -> dict[int, tuple[Total, ...]]:
     return {project_id: to_totals(project_id, found) for project_id in project_ids}
 
 
+def stored() -> int:
+    """The bytes that all projects are charged for: one call."""
+    keys = [Key(settings().projects_table, f"{_STORED}|{shard}", _STORED) for shard in range(STORED_SHARDS)]
+    return sum(item["used"] for item in reads.get_items(keys).values())
+
+
 def add_charges(
     transaction: TransactWrite, project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]
 ) -> None:
@@ -112,8 +126,7 @@ def add_charges(
         key = charge_key(project_id, digest)
         charge = ChargeItem(key.pk, key.sk, size=size, version=fresh())
         transaction.save(charge, condition=ChargeItem.pk.does_not_exist())
-    for adjustment in adjustments:
-        adjust(transaction, project_id, adjustment)
+    adjust(transaction, project_id, adjustments)
 
 
 def charge(project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]) -> bool:
@@ -121,22 +134,27 @@ def charge(project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adju
     return transact(lambda transaction: add_charges(transaction, project_id, sizes, adjustments))
 
 
-def adjust(transaction: TransactWrite, project_id: int, adjustment: Adjustment) -> None:
-    """Add to a total, on its condition."""
-    actions: list[Any] = [
-        TotalItem.used.add(adjustment.used),
-        TotalItem.room.add(adjustment.room),
-        TotalItem.changes.add(1),
-    ]
-    item = TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
-    transaction.update(item, actions=actions, condition=_condition(adjustment))
+def adjust(transaction: TransactWrite, project_id: int, adjustments: Iterable[Adjustment]) -> None:
+    """Add to totals, on their conditions, and to the sum of all projects."""
+    used = 0
+    for adjustment in adjustments:
+        actions: list[Any] = [
+            TotalItem.used.add(adjustment.used),
+            TotalItem.room.add(adjustment.room),
+            TotalItem.changes.add(1),
+        ]
+        item = TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
+        transaction.update(item, actions=actions, condition=_condition(adjustment))
+        used += adjustment.used
+    if used:
+        _add_stored(transaction, used)
 
 
 def make_room(transaction: TransactWrite, project_id: int, limit: int) -> None:
     """Spread the room of a new project over its totals."""
     share, extra = divmod(limit, SHARDS)
-    for shard in range(SHARDS):
-        adjust(transaction, project_id, Adjustment(shard, 0, share + (shard < extra)))
+    parts = [Adjustment(shard, 0, share + (shard < extra)) for shard in range(SHARDS)]
+    adjust(transaction, project_id, parts)
 
 
 def anywhere(used: int, room: int) -> Adjustment:
@@ -172,7 +190,7 @@ def free(project_id: int, charge: Charge, mark: str) -> bool:
     def write(transaction: TransactWrite) -> None:
         key = charge_key(project_id, charge.digest)
         transaction.delete(ChargeItem(key.pk, key.sk), condition=ChargeItem.version == mark)
-        adjust(transaction, project_id, anywhere(-charge.size, charge.size))
+        adjust(transaction, project_id, [anywhere(-charge.size, charge.size)])
 
     return transact(write)
 
@@ -184,9 +202,31 @@ def is_charged(project_id: int, digest: str) -> bool:
 def delete_all(project_id: int) -> None:
     """Forget the usage of a project that is gone."""
     for shard in range(SHARDS):
+        for _ in range(_ATTEMPTS):
+            if _delete_total(project_id, shard):
+                break
         partition = _partition(project_id, shard)
-        for item in reads.query_all(settings().projects_table, partition, "", ("changes",)):
-            holds(TotalItem(partition, item["sk"]).delete)
+        for item in reads.query_all(settings().projects_table, partition, CHARGE_PREFIX, ("size",)):
+            holds(ChargeItem(partition, item["sk"]).delete)
+
+
+def _delete_total(project_id: int, shard: int) -> bool:
+    """Take a total off the sum of all, and away. False when it has changed meanwhile: a charge may be being freed."""
+    partition = _partition(project_id, shard)
+    item = reads.get_item(Key(settings().projects_table, partition, _TOTAL))
+    if item is None:
+        return True
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(TotalItem(partition, _TOTAL), condition=TotalItem.changes == item["changes"])
+        _add_stored(transaction, -item["used"])
+
+    return transact(write)
+
+
+def _add_stored(transaction: TransactWrite, used: int) -> None:
+    shard = random.randrange(STORED_SHARDS)  # noqa: S311 -- which one does not matter
+    transaction.update(StoredItem(f"{_STORED}|{shard}", _STORED), actions=[StoredItem.used.add(used)])
 
 
 def _partition(project_id: int, shard: int | str) -> str:

@@ -61,7 +61,9 @@ LISTS = [
     ("user", f"/projects?page_size={PAGE}", 10 + PAGE, 3 * PAGE + 32 + 6),
     ("user", f"/projects?page_size={PAGE}&public=false", 10, PAGE + 32 + 6),
     ("admin", f"/repositories?page_size={PAGE}", 5, 3 * PAGE + 32),
-    ("admin", "/statistics", 3, 10_000),
+    ("admin", "/statistics", 3, 32 + 64),
+    ("admin", "/systeminfo/volumes", 2, 64),
+    ("admin", f"/users?page_size={PAGE}", 3, PAGE + 16),
     ("user", "/statistics", 4, 32 + 6),
 ]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.access import members
+from chalicelib.access import catalog, members
 from chalicelib.access.roles import Role
 from chalicelib.projects import repositories, rules
 from chalicelib.projects.records import Project
+from chalicelib.storage import directory
 from tests.access.support import BASIC, bearer, token_for
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
@@ -117,3 +118,34 @@ def test_a_summary_tells_of_members_to_who_may_list_them() -> None:
     assert "limited_guest_count" not in content(as_user(limited[0], "GET", url))
     assert "guest_count" not in content(as_user(stranger[0], "GET", url))
     assert content(call("GET", url, admin=False))["repo_count"] == 0
+
+
+def test_a_search_makes_no_more_calls_than_it_may_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = uuid.uuid4().hex[:8]
+    project = new_project(f"zz-{mark}")
+    for index in range(4):
+        push_image(f"{project.name}/app{index}")
+    whole = call("GET", f"/search?q={mark}")
+    assert whole.headers["X-Search-Complete"] == "true"
+    monkeypatch.setattr(catalog, "SEARCH_CALLS", 2)
+    monkeypatch.setattr(catalog, "_NAMES_AT_ONCE", 1)
+    with counted() as calls:
+        cut = call("GET", f"/search?q={uuid.uuid4().hex}")
+    assert cut.headers["X-Search-Complete"] == "false"
+    assert len(calls) <= 2 + 2 + 1, "the projects' of each kind, the repositories', and those that start so"
+    assert not content(call("GET", f"/search?q={mark}"))["repository"]
+    found = call("GET", f"/search?q=zz-{mark}")
+    assert names(content(found)) == names(content(whole))
+    member, number = new_user()
+    members.add(project, Role.GUEST, number)
+    assert names(content(as_user(member, "GET", f"/search?q=zz-{mark}"))) == names(content(whole))
+    stranger, _ = new_user()
+    assert names(content(as_user(stranger, "GET", f"/search?q=zz-{mark}"))) == ([], [])
+
+
+def test_projects_beyond_what_a_search_reads_are_found_by_their_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = uuid.uuid4().hex[:8]
+    project = new_project(f"zz-{mark}")
+    monkeypatch.setattr(directory, "first_names", lambda *_, **__: ([], False))
+    assert names(content(call("GET", f"/search?q=zz-{mark}")))[0] == [project.name]
+    assert names(content(call("GET", f"/search?q={mark}")))[0] == []

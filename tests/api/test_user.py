@@ -11,7 +11,10 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.registry.http import Response
-from tests.access.support import BASIC, PASSWORD, basic, bearer, get_token, json_of, token_for
+from chalicelib.storage import accounts as accounts_table
+from chalicelib.storage import user_counts
+from chalicelib.storage.tables.accounts import UserCountItem
+from tests.access.support import BASIC, PASSWORD, basic, be_administrator, bearer, get_token, json_of, token_for
 from tests.api.support import call
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -194,3 +197,63 @@ def test_permissions_are_those_of_the_scope(project: str) -> None:
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "99999999999999999999"])
 def test_a_number_that_is_none_is_nobodys(number: str) -> None:
     assert call("PUT", f"/users/{number}", profile("x")).status == 404
+
+
+def counted(query: str = "") -> int:
+    return int(call("GET", f"/users?page_size=1{query}").headers["X-Total-Count"])
+
+
+def test_pages_of_users_are_counted_exactly() -> None:
+    mark = f"page{uuid.uuid4().hex[:10]}"
+    before = counted()
+    with ThreadPoolExecutor(6) as pool:
+        made = dict(pool.map(make, [f"{mark}-{index}" for index in range(12)]))
+    assert counted() == before + 12
+    assert counted(f"&username={mark}") == counted(f"&email={mark}") == counted(f"&username={mark}&email=@") == 12
+    assert counted(f"&username={mark}&email=nobody") == 0
+    numbers: list[int] = []
+    for page in range(1, 1000):
+        part = [user["user_id"] for user in ok(call("GET", f"/users?page_size=50&page={page}"))]
+        numbers += part
+        if not part:
+            break
+    assert numbers == sorted(numbers)
+    assert numbers[0] == 1
+    assert len(numbers) == before + 12
+    assert {*made.values()} <= {*numbers}
+    found = ok(call("GET", f"/users/search?username={mark}&page=2&page_size=5"))
+    by_number = sorted(made, key=made.__getitem__)
+    assert [user["username"] for user in found] == by_number[5:10]
+    for number in made.values():
+        ok(call("DELETE", f"/users/{number}"))
+    assert counted() == before
+
+
+def test_users_from_before_they_were_counted_are_entered_by_the_bootstrap() -> None:
+    make()
+    before = counted()
+    for part in range(user_counts.SHARDS):
+        UserCountItem("user-count", f"{part:02d}").delete()
+    make()
+    assert counted() == 2, "the administrator, and who was made since"
+    be_administrator()
+    assert counted() == before + 1
+    be_administrator()
+    make()
+    assert counted() == before + 2
+
+
+def test_users_that_are_made_while_the_others_are_entered_count_once() -> None:
+    before = counted()
+    for part in range(user_counts.SHARDS):
+        UserCountItem("user-count", f"{part:02d}").delete()
+    counts = iter(range(2))
+
+    def count() -> int:
+        total = accounts_table.count_all()
+        if next(counts) == 0:
+            make()
+        return total
+
+    user_counts.complete(count)
+    assert counted() == before + 1

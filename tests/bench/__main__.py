@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.package import BUILD, build_zip
-from tests.bench import answers, calls, collection, lambda_start, scale, servers, table, transfers
+from tests.bench import answers, calls, collection, lambda_start, lists, scale, servers, table, transfers
 from tests.bench.images import digests, make_image
 from tests.bench.table import Row
 
@@ -59,6 +59,7 @@ def _measure(folder: Path, size: scale.Scale) -> Iterator[Row]:
         servers.require_manifest(again, f"{_PRIVATE}/app", "latest")
         yield Row("make run, first until healthy", "s", first_start)
         yield Row("make run, second until healthy", "s", again.seconds, at_most=5.0)
+    yield from lists.rows(folder / "lists", size.list_sizes)
     yield from collection.rows(folder, size)
     yield Row("packaged zip", "MB", archive.stat().st_size / 1e6, at_most=30.0)
 
@@ -67,7 +68,9 @@ _NOTES = f"""\
 Medians, both servers in turns on one machine ({os.cpu_count()} cores) and one local cloud. Ratios are Berth's figure by
 the peer's. The peer is docker-registry as Debian configures it, on S3, without a login; Berth's project is private, its
 clients send a bearer token, and skopeo fetches one for each copy. Berth's peak memory is the gateway's: the request
-function and the upload relay in one process. The request Lambda's peer is a bare Chalice and boto3 app."""
+function and the upload relay in one process. The request Lambda's peer is a bare Chalice and boto3 app. A
+list's figure is that among the most there is of everything, its peer that among the least; own time leaves out what
+its calls wait for the local cloud. A search that finds nothing reads names, in a limited number of calls."""
 
 
 if __name__ == "__main__":

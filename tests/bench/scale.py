@@ -15,6 +15,8 @@ class Scale:
     layer_bytes: int
     layer_repetitions: int
     lambda_starts: int
+    list_sizes: tuple[int, ...]
+    """Of everything that lists are measured with, the smallest first."""
     blobs: tuple[int, ...]
     """Of the registries whose garbage is collected."""
     garbage: int
@@ -23,8 +25,8 @@ class Scale:
     """Whether a missed target fails the run."""
 
 
-FULL = Scale(4.0, 5, 50, 1 << 30, 3, 9, (1000, 10_000, 100_000), 1000, 10_000, is_binding=True)
-SHORT = Scale(3.0, 1, 10, 256 << 20, 1, 3, (100, 1000), 100, 1000, is_binding=False)
+FULL = Scale(4.0, 5, 50, 1 << 30, 3, 9, (10, 1_000, 100_000), (1000, 10_000, 100_000), 1000, 10_000, is_binding=True)
+SHORT = Scale(3.0, 1, 10, 256 << 20, 1, 3, (10, 1_000), (100, 1000), 100, 1000, is_binding=False)
 
 
 def from_environment() -> Scale:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harborapi import HarborAsyncClient
@@ -14,10 +15,16 @@ from harborapi.models import (
     Label,
     ProjectMetadata,
     ProjectReq,
+    QuotaUpdateReq,
+    ResourceList,
+    RetentionPolicy,
     RobotCreate,
     RobotPermission,
     Tag,
     UserCreationReq,
+    UserGroup,
+    WebhookPolicy,
+    WebhookTargetObject,
 )
 
 from tests.bench.images import make_image
@@ -84,6 +91,8 @@ async def _live(server: Server, run: Run, image: Path) -> None:
     artifact = await developer.get_artifact(project, "team/app", "stable", with_label=True)
     assert [each.name for each in artifact.labels or []] == ["checked"]
 
+    assert number is not None
+    await _govern(admin, developer, project, number)
     with pytest.raises(Forbidden):
         await developer.delete_artifact(project, "team/app", "v1")
     await admin.delete_artifact(project, "team/app", "v1")
@@ -92,3 +101,71 @@ async def _live(server: Server, run: Run, image: Path) -> None:
     await admin.delete_repository(project, "team/app")
     await admin.delete_project(project)
     assert not await admin.project_exists(project)
+
+
+async def _govern(admin: HarborAsyncClient, developer: HarborAsyncClient, project: str, number: int) -> None:
+    """What limits, cleans, tells of and records a project that holds the artifact v1 of team/app."""
+    await admin.update_quota(number, QuotaUpdateReq(hard=ResourceList(root={"storage": 1 << 20})))
+    quota = await admin.get_quota(number)
+    hard, used = (each.root if each else None for each in (quota.hard, quota.used))
+    assert hard == {"storage": 1 << 20}
+    assert used is not None
+    assert 0 < used["storage"] < 1 << 20
+
+    target = WebhookTargetObject(type="http", address="https://hooks.example.com/berth")
+    events = ["PUSH_ARTIFACT", "DELETE_ARTIFACT"]
+    await admin.create_webhook_policy(
+        project, WebhookPolicy(name="pushes", targets=[target], event_types=events, enabled=False)
+    )
+    [webhook] = await admin.get_webhook_policies(project)
+    assert (webhook.name, sorted(webhook.event_types or [])) == ("pushes", sorted(events))
+    with pytest.raises(Forbidden):
+        await developer.get_webhook_policies(project)
+
+    await admin.create_retention_policy(RetentionPolicy.model_validate(_retention(number)))
+    retention = await admin.get_project_retention_id(project)
+    assert retention is not None
+    for dry_run in (True, False):
+        await admin.start_retention_execution(int(retention), dry_run=dry_run)
+        assert await _ended(admin, int(retention)) == ("Success", dry_run)
+    assert [tag.name for tag in await developer.get_artifact_tags(project, "team/app", "v1")] == ["stable", "v1"]
+
+    logs = await admin.get_audit_logs(query=f"resource=~{project}/team/app", limit=100)
+    assert "create" in {log.operation for log in logs}
+    group = f"group-{project}"
+    await admin.create_usergroup(UserGroup(group_name=group, group_type=3))
+    [found] = [each for each in await admin.get_usergroups() if each.group_name == group]
+    assert found.id is not None
+    await admin.delete_usergroup(found.id)
+    with pytest.raises(NotFound):
+        await admin.get_usergroup(found.id)
+
+
+def _retention(number: int) -> dict[str, Any]:
+    """The ten that were pushed last of everything, which are all there are."""
+    return {
+        "algorithm": "or",
+        "scope": {"level": "project", "ref": number},
+        "trigger": {"kind": "Schedule", "settings": {"cron": ""}, "references": {}},
+        "rules": [
+            {
+                "action": "retain",
+                "template": "latestPushedK",
+                "params": {"latestPushedK": 10},
+                "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+                "scope_selectors": {
+                    "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]
+                },
+            }
+        ],
+    }
+
+
+async def _ended(admin: HarborAsyncClient, retention: int) -> tuple[str | None, bool | None]:
+    """How the last execution has ended, and whether it only said what it would do."""
+    for _ in range(300):
+        latest = max(await admin.get_retention_executions(retention), key=lambda each: each.id or 0)
+        if latest.status not in ("Running", "Pending", "InProgress"):
+            return latest.status, latest.dry_run
+        await asyncio.sleep(0.2)
+    raise AssertionError("the execution did not end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.registry import manifests
+from chalicelib.registry import charges, manifests
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, bulk, scans
 from chalicelib.storage import manifests as manifest_table
@@ -20,6 +20,7 @@ def assert_only_what_is_referenced() -> None:
         wanted |= {(repository, name) for name in parsed.references}
         edges |= {(name, repository, digest, item.generation) for name in parsed.references}
         targets = [blob_table.manifest_target(repository, child) for child in parsed.children]
+        targets.append(charges.own_target(repository, digest))
         edges |= {(target, repository, digest, item.generation) for target in targets}
     records: dict[str, str] = {}
     links: dict[tuple[str, str], str] = {}

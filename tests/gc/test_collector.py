@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -16,8 +17,10 @@ from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
 from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
+from tests.registry.accounting import charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 from tests.registry.test_budgets import counted
+from tests.registry.test_faults import Killed, killed_at
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -149,6 +152,22 @@ def test_orphan_edges_do_not_hold_a_blob(repository: str, clock: Clock, collect:
     assert (tally.purged_blobs, tally.purged_edges) == (0, 1)
     assert blob_table.edges_onto(name) == []
     assert collect().purged_blobs == 1
+
+
+def test_what_a_killed_delete_left_charged_is_freed_with_its_edges(
+    project: str, repository: str, collect: Collect
+) -> None:
+    digest, number = push_image(repository, "v1")[0], 0
+    while manifest_table.read_record(repository, digest) is not None:
+        with killed_at(number, "after-call"), contextlib.suppress(Killed):
+            deletion.manifest(repository, digest)
+        number += 1
+    assert len(charged(project)) > 1
+    collect()
+    assert charged(project).keys() == {digest}  # nothing looks at a manifest that is gone, but the reconciliation
+    collect(reconcile=True)
+    assert charged(project) == {}
+    assert used(project) == 0
 
 
 def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, collect: Collect) -> None:

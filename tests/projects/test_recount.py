@@ -15,6 +15,7 @@ from chalicelib.registry import charges, deletion, digests, manifests, push
 from chalicelib.registry.errors import QuotaExceeded
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import recounts, usage
+from chalicelib.storage.transactions import transact
 from infra.policies import recount_statements
 from tests.infra import iam
 from tests.registry.accounting import assert_exact, charged, named, used
@@ -125,10 +126,8 @@ def test_totals_that_are_wrong_are_corrected(project: str, repository: str) -> N
     push_image(repository, "v1")
     found = rules.get(project)
     quotas.set_limit(found.project_id, 1 << 20)
-    from chalicelib.storage.transactions import transact
-
     wrong = usage.Adjustment(3, 777, 55)
-    assert transact(lambda transaction: usage.adjust(transaction, found.project_id, wrong))
+    assert transact(lambda transaction: usage.adjust(transaction, found.project_id, [wrong]))
     report = done(project)
     assert (report.corrected, report.before - report.after) == (-777, 777)
     assert_exact(project)
@@ -219,3 +218,19 @@ def test_it_calls_no_more_than_its_policy_allows(project: str, cloud: dict[str, 
     assert called == iam.actions_of([s for s in recount_statements() if s["Sid"].endswith("Table")], cloud), (
         called ^ iam.actions_of([s for s in recount_statements() if s["Sid"].endswith("Table")], cloud)
     )
+
+
+def test_what_all_projects_store_follows_pushes_corrections_and_deleted_projects(project: str) -> None:
+    before = usage.stored()
+    images(project)
+    assert usage.stored() - before == used(project) > 0
+    found = rules.get(project)
+    wrong = usage.Adjustment(3, 777, 55)
+    assert transact(lambda transaction: usage.adjust(transaction, found.project_id, [wrong]))
+    assert usage.stored() - before == used(project)
+    assert done(project).corrected == -777
+    assert usage.stored() - before == used(project)
+    usage.delete_all(found.project_id)
+    assert usage.stored() == before
+    usage.delete_all(found.project_id)
+    assert usage.stored() == before

@@ -42,6 +42,7 @@ what runs in the background, dropped by TTL.
     webhook|<project's number>   <number>                           WebhookItem: a policy
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
     usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
+    stored|<shard>         stored                                   StoredItem: a part of the sum of all projects'
     recount                round, <project's number>                RecountItem: progress of the round, last reports
     counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
 
@@ -49,6 +50,7 @@ what runs in the background, dropped by TTL.
     user-name              <user name>                              NumberItem: the user's number
     user-email             <e-mail address, lower case>             NumberItem: the user's number
     user-identity          <digest of issuer and subject>           NumberItem: the user's number
+    user-count             <shard>                                  UserCountItem: how many users there are
     group                  <number>                                 GroupItem
     group-name|<type>      <name>                                   NumberItem: the group's number
     member|<project's number>   user|<number>, group|<number>       MemberItem: the role in a project

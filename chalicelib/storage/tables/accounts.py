@@ -32,6 +32,18 @@ class UserItem(Item):
     updated = NumberAttribute()
 
 
+class UserCountItem(Item):
+    """A part of the number of users. `changes` grows with every write."""
+
+    class Meta:
+        table_name = settings().accounts_table
+
+    users = NumberAttribute()
+    changes = NumberAttribute()
+    complete = BooleanAttribute(null=True)
+    """Of the first part: who was there before users were counted is."""
+
+
 class GroupItem(Item):
     class Meta:
         table_name = settings().accounts_table

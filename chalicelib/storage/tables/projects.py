@@ -140,6 +140,15 @@ class TotalItem(Item):
     changes = NumberAttribute()
 
 
+class StoredItem(Item):
+    """A part of the sum of all projects' charges."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    used = NumberAttribute()
+
+
 class RecountItem(Item):
     """How far a recount of usage has come, or what it found (chalicelib/storage/recounts.py)."""
 
