@@ -47,6 +47,7 @@ _UPLOAD_ITEM_ACTIONS = {
     "BlobsTable": ("BatchGetItem", "PutItem", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
     "ProjectsTable": ("BatchGetItem", "GetItem"),  # a project's limit, and whether a blob still fits
+    "EventsTable": ("PutItem",),  # webhooks are told when it does not
 }
 """tests/test_relay.py holds the relay to this."""
 
@@ -149,6 +150,7 @@ _COLLECTOR_ITEM_ACTIONS = {
     "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
     "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     "EventsTable": ("PutItem",),
+    "AccountsTable": ("GetItem",),  # which types of events the log leaves out
 }
 
 
@@ -194,6 +196,7 @@ def dispatch_statements() -> list[Statement]:
         allow("Stream", [f"dynamodb:{action}" for action in stream], [{"Fn::GetAtt": ["EventsTable", "StreamArn"]}]),
         allow("ProjectsTable", ["dynamodb:GetItem", "dynamodb:Query"], [attribute_arn("ProjectsTable")]),
         allow("RepositoriesTable", ["dynamodb:GetItem"], [attribute_arn("RepositoriesTable")]),
+        allow("AccountsTable", ["dynamodb:GetItem"], [attribute_arn("AccountsTable")]),
         allow("WebhookQueue", ["sqs:SendMessage"], [attribute_arn("WebhookQueue")]),
     ]
 
@@ -216,6 +219,7 @@ def retention_statements() -> list[Statement]:
         "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
         "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),  # charges are freed
         "EventsTable": ("PutItem",),
+        "AccountsTable": ("GetItem",),  # which types of events the log leaves out
         "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
     }
     return _stores(items, ("manifests",), (), attribute_arn)

@@ -24,9 +24,11 @@ from chalicelib.registry.errors import Unavailable
 from chalicelib.relay import Buffers
 from chalicelib.storage import aws_json, blobs, blobstore
 from chalicelib.storage import uploads as table
+from chalicelib.webhooks.records import Target
 from infra.policies import upload_statements
 from tests.infra import iam
 from tests.registry.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
+from tests.webhooks.support import policy_of
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -131,9 +133,11 @@ def test_sha512_is_found_after_sha256_was_kept(relay: RelayPath, repository: str
 def test_it_calls_no_more_than_its_policy_allows(
     relay: RelayPath, project: str, repository: str, cloud: dict[str, str]
 ) -> None:
+    policy_of(project, Target("http", "https://webhooks.example.com/"), events=("QUOTA_EXCEED",))
     quotas.set_limit(rules.get(project).project_id, 7 * MIB)
     content, digest = random_content(6 * MIB)
     location, cancelled = start(relay, repository), start(relay, repository)
+    refused = start(relay, repository)
     rules.forget(project)
     with iam.recorded() as called:
         for chunk in (content[: 3 * MIB], content[3 * MIB :]):
@@ -141,6 +145,7 @@ def test_it_calls_no_more_than_its_policy_allows(
         assert relay.send("GET", location).status == 204
         assert relay.send("PUT", location, digest=digest).status == 201
         assert relay.send("DELETE", cancelled).status == 204
+        assert relay.send("PUT", refused, bytes(8 * MIB), digest=digests.of(bytes(8 * MIB))).status == 403
     assert stored(repository, digest) == content
     allowed = iam.actions_of(upload_statements(lambda name: name), cloud)
     # A blob of the same digest that was condemned meanwhile would be rescued.

@@ -21,6 +21,7 @@ from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import configuration as table
+from chalicelib.storage import unlogged
 from chalicelib.storage.robots import LOGIN_PREFIX
 from chalicelib.timed_cache import TimedCache
 
@@ -57,6 +58,9 @@ class Configuration:
     read_only: bool = False
     banner_message: str = ""
     notification_enable: bool = True
+    """Whether webhooks are told of anything; what happens while they are not, they are not told later."""
+    disabled_audit_log_event_types: str = ""
+    """The types of events that the audit log leaves out, such as `pull_artifact`, separated by commas."""
     oidc_name: str = ""
     oidc_endpoint: str = ""
     """The issuer: its discovery page is below it."""
@@ -179,6 +183,12 @@ def _is_pattern(value: str) -> bool:
     return len(value) <= 255
 
 
+def _are_event_types(value: str) -> bool:
+    from chalicelib.auditing.log import EVENT_TYPES  # noqa: PLC0415 -- a login does without the log's reading
+
+    return unlogged.names(value) <= set(EVENT_TYPES)
+
+
 def _is_text_map(value: str) -> bool:
     try:
         content = json.loads(value or "{}")
@@ -193,6 +203,7 @@ _RULES: Mapping[str, Callable[[Any], bool]] = {
     "session_timeout": _is_positive,
     "robot_token_duration": _is_positive,
     "storage_per_project": _is_storage,
+    "disabled_audit_log_event_types": _are_event_types,
     "oidc_endpoint": _is_endpoint,
     "oidc_scope": _is_scope,
     "oidc_group_filter": _is_pattern,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from chalicelib.access import accounts, configuration, csrf, sessions, users
@@ -69,6 +70,9 @@ def _login(request: Request) -> Response:
         return Response(403, {"Content-Type": "application/json"}, json.dumps(location).encode())
     account = accounts.verify(name, password, request.address)
     if account is None or account.robot is not None or account.is_external:
+        # Harbor logs the wrong logins to its console too; how many there can be is for the throttling to say.
+        tried = name[: accounts.NAME_LENGTH]
+        audit.write(replace(users.event("login", tried, Actor(tried, request.address)), is_successful=False))
         raise UnauthorizedError("the user name or the password is wrong")
     audit.write(users.event("login", account.username, Actor(account.username, request.address)))
     return Response(200, cookies=(sessions.begin(request, account),))

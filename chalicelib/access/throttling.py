@@ -1,7 +1,8 @@
 """Failed logins slow down: after a few for a name, or many from an address, each further one has to wait longer.
 
 A right password has to wait too, or guessing would go on at full speed. The waits for a name are short, or anyone could
-lock anyone out.
+lock anyone out. A success clears the failures of its name alone. Those of its address are forgiven by time: otherwise
+who has an account could log in to it now and then, and go on guessing the passwords of others.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ _OF_ADDRESS = Limit(free=20, longest=900)
 class Attempt:
     """A login that may go on, with the failures before it by what they count for."""
 
+    name: str
     limits: dict[str, Limit]
     before: dict[str, Failures]
 
     def succeeded(self) -> None:
-        for source in self.before:
-            table.forget(source)
+        if self.name in self.before:
+            table.forget(self.name)
 
     def failed(self) -> None:
         for source in self.limits:
@@ -50,7 +52,8 @@ class Attempt:
 
 def begin(username: str, address: str) -> Attempt:
     """Start a login as `username`, from `address` if that is known. Raises TooManyRequests while either has to wait."""
-    limits = {f"name|{username[:_NAME_LENGTH]}": _OF_NAME}
+    name = f"name|{username[:_NAME_LENGTH]}"
+    limits = {name: _OF_NAME}
     if address:
         limits[f"address|{address}"] = _OF_ADDRESS
     before = table.read(list(limits))
@@ -58,4 +61,4 @@ def begin(username: str, address: str) -> Attempt:
     seconds = wait - int(time.time())
     if seconds > 0:
         raise TooManyRequests("too many failed logins: wait", headers={"Retry-After": str(seconds)})
-    return Attempt(limits, before)
+    return Attempt(name, limits, before)

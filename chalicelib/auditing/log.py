@@ -18,7 +18,7 @@ EVENT_TYPES = (
     *("create_member", "update_member", "delete_member"),
     *("create_robot", "update_robot", "delete_robot"),
     *("create_user", "update_user", "delete_user", "login_user", "logout_user"),
-    "update_configuration",
+    *("create_webhook", "update_webhook", "delete_webhook", "update_configuration"),
 )
 """What is logged: Harbor's types (src/pkg/auditext/model/model.go), with those that Berth tells of beside them."""
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.auditing import artifacts as audited
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.auditing import quotas as quota_events
+from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import quotas, rules, summaries
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.registry import accessories, blobs, charges, digests, manifests
@@ -84,10 +85,12 @@ def manifest(repository: str, reference: str, content: bytes, content_type: str,
     blob_table.write_edges(_edges(repository, digest, generation, parsed))
     try:
         replaced = _commit_when_unchanged(repository, digest, tag, parsed, generation, actor)
-    except RegistryError:
+    except RegistryError as error:
         # Only what is certain not to be committed is taken back: a store's own error may hide a commit that
         # went through, and then waits for the sweep of orphans.
         release(repository, digest, generation, parsed)
+        if isinstance(error, QuotaExceeded):
+            quota_events.tell_exceeded(actor, repository, error.message, digest, tag)
         raise
     if replaced is not None:
         _drop_generation(repository, digest, replaced.generation, parsed)
@@ -152,6 +155,7 @@ def _commit_when_unchanged(
             adjustments=adjustments,
             public=project.public,
             event=audited.pushed(actor, repository, digest, tag),
+            warning=_warning(actor, project, repository, digest, tag, view, sizes),
         )
         if manifest_table.commit(change):
             return view.current
@@ -161,6 +165,15 @@ def _commit_when_unchanged(
                 raise NameUnknown(f"the project of {repository} is gone")
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{repository}@{digest} is being changed by others")
+
+
+def _warning(
+    actor: Actor, project: Project, repository: str, digest: str, tag: str | None, view: _View, sizes: Mapping[str, int]
+) -> Event | None:
+    """What is told when a new artifact brings the project near its limit: it costs no call."""
+    if view.current is not None:
+        return None
+    return quota_events.warning(actor, project, repository, digest, tag, view.totals, sum(sizes.values()))
 
 
 def _project(repository: str) -> Project:

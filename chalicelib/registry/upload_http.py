@@ -10,16 +10,19 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from chalicelib.access import keys
 from chalicelib.access.authentication import Caller
+from chalicelib.auditing import quotas as quota_events
+from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.projects import quotas
 from chalicelib.registry import blobs, digests, uploads
 from chalicelib.registry.errors import (
     BlobUploadInvalid,
     BlobUploadUnknown,
     DigestInvalid,
+    QuotaExceeded,
     RangeInvalid,
     SizeInvalid,
     TooLarge,
@@ -71,35 +74,58 @@ class WholeBody:
 def handle(request: Request, target: Target, caller: Caller | None) -> Response:
     """Answer a request that has arrived whole. `caller` is None when the upload's address authorised it."""
     if target.kind == "uploads" and request.method == "POST" and caller is not None:
-        return _start(request, target, caller)
-    return handle_upload(request, target, WholeBody(request.body))
+        with _refusal_told(request, target, caller.name):
+            return _start(request, target, caller)
+    return handle_upload(request, target, WholeBody(request.body), caller.name if caller is not None else "")
 
 
-def handle_upload(request: Request, target: Target, body: Body) -> Response:
-    """Answer a request for an upload that was started before."""
+def handle_upload(request: Request, target: Target, body: Body, user: str = "") -> Response:
+    """Answer a request for an upload that was started before, by `user` unless its address tells by whom."""
     answer = _METHODS.get(request.method) if target.kind == "upload" else None
     if answer is None:
         raise Unsupported(f"{request.method} is not defined for uploads")
+    user = user or _claims(request).get("user", "")
     try:
-        return answer(request, target, body)
+        with _refusal_told(request, target, user):
+            return answer(request, target, body, user)
     except OutOfOrderError as error:
-        raise RangeInvalid(str(error), headers=_where(error.session)) from None
+        raise RangeInvalid(str(error), headers=_where(error.session, user)) from None
+
+
+@contextmanager
+def _refusal_told(request: Request, target: Target, user: str) -> Iterator[None]:
+    """Tell webhooks when the project has no room for what is uploaded in the context."""
+    try:
+        yield
+    except QuotaExceeded as error:
+        actor = Actor(user or ANONYMOUS_NAME, request.address)
+        quota_events.tell_exceeded(actor, target.repository, error.message)
+        raise
 
 
 def is_capability(request: Request, target: Target) -> bool:
     """Whether the address itself authorises the request. Raises when it tries to and may not."""
-    state = request.query.get("_state")
-    if state is None:
+    if "_state" not in request.query:
         return False
+    claims = _claims(request)
+    if (claims.get("repository"), claims.get("upload")) != (target.repository, target.reference):
+        raise BlobUploadInvalid("the address is that of another upload")
+    return True
+
+
+def _claims(request: Request) -> dict[str, Any]:
+    """What the address says by its signature; nothing when it has none.
+
+    Raises BlobUploadUnknown when its time is over, or BlobUploadInvalid.
+    """
+    if "_state" not in request.query:
+        return {}
     try:
-        claims = keys.verify(state, _AUDIENCE)
+        return keys.verify(request.query["_state"], _AUDIENCE)
     except keys.TokenExpiredError:
         raise BlobUploadUnknown("this upload's time is over") from None
     except keys.TokenInvalidError:
         raise BlobUploadInvalid("the upload's address is not one that this registry gave") from None
-    if (claims.get("repository"), claims.get("upload")) != (target.repository, target.reference):
-        raise BlobUploadInvalid("the address is that of another upload")
-    return True
 
 
 def _chunk_length(request: Request, session: Session) -> int | None:
@@ -140,19 +166,19 @@ def _start(request: Request, target: Target, caller: Caller) -> Response:
         _check_length(request.body, _content_length(request))
         uploads.store(repository, digest, request.body)
         return _created(repository, digest)
-    return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")))
+    return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")), caller.name)
 
 
-def _append(request: Request, target: Target, body: Body) -> Response:
+def _append(request: Request, target: Target, body: Body, user: str) -> Response:
     session = uploads.find(target.repository, target.reference)
     length = _chunk_length(request, session)
     _check_verifiable(session.offset + (length or 0), body)
     writer = Writer(session)
     with body.poured(writer, length) as (index, rest):
-        return _progress(202, session if rest is None else writer.append(index, rest))
+        return _progress(202, session if rest is None else writer.append(index, rest), user)
 
 
-def _finish(request: Request, target: Target, body: Body) -> Response:
+def _finish(request: Request, target: Target, body: Body, _user: str) -> Response:
     """End an upload. Once it is completed, the same request again, with or without its body, is answered alike."""
     digest = _wanted_digest(request)
     algorithm = digests.algorithm(digest)
@@ -173,16 +199,16 @@ def _finish(request: Request, target: Target, body: Body) -> Response:
     return _created(target.repository, digest)
 
 
-def _status(_request: Request, target: Target, _body: Body) -> Response:
-    return _progress(204, uploads.find(target.repository, target.reference))
+def _status(_request: Request, target: Target, _body: Body, user: str) -> Response:
+    return _progress(204, uploads.find(target.repository, target.reference), user)
 
 
-def _cancel(_request: Request, target: Target, _body: Body) -> Response:
+def _cancel(_request: Request, target: Target, _body: Body, _user: str) -> Response:
     uploads.cancel(uploads.find(target.repository, target.reference))
     return Response(204)
 
 
-_METHODS: dict[str, Callable[[Request, Target, Body], Response]] = {
+_METHODS: dict[str, Callable[[Request, Target, Body, str], Response]] = {
     "PATCH": _append,
     "PUT": _finish,
     "GET": _status,
@@ -196,9 +222,9 @@ def _created(repository: str, digest: str) -> Response:
     return Response(201, {"Location": location, "Docker-Content-Digest": digest, "Content-Length": "0"})
 
 
-def _progress(status: int, session: Session) -> Response:
+def _progress(status: int, session: Session, user: str) -> Response:
     length = {} if status == 204 else {"Content-Length": "0"}
-    return Response(status, {**_where(session), **length})
+    return Response(status, {**_where(session, user), **length})
 
 
 def _check_verifiable(size: int, body: Body) -> None:
@@ -221,9 +247,10 @@ def _content_length(request: Request) -> int | None:
     return None if text is None else int(text)
 
 
-def _where(session: Session) -> dict[str, str]:
+def _where(session: Session, user: str) -> dict[str, str]:
     """Where an upload stands, and where to go on: of nothing at all the range is 0-0 too, as in `distribution`."""
-    state = keys.sign({"repository": session.repository, "upload": session.id}, _AUDIENCE, settings().upload_seconds)
+    claims = {"repository": session.repository, "upload": session.id, "user": user}
+    state = keys.sign(claims, _AUDIENCE, settings().upload_seconds)
     return {
         "Location": f"{settings().relay_url}/v2/{session.repository}/blobs/uploads/{session.id}?_state={state}",
         "Range": f"0-{max(session.offset - 1, 0)}",

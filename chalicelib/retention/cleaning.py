@@ -25,6 +25,8 @@ class Outcome:
 
     total: int
     retained: int
+    deleted: Sequence[Candidate]
+    """Empty in a dry run."""
     log: str
 
 
@@ -47,7 +49,8 @@ def clean(project: Project, repository: str, policy: Sequence[rules.Rule], *, is
             verdicts[each.digest] = _delete(repository, each, notes)
     retained = sum(verdict != DELETED for verdict in verdicts.values())
     log = _log(repository, found, verdicts, notes, is_dry_run=is_dry_run)
-    return Outcome(len(found), retained, log)
+    deleted = [each for each in found if verdicts[each.digest] == DELETED and not is_dry_run]
+    return Outcome(len(found), retained, deleted, log)
 
 
 def _is_immutable(project: Project, repository: str, candidate: Candidate) -> bool:

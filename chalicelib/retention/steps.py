@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.auditing import retention
+from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
 from chalicelib.projects import rules as projects
+from chalicelib.projects.records import Project
 from chalicelib.retention import cleaning, policies, rules
+from chalicelib.retention.cleaning import Outcome
 from chalicelib.storage import repositories, tasks
 
 _PAGE = 1000
+
+_TOLD_OF_RULES = ("template", "params", "tag_selectors", "scope_selectors")
+_REFERENCES = 5
+"""Tags of a deleted artifact that webhooks are told."""
 
 
 def run(event: Event) -> dict[str, Any]:
@@ -47,4 +55,24 @@ def _clean(execution: Execution, task: Task) -> None:
     outcome = cleaning.clean(project, repository, execution.extra["rules"], is_dry_run=is_dry_run)
     tasks.write_log(task, outcome.log, part=task.run_count)
     told = {**task.extra, "total": outcome.total, "retained": outcome.retained}
-    tasks.finish(task, Status.SUCCESS, extra=told)
+    tasks.finish(task, Status.SUCCESS, extra=told, event=_finished(execution, project, repository, outcome))
+
+
+def _finished(execution: Execution, project: Project, repository: str, outcome: Outcome) -> AuditEvent | None:
+    """What webhooks are told. A task that was killed and is done again tells what was left to delete."""
+    below = repository.partition("/")[2]
+    detail = {
+        "total": outcome.total,
+        "retained": outcome.retained,
+        "policy": execution.vendor_id,
+        "rules": [{name: rule[name] for name in _TOLD_OF_RULES} for rule in execution.extra["rules"]],
+    }
+    deleted = [
+        {
+            "type": each.kind,
+            "name_tag": f"{below}:{each.tags[0]}" if each.tags else "",
+            "references": [*each.tags[:_REFERENCES], each.digest],
+        }
+        for each in outcome.deleted
+    ]
+    return retention.finished(project, execution.trigger, detail, deleted)

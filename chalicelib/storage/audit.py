@@ -17,7 +17,7 @@ from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Actor, Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, unlogged
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.events import EntryItem, OutboxItem
 from chalicelib.storage.transactions import transact
@@ -79,7 +79,20 @@ def record(transaction: TransactWrite, event: Event) -> None:
 
 def write(event: Event) -> None:
     """Write an event that tells of no change: of a login, or of something that failed."""
-    transact(lambda transaction: record(transaction, event))
+    if event.topic or _is_logged(event):
+        transact(lambda transaction: record(transaction, event))
+
+
+def tell(event: Event) -> None:
+    """Write what webhooks are told of `event`, of which the log is told nothing."""
+    for item in _told_of(event):
+        item.save()
+
+
+def tell_with(transaction: TransactWrite, event: Event) -> None:
+    """Add what webhooks are told of `event`, of which the log is told nothing, to the transaction that does it."""
+    for item in _told_of(event):
+        transaction.save(item)
 
 
 def write_all(events: Iterable[Event]) -> None:
@@ -91,7 +104,17 @@ def write_all(events: Iterable[Event]) -> None:
 
 
 def items_of(event: Event) -> Iterator[EntryItem | OutboxItem]:
-    """The items that tell of `event`: its entries, and what webhooks are told, if any are."""
+    """The items that tell of `event`: its entries, unless the log leaves its type out, and what webhooks are told."""
+    if _is_logged(event):
+        yield from _entries_that_tell(event)
+    yield from _told_of(event)
+
+
+def _is_logged(event: Event) -> bool:
+    return event.type not in unlogged.types()
+
+
+def _entries_that_tell(event: Event) -> Iterator[EntryItem]:
     key = sort_key(event.time, event.id)
     for partition in partitions_of(event):
         yield EntryItem(
@@ -106,10 +129,13 @@ def items_of(event: Event) -> Iterator[EntryItem | OutboxItem]:
             description=event.description,
             successful=event.is_successful,
         )
+
+
+def _told_of(event: Event) -> Iterator[OutboxItem]:
     if event.topic:
         yield OutboxItem(
             f"{OUTBOX_PREFIX}{shard_of(event.id)}",
-            key,
+            sort_key(event.time, event.id),
             topic=event.topic,
             project_id=event.project_id,
             operator=event.actor.name,

@@ -11,14 +11,11 @@ from pynamodb.transactions import TransactWrite
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, secrets
+from chalicelib.storage import audit, reads, secrets, unlogged
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.accounts import ConfigurationItem
+from chalicelib.storage.tables.accounts import CONFIGURATION, SYSTEM, ConfigurationItem
 from chalicelib.storage.transactions import transact
-
-CONFIGURATION = "configuration"
-SYSTEM = "system"
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,9 @@ def replace(before: Stored, values: Mapping[str, Any], event: Event) -> bool:
         transaction.save(item, condition=condition)
         audit.record(transaction, event)
 
-    return transact(write)
+    replaced = transact(write)
+    unlogged.forget()
+    return replaced
 
 
 def read_client_secret() -> str:

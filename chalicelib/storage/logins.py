@@ -6,8 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pynamodb.expressions.condition import Condition
+
 from chalicelib.settings import settings
 from chalicelib.storage import reads
+from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.accounts import FailuresItem
 
@@ -16,13 +19,20 @@ FAILURES = "failures"
 _FORGET_SECONDS = 3600
 """After so long without another one, failed logins are forgotten."""
 
+_FORGIVE_SECONDS = 120
+"""One failure is forgiven for each such time that passes until the next, so that an address which many people share is
+not kept waiting for ever by the mistakes that they make now and then."""
+
 
 @dataclass(frozen=True)
 class Failures:
-    """How many logins failed, and when the last one did, in seconds since 1970."""
+    """How many logins failed, less what was forgiven by the last one, and when that was, in seconds since 1970."""
 
     number: int
     last: int
+
+    def forgiven(self, present: int) -> int:
+        return min(self.number, (present - self.last) // _FORGIVE_SECONDS)
 
 
 def read(sources: Sequence[str]) -> dict[str, Failures]:
@@ -43,13 +53,19 @@ def count(source: str, before: Failures | None) -> None:
     if before is None:
         item.save()
         return
-    item.update(
-        actions=[
-            FailuresItem.failed.add(1),
+
+    def add(failures: int, condition: Condition | None = None) -> bool:
+        actions = [
+            FailuresItem.failed.add(failures),
             FailuresItem.last.set(present),
             FailuresItem.expires.set(present + _FORGET_SECONDS),
         ]
-    )
+        return holds(item.update, actions=actions, condition=condition)
+
+    forgiven = before.forgiven(present)
+    # What is forgiven is so once: of several who fail at once only the first finds it so.
+    if not forgiven or not add(1 - forgiven, FailuresItem.last == before.last):
+        add(1)
 
 
 def forget(source: str) -> None:

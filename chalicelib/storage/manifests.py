@@ -93,6 +93,8 @@ class Commit:
     public: bool
     """Whether the project is: what a new repository is counted by."""
     event: Event
+    warning: Event | None = None
+    """That the project's limit is near, if webhooks are to be told."""
 
 
 def manifest_key(repository: str, digest: str) -> Key:
@@ -202,6 +204,8 @@ def commit(change: Commit) -> bool:
         _save_counts(transaction, change)
         usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
         audit.record(transaction, change.event)
+        if change.warning is not None:
+            audit.tell_with(transaction, change.warning)
 
     return transact(write)
 

@@ -10,14 +10,18 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import audit, reads
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.executions import expiry
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.jobs import LogItem, TaskItem
+from chalicelib.storage.transactions import transact
 
 TASK_PREFIX = "task|"
 LOG_PREFIX = "log|"
@@ -97,17 +101,34 @@ def begin(task: Task) -> Task | None:
     return read(task.number)
 
 
-def finish(task: Task, status: Status, message: str = "", extra: Mapping[str, Any] | None = None) -> bool:
-    """End a task; `extra` takes the place of what it had to tell. False when it is final already."""
+def finish(
+    task: Task,
+    status: Status,
+    message: str = "",
+    extra: Mapping[str, Any] | None = None,
+    event: AuditEvent | None = None,
+) -> bool:
+    """End a task; `extra` takes the place of what it had to tell. False when it is final already.
+
+    Webhooks are told of `event` exactly if it was not.
+    """
     key, time = _key(task.execution, task.ordinal), now()
-    actions = [
+    actions: list[Any] = [
         TaskItem.status.set(status),
         TaskItem.message.set(message[:_MESSAGE_LENGTH]),
         TaskItem.ended.set(time),
         TaskItem.updated.set(time),
         TaskItem.extra.set(dict(task.extra if extra is None else extra)),
     ]
-    return holds(TaskItem(key.pk, key.sk).update, actions=actions, condition=_is_unfinished())
+    item = TaskItem(key.pk, key.sk)
+    if event is None:
+        return holds(item.update, actions=actions, condition=_is_unfinished())
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.update(item, actions=actions, condition=_is_unfinished())
+        audit.tell_with(transaction, event)
+
+    return transact(write)
 
 
 def write_log(task: Task, text: str, part: int = 0) -> None:

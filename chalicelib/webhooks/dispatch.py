@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chalicelib.access import configuration
 from chalicelib.settings import settings
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import queues
@@ -47,8 +48,8 @@ def resume(seconds: int) -> int:
 
 
 def dispatch(message: Message) -> None:
-    """Make the deliveries of one event, and queue them."""
-    made = list(_deliveries(message))
+    """Make the deliveries of one event, and queue them; none while the system's webhooks are switched off."""
+    made = list(_deliveries(message)) if configuration.current().notification_enable else []
     queues.send(settings().webhook_queue, [_message(each) for each in made])
     table.drop(message)
 

@@ -17,29 +17,84 @@ CLOUD_EVENT_TYPES = {
     "PUSH_ARTIFACT": "harbor.artifact.pushed",
     "PULL_ARTIFACT": "harbor.artifact.pulled",
     "DELETE_ARTIFACT": "harbor.artifact.deleted",
+    "QUOTA_EXCEED": "harbor.quota.exceeded",
+    "QUOTA_WARNING": "harbor.quota.warned",
+    "TAG_RETENTION": "harbor.tag_retention.finished",
 }
 """Source: Harbor, src/pkg/notifier/formats/cloudevents.go."""
+
+_SUCCESS = "SUCCESS"
 
 _NAMESPACE = uuid.UUID("5a4cf0b6-23e2-4c53-a6f5-0cb8b1f6cf1f")
 """Makes the ids of CloudEvents: the same for the same event and policy, so that a receiver knows a repetition."""
 
 
 def data_of(message: Message) -> dict[str, Any]:
-    """Harbor's `event_data`: the artifact, and its repository as it is now."""
+    """Harbor's `event_data`."""
+    return _DATA.get(message.topic, _of_artifact)(message)
+
+
+def _of_artifact(message: Message) -> dict[str, Any]:
+    """The artifact, and its repository as it is now."""
     name, digest, tag = (str(message.detail[each]) for each in ("repository", "digest", "tag"))
-    project, _, below = name.partition("/")
     separator = "@" if tag == digest else ":"
     host = str(message.detail.get("registry") or "") or settings().registry_url.partition("://")[2]
-    found, owner = repositories.read(name), rules.find(project)
-    repository: dict[str, Any] = {
-        **({"date_created": found.created // 1000} if found else {}),
+    found = repositories.read(name)
+    repository = {**({"date_created": found.created // 1000} if found else {}), **_repository(name)}
+    address = f"{host}/{name}{separator}{tag}" if host else f"{name}{separator}{tag}"
+    return {"resources": [{"digest": digest, "tag": tag, "resource_url": address}], "repository": repository}
+
+
+def _of_quota(message: Message) -> dict[str, Any]:
+    """What was pushed, if it was a manifest, and why it was refused or warned of.
+
+    Source: Harbor, src/controller/event/handler/webhook/quota/quota.go.
+    """
+    digest, tag = message.detail["digest"], message.detail["tag"]
+    return {
+        **({"resources": [{"digest": digest, "tag": tag}]} if digest else {}),
+        "repository": _repository(message.detail["repository"]),
+        "custom_attributes": {"Details": message.detail["reason"]},
+    }
+
+
+def _of_retention(message: Message) -> dict[str, Any]:
+    """What retention has made of one repository.
+
+    Source: Harbor, src/controller/event/handler/webhook/artifact/retention.go; but it names the last artifact alone.
+    """
+    detail = message.detail
+    host = settings().registry_url.partition("://")[2].partition(":")[0]
+    deleted = [
+        {"type": each["type"], "status": _SUCCESS, "name_tag": each["name_tag"], "references": each["references"]}
+        for each in detail["deleted"]
+    ]
+    return {
+        "retention": {
+            "total": detail["total"],
+            "retained": detail["retained"],
+            **({"harbor_hostname": host} if host else {}),
+            "project_name": detail["project"],
+            "retention_policy_id": detail["policy"],
+            "retention_rule": detail["rules"],
+            "result": _SUCCESS,
+            "deleted_artifact": deleted,
+        }
+    }
+
+
+def _repository(name: str) -> dict[str, Any]:
+    project, _, below = name.partition("/")
+    owner = rules.find(project)
+    return {
         "name": below,
         "namespace": project,
         "repo_full_name": name,
         "repo_type": "public" if owner is not None and owner.public else "private",
     }
-    address = f"{host}/{name}{separator}{tag}" if host else f"{name}{separator}{tag}"
-    return {"resources": [{"digest": digest, "tag": tag, "resource_url": address}], "repository": repository}
+
+
+_DATA = {"QUOTA_EXCEED": _of_quota, "QUOTA_WARNING": _of_quota, "TAG_RETENTION": _of_retention}
 
 
 def render(message: Message, data: Mapping[str, Any], policy: Policy, target: Target) -> tuple[dict[str, str], str]:

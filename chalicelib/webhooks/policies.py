@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from chalicelib import outbound
 from chalicelib.auditing.artifacts import DELETED, PULLED, PUSHED
+from chalicelib.auditing.quotas import EXCEEDED, WARNED
 from chalicelib.auditing.records import Actor, Event
+from chalicelib.auditing.retention import FINISHED
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.storage import webhooks as table
@@ -21,7 +23,7 @@ from chalicelib.webhooks.errors import (
 )
 from chalicelib.webhooks.records import CLOUD_EVENTS, DEFAULT, HTTP, SLACK, Policy, Target
 
-EVENT_TYPES = (PUSHED, PULLED, DELETED)
+EVENT_TYPES = (PUSHED, PULLED, DELETED, EXCEEDED, WARNED, FINISHED)
 """Those that can happen: of an event that nothing fires, nobody is promised to be told."""
 TARGET_TYPES = (HTTP, SLACK)
 FORMATS = (CLOUD_EVENTS, DEFAULT)

@@ -14,8 +14,8 @@ import pytest
 from chalicelib.access import configuration, keys, users
 from chalicelib.registry.http import Response
 from chalicelib.settings import settings
+from chalicelib.storage import audit, logins
 from chalicelib.storage import configuration as configuration_table
-from chalicelib.storage import logins
 from chalicelib.storage import sessions as table
 from chalicelib.storage.tables.accounts import ConfigurationItem, SessionItem
 from tests.access.browser import Browser
@@ -100,6 +100,18 @@ def test_a_wrong_login_is_unauthorized(form: dict[str, str]) -> None:
     response = browser.post_form("/c/login", **form)
     assert code(response) == (401, "UNAUTHORIZED")
     assert not any(cookie.startswith("sid=") for cookie in response.cookies)
+
+
+def test_a_wrong_login_is_in_the_audit_log() -> None:
+    tried = f"nobody-{uuid.uuid4().hex}" + "x" * 300
+    browser = Browser()
+    browser.get("/api/v2.0/systeminfo")
+    assert browser.log_in(tried, "wrong").status == 401
+    [entry] = [
+        each for each in audit.page(audit.system_partitions(), audit.ALWAYS, 0, 50, descending=True)
+        if tried.startswith(each.resource) and each.resource
+    ]  # fmt: skip
+    assert (entry.type, entry.is_successful, entry.actor.name) == ("login_user", False, tried[:255])
 
 
 def test_a_login_of_another_form_is_a_bad_request() -> None:

@@ -75,6 +75,45 @@ def test_an_address_that_tries_many_names_waits(name: str, address: str) -> None
     assert accounts.verify(name, PASSWORD, f"{address}1")
 
 
+def test_a_success_does_not_clear_what_its_address_has_guessed_of_others(name: str, address: str) -> None:
+    for attempt in range(19):
+        fail(f"nobody-{attempt}-{uuid.uuid4().hex}", 1, address)
+    fail(name, 1, address)
+    later = time.time() + 2
+    with pytest.MonkeyPatch.context() as clock:
+        clock.setattr(time, "time", lambda: later)
+        assert accounts.verify(name, PASSWORD, address)
+        assert list(logins.read([f"name|{name}", f"address|{address}"])) == [f"address|{address}"]
+        fail(f"nobody-{uuid.uuid4().hex}", 1, address)
+        with pytest.raises(TooManyRequests):
+            accounts.verify(f"nobody-{uuid.uuid4().hex}", "wrong", address)
+
+
+def test_failures_of_an_address_are_forgiven_one_by_one(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, begun = f"address|{address}", time.time()
+
+    def fail_after(seconds: int) -> int:
+        monkeypatch.setattr(time, "time", lambda: begun + seconds)
+        logins.count(source, logins.read([source]).get(source))
+        return logins.read([source])[source].number
+
+    assert [fail_after(0) for _ in range(12)][-1] == 12
+    assert fail_after(610) == 12 - 5 + 1
+    assert fail_after(620) == 9
+    assert fail_after(620 + 1300) == 1
+
+
+def test_what_is_forgiven_is_so_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, begun = f"address|{address}", time.time()
+    for _ in range(10):
+        logins.count(source, logins.read([source]).get(source))
+    before = logins.read([source])[source]
+    monkeypatch.setattr(time, "time", lambda: begun + 500)
+    for _ in range(3):
+        logins.count(source, before)
+    assert logins.read([source])[source].number == 10 - 4 + 3
+
+
 def test_failures_are_forgotten_in_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(name, 5)
     later = time.time() + 3601

@@ -11,12 +11,16 @@ import boto3
 import pytest
 
 from chalicelib.access import configuration
+from chalicelib.auditing.records import Actor, Event
+from chalicelib.registry import deletion
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
+from chalicelib.storage import audit, unlogged
 from chalicelib.storage import configuration as table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
+from tests.registry.images import push_image
 
 pytestmark = pytest.mark.usefixtures("administrator", "unset")
 
@@ -27,10 +31,12 @@ def unset(cloud: object) -> Iterator[None]:
     for _ in ("before", "after"):
         ConfigurationItem(table.CONFIGURATION, table.SYSTEM).delete()
         configuration._cache.clear()
+        unlogged.forget()
         yield
         break
     ConfigurationItem(table.CONFIGURATION, table.SYSTEM).delete()
     configuration._cache.clear()
+    unlogged.forget()
 
 
 def put(**values: Any) -> int:
@@ -90,6 +96,10 @@ def test_what_is_set_is_shown_and_obeyed_at_once() -> None:
         {"read_only": True},
         {"robot_name_prefix": "bot+"},
         {"token_expiration": 60},
+        {"disabled_audit_log_event_types": "create_artifact,no_such"},
+        {"disabled_audit_log_event_types": ["create_artifact"]},
+        {"skip_audit_log_database": True},
+        {"audit_log_forward_endpoint": "logs.example.com:514"},
     ],
 )
 def test_a_wrong_value_is_refused_and_nothing_is_set(wrong: dict[str, Any]) -> None:
@@ -100,6 +110,34 @@ def test_a_wrong_value_is_refused_and_nothing_is_set(wrong: dict[str, Any]) -> N
 def test_what_was_shown_can_be_sent_back() -> None:
     assert call("PUT", "/configurations", shown()).status == 200
     assert put(read_only=False) == 200
+
+
+def test_types_of_events_can_be_left_out_of_the_audit_log(project: str) -> None:
+    def update_project(public: bool) -> list[str]:
+        assert call("PUT", f"/projects/{project}", {"metadata": {"public": str(public).lower()}}).status == 200
+        return [each["operation"] for each in content(call("GET", f"/projects/{project}/logs"))]
+
+    assert update_project(True) == ["update", "create"]
+    assert put(disabled_audit_log_event_types="update_project, create_artifact") == 200
+    assert update_project(False) == ["update", "create"]
+    digest, _ = push_image(f"{project}/app", "v1")
+    assert update_project(True) == ["update", "create"]
+    deletion.manifest(f"{project}/app", digest)
+    assert update_project(False) == ["delete", "update", "create"]
+    assert put(disabled_audit_log_event_types="") == 200
+    assert update_project(True) == ["update", "delete", "update", "create"]
+    entries = content(call("GET", "/auditlog-exts?q=resource_type=configuration&page_size=2"))
+    assert [each["operation_description"] for each in entries] == [
+        "update configuration: disabled_audit_log_event_types"
+    ] * 2
+
+
+def test_an_event_that_is_told_nobody_writes_nothing() -> None:
+    assert put(disabled_audit_log_event_types="login_user") == 200
+    event = Event("login", "user", "somebody", Actor("somebody"))
+    audit.write(event)
+    audit.write_all([event])
+    assert not audit.exists(event)
 
 
 def test_a_key_that_cannot_be_changed_is_shown_so() -> None:

@@ -41,6 +41,13 @@ class Server:
         assert answer.status_code == 201, answer.text
         return name
 
+    def limit_storage(self, project: str, size: int) -> None:
+        number = self.get(f"/api/v2.0/projects/{project}").json()["project_id"]
+        [quota] = self.get(f"/api/v2.0/quotas?reference=project&reference_id={number}").json()
+        url = f"{self.url}/api/v2.0/quotas/{quota['id']}"
+        answer = requests.put(url, json={"hard": {"storage": size}}, auth=(self.user, self.password), timeout=30)
+        assert answer.status_code == 200, answer.text
+
 
 @pytest.fixture(scope="session")
 def server() -> Server:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import layout
-from tests.clients.conftest import Run
+from tests.clients.conftest import Run, Server
 
 PLAIN = "--tls-verify=false"
 
@@ -47,6 +47,22 @@ def test_tags_are_listed_and_an_image_deleted(run: Run, repository: str, image: 
     run("skopeo", "delete", PLAIN, f"docker://{repository}:a")
     refused = run("skopeo", "inspect", PLAIN, f"docker://{repository}:b", fails=True)
     assert "manifest unknown" in refused
+
+
+def test_a_push_over_quota_is_denied_in_harbors_words(run: Run, server: Server, image: tuple[Path, str]) -> None:
+    """By the upload of a layer that does not fit, then by the manifest: each blob fits, together they do not."""
+    project = server.make_project(public=False)
+    push = ("copy", "--dest-tls-verify=false", f"oci:{image[0]}:latest", f"docker://{server.registry}/{project}/app:1")
+    server.limit_storage(project, 900)
+    refused = run("skopeo", *push, fails=True)
+    assert "denied" in refused
+    assert "will exceed the configured upper limit of 900 B" in refused
+    server.limit_storage(project, 3000)
+    refused = run("skopeo", *push, fails=True)
+    assert "denied" in refused
+    assert "will exceed the configured upper limit of 2.9 KiB" in refused
+    server.limit_storage(project, -1)
+    run("skopeo", *push)
 
 
 def test_a_large_layer(run: Run, repository: str, tmp_path: Path) -> None:
