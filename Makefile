@@ -25,7 +25,7 @@ docs: .venv/dev.stamp
 	$(BIN)/python -m tests.api.table
 
 bench: .venv/dev.stamp
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 soak: .venv/dev.stamp
 	$(BIN)/pytest -m soak
