@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -112,6 +112,24 @@ class Child:
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             shutil.copyfile(self._log, self._log.with_suffix(".log.1"))
             os.truncate(self._log, 0)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a signal that asks to stop wait for the end of the block, which starts what has to be stopped then.
+
+    In the middle of a start it would leave a process that nobody knows. Raises KeyboardInterrupt at the end.
+    """
+    came: list[int] = []
+    asking = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in asking}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _contents(folder: Path) -> dict[Path, tuple[int, int]]:

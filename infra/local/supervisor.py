@@ -25,7 +25,7 @@ from infra.deploy import deploy_local
 from infra.local import state
 from infra.local.durability import RECOVER_PATH
 from infra.local.options import FUNCTION_SETTINGS, Options, StartError
-from infra.local.processes import Child
+from infra.local.processes import Child, undisturbed
 from infra.package import build_template_only
 from infra.parameters import PARAMETERS, environment
 from infra.stack import StackError
@@ -48,7 +48,8 @@ def run(options: Options) -> NoReturn:
             _say(f"starting the local cloud in {options.state}")
             arguments = [str(options.state), str(port)]
             _use_as_aws(endpoint, secrets.token_hex() if options.is_public else "local")
-            cloud = stack.enter_context(Child("cloud", "cloud", arguments, {}, options.state))
+            with undisturbed():
+                cloud = stack.enter_context(Child("cloud", "cloud", arguments, {}, options.state))
             cloud.wait_until_up(f"{endpoint}/_ministack/health")
         with _explained(cloud):
             _say("deploying the stack")
@@ -56,7 +57,8 @@ def run(options: Options) -> NoReturn:
             _recover(endpoint)
             _say("starting the gateway")
             arguments = [options.bind, str(options.port), ADMIN, *([outputs["Bucket"]] if options.is_public else [])]
-            gateway = stack.enter_context(Child("gateway", "serve", arguments, variables, options.state))
+            with undisturbed():
+                gateway = stack.enter_context(Child("gateway", "serve", arguments, variables, options.state))
             gateway.tell(password)
             gateway.wait_until_up(f"http://127.0.0.1:{options.port}/api/v2.0/health")
             state.tell(options.state, _facts(options, outputs, endpoint, cloud, gateway))
