@@ -213,7 +213,7 @@ def test_the_catalog_is_read_page_by_page_by_who_may(repository: str, other_repo
     for name in (repository, other_repository):
         push_image(name)
     names = [name for body, _ in pages(send, "/v2/_catalog?n=1") for name in body["repositories"]]
-    assert names == sorted(names, key=lambda name: name.split("/"))
+    assert names == sorted(names)
     assert {repository, other_repository} <= set(names)
     for refused in (send_as(ANONYMOUS, "registry:catalog:*"), send_as(Caller("user"), "registry:catalog:*")):
         assert refused("GET", "/v2/_catalog").status == 401
