@@ -174,7 +174,7 @@ def test_the_same_without_the_handshake_fails(instance: Instance) -> None:
     """So the test above would see it: without its look at the edges the collector deletes what is in use."""
     workers, collecting = soak(instance, "blind")
     broken = [worker.fault for worker in workers if worker.fault]
-    time.sleep(WINDOW + GRACE + 4)  # as long as the test above collects when its clients have ended, before it pulls
+    time.sleep(WINDOW + GRACE + 25)  # what was used last is due then, and the rounds that delete it take their time
     for worker in workers:
         worker.client.log_in(worker.repository)
         for image in worker.images.values():
@@ -182,5 +182,6 @@ def test_the_same_without_the_handshake_fails(instance: Instance) -> None:
                 worker.client.pull(image)
             except AssertionError as error:
                 broken.append(error)
-    collecting.communicate("", timeout=60)
-    assert broken
+    said, _ = collecting.communicate("", timeout=60)
+    assert collecting.returncode == 0, said
+    assert broken, said
