@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -80,7 +81,8 @@ class Instance:
         """Kill every process, the one that holds the data first."""
         assert self.process is not None
         for name in ("cloud_pid", "gateway_pid", "pid"):
-            os.kill(self.facts[name], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # what was ended before may have taken it along
+                os.kill(self.facts[name], signal.SIGKILL)
         self.process.wait()
         self.wait_until_gone()
 
