@@ -83,6 +83,18 @@ def query(
     if prefix:
         request["KeyConditionExpression"] += " AND begins_with(sk, :prefix)"
         request["ExpressionAttributeValues"][":prefix"] = {"S": prefix}
+    return _page(request, pk, after, limit, descending=descending)
+
+
+def query_range(
+    table: str, pk: str, first: str, last: str, *, after: str = "", limit: int = 0, descending: bool = False
+) -> tuple[list[Item], str]:
+    """One page of the items of partition `pk` whose sort keys are from `first` to `last`, as `query` answers."""
+    return _page(_range(table, pk, first, last), pk, after, limit, descending=descending)
+
+
+def _page(request: dict[str, Any], pk: str, after: str, limit: int, *, descending: bool) -> tuple[list[Item], str]:
+    """What one call of a query answers, and where the next one goes on."""
     if after:
         request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
     if limit:
@@ -92,22 +104,6 @@ def query(
     answer = _call("Query", request)
     last = answer.get("LastEvaluatedKey")
     return [decode_item(raw) for raw in answer["Items"]], last["sk"]["S"] if last else ""
-
-
-def query_range(
-    table: str, pk: str, first: str, last: str, *, after: str = "", limit: int = 0, descending: bool = False
-) -> tuple[list[Item], str]:
-    """One page of the items of partition `pk` whose sort keys are from `first` to `last`, as `query` answers."""
-    request = _range(table, pk, first, last)
-    if after:
-        request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
-    if limit:
-        request["Limit"] = limit
-    if descending:
-        request["ScanIndexForward"] = False
-    answer = _call("Query", request)
-    key = answer.get("LastEvaluatedKey")
-    return [decode_item(raw) for raw in answer["Items"]], key["sk"]["S"] if key else ""
 
 
 def count_range(table: str, pk: str, first: str, last: str) -> int:
