@@ -71,6 +71,8 @@ what runs in the background, dropped by TTL.
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
     schedule               <vendor type>|<vendor id>        ScheduleItem
     pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    fill|<registry>|<digest>    request|<repository>        FillRequestItem: it wants the blob of the upstream registry
+    fill|<registry>|<digest>    lease                       FillLeaseItem: who fetches it, and the upload that it is in
     counter                execution, schedule              CounterItem: the last number given out
 
 Events: what was done, and what webhooks are still to be told of it.
