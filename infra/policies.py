@@ -65,7 +65,15 @@ def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
     stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
     client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
-    return [*stores, client_secret, *_jobs_control(), *_schedules_control()]
+    made = ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"]
+    endpoints = allow("EndpointSecrets", made, endpoint_secrets())
+    return [*stores, client_secret, endpoints, *_jobs_control(), *_schedules_control()]
+
+
+def endpoint_secrets() -> list[Any]:
+    """The secrets of upstream registries, which the API makes."""
+    secrets = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:"
+    return [{"Fn::Sub": secrets + "${AWS::StackName}-registry-*"}]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:

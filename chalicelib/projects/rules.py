@@ -26,12 +26,14 @@ from chalicelib.projects.errors import (
     NameInvalidError,
     NotEmptyError,
     NotFoundError,
+    RegistryInvalidError,
 )
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import allowlists as allowlist_table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
 from chalicelib.storage import recounts, usage
+from chalicelib.storage import registries as registry_table
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage import webhooks as webhook_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
@@ -106,11 +108,13 @@ def create(
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
     storage_limit: int = UNLIMITED,
+    registry_id: int = 0,
     actor: Actor = JOBS,
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin. `storage_limit` is a valid one.
 
-    Raises NameInvalidError, AlreadyExistsError, or ChangedError when others keep creating projects.
+    With a `registry_id`, a proxy cache of that upstream registry. Raises NameInvalidError, AlreadyExistsError,
+    RegistryInvalidError, or ChangedError when others keep creating projects.
     """
     if len(name) > NAME_LENGTH or not _NAME.match(name):
         raise NameInvalidError(
@@ -120,10 +124,20 @@ def create(
     for attempt in range(_ATTEMPTS):
         if table.read(name) is not None:
             raise AlreadyExistsError(f"The project named {name} already exists")
+        if registry_id and registry_table.read(registry_id) is None:
+            raise RegistryInvalidError(f"failed to get the registry {registry_id}: there is none")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         event = _event("create", name, member.project_id, actor)
-        project = table.create(name, member, public=public, metadata=metadata, storage_limit=storage_limit, event=event)
+        project = table.create(
+            name,
+            member,
+            public=public,
+            metadata=metadata,
+            storage_limit=storage_limit,
+            registry_id=registry_id,
+            event=event,
+        )
         if project is not None:
             _found.drop(name)
             return project
