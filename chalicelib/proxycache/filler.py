@@ -148,7 +148,7 @@ class _Filler:
                 completed = transfer.by_stream(self._digest, first)
         self._publish(completed)
 
-    def _store(self, content: bytes | bytearray) -> None:
+    def _store(self, content: bytes) -> None:
         """Publish a small blob, which needs no session."""
         digests.verify(content, self._digest)
         self._hold.require()

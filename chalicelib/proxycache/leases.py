@@ -1,7 +1,7 @@
 """The lease of a blob that is fetched from an upstream registry: one holder, who must go on saying that he lives.
 
-A holder that slept through the end of its lease finds it another's, and stops. What keeps it from doing harm until then is
-the upload session, whose every write names the version that it follows on: the next holder begins by writing it anew
+A holder that slept through the end of its lease finds it another's, and stops. What keeps it from doing harm until then
+is the upload session, whose every write names the version that it follows on: the next holder begins by writing it anew
 (registry/upload_writer.py: take_over).
 """
 

@@ -1,7 +1,7 @@
 """Receiving a blob's bytes from an upstream registry, whatever its connections do.
 
-A connection that breaks, stalls or is refused for now is made again, from the byte that it came to, with growing pauses;
-what comes counts against the project's bandwidth. What no other try can mend is raised as it is.
+A connection that breaks, stalls or is refused for now is made again, from the byte that it came to, with growing
+pauses; what comes counts against the project's bandwidth. What no other try can mend is raised as it is.
 """
 
 from __future__ import annotations
@@ -73,19 +73,19 @@ class Reception:
         self.total = body.total
         return body
 
-    def whole(self, body: Body) -> bytearray:
+    def whole(self, body: Body) -> bytes:
         """The content of a blob of which `body` is all."""
         content = bytearray(self.total)
         if body.status == 206:
             self.fill(memoryview(content), 0, body)
-            return content
+            return bytes(content)
         filled = 0
         for chunk in self.stream(0, body):
             if filled + len(chunk) > self.total:
                 raise UpstreamContentInvalid("upstream sends more of a blob than it said")
             content[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
-        return content
+        return bytes(content)
 
     def fill(self, view: memoryview, start: int, body: Body | None = None) -> None:
         """Fill `view` with the bytes from `start` on, by ranges; `body` is what has been asked for already."""

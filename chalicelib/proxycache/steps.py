@@ -1,7 +1,7 @@
-"""The steps of infra/statemachines/proxy-fill.asl.json: a lane of the blobs that a repository wants, one after another.
+"""The steps of infra/statemachines/proxy-fill.asl.json: a lane of the blobs that a repository wants, one by one.
 
-A step comes back before its function's time is over, with what is left. What cannot be had is told to those who wait, and
-is no failure of the step's. A step that fails for good tells them that too.
+A step comes back before its function's time is over, with what is left. What cannot be had is told to those who wait,
+and is no failure of the step's. A step that fails for good tells them that too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chalicelib.storage.fills import Failure, Wanted
 Event = Mapping[str, Any]
 
 SLICE_SECONDS = 600.0
-"""How long a step works before it comes back: Lambda ends it after 15 minutes, and putting a blob together takes long."""
+"""How long a step works before it comes back: Lambda ends it after 15 minutes, and verifying a blob may take long."""
 _HELD_SECONDS = 2
 """How long a lane waits when all that it has left is being fetched by others."""
 

@@ -1,8 +1,8 @@
 """A large blob from an upstream registry into an upload: ranges side by side, hashed in order, stored as parts.
 
 Some connections fetch a piece at a time, always the next one that nobody has; a buffer whose pieces have all come is a
-part, and goes to S3 while the next ones fill. So memory is bounded, and of a blob that breaks off all is there up to the
-first gap: whoever goes on begins where the upload stands. An upstream that knows no ranges is read by one connection.
+part, and goes to S3 while the next ones fill. So memory is bounded, and of a blob that breaks off all is there up to
+the first gap: whoever goes on begins where the upload stands. An upstream without ranges is read by one connection.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Transfer:
         self._buffers = Buffers(filling + _SENDERS + _SPARE)
 
     def by_ranges(self, total: int, digest: str, first: Body) -> Session:
-        """Fetch a blob of `total` bytes, and mark the upload as completed. `first` is its first PIECE from `start` on."""
+        """Fetch a blob of `total` bytes, and mark the upload as completed. `first` is the first PIECE of it."""
         pieces = _Pieces(self._start, total, self._part)
         with self._sending() as send, ThreadPoolExecutor(self._connections) as fetchers:
             for body in (first, *[None] * (self._connections - 1)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
@@ -50,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Request:
-    """That a blob is wanted. Until `until` `execution` is taken to be at it, or, after a failure, nobody tries again."""
+    """That a blob is wanted: until `until` `execution` is at it, or, after a failure, nobody tries again."""
 
     execution: str
     until: int
@@ -181,11 +180,13 @@ def _requested(wanted: Wanted, before: Request | None, execution: str, until: in
 def _is_as_read(before: Request | None) -> Condition:
     if before is None:
         return FillRequestItem.pk.does_not_exist()
-    return (FillRequestItem.execution == before.execution) & (FillRequestItem.until == before.until)
+    same: Condition = FillRequestItem.execution == before.execution
+    return same & (FillRequestItem.until == before.until)
 
 
 def _is_pending(execution: str) -> Condition:
-    return (FillRequestItem.execution == execution) & FillRequestItem.failure.does_not_exist()
+    same: Condition = FillRequestItem.execution == execution
+    return same & FillRequestItem.failure.does_not_exist()
 
 
 def _request_item(wanted: Wanted) -> FillRequestItem:
