@@ -24,7 +24,7 @@ Open = Callable[[int, int | None], Body]
 """Asks for a blob from a byte up to and without another one."""
 
 _TRIES = 6
-_LONGEST_PAUSE = 5.0
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LONGEST_RETRY_AFTER = 20
 """Seconds that a connection waits when it is told to; who waits for the blob is told of a longer pause."""
 _PROGRESS = 1 << 20
@@ -170,7 +170,7 @@ class _Tries:
         self._count = 1 if progress >= _PROGRESS else self._count + 1
         if not isinstance(error, UpstreamUnreachable | UpstreamRateLimited) or self._count >= _TRIES:
             raise error
-        pause = min(0.1 * 2**self._count, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 -- jitter, not a secret
+        pause = min(_PAUSE * 2**self._count, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 -- jitter, not a secret
         if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
             if error.retry_after > _LONGEST_RETRY_AFTER:
                 raise error

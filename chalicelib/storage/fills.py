@@ -180,13 +180,13 @@ def _requested(wanted: Wanted, before: Request | None, execution: str, until: in
 def _is_as_read(before: Request | None) -> Condition:
     if before is None:
         return FillRequestItem.pk.does_not_exist()
-    same: Condition = FillRequestItem.execution == before.execution
-    return same & (FillRequestItem.until == before.until)
+    same: Condition = (FillRequestItem.execution == before.execution) & (FillRequestItem.until == before.until)
+    return same
 
 
 def _is_pending(execution: str) -> Condition:
-    same: Condition = FillRequestItem.execution == execution
-    return same & FillRequestItem.failure.does_not_exist()
+    pending: Condition = (FillRequestItem.execution == execution) & FillRequestItem.failure.does_not_exist()
+    return pending
 
 
 def _request_item(wanted: Wanted) -> FillRequestItem:
