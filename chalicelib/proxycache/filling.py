@@ -37,8 +37,8 @@ CONNECTIONS = "max_upstream_conn"
 
 LANES = 6
 """Functions that fetch the blobs of one manifest side by side (infra/statemachines/proxy-fill.asl.json)."""
-_LANE_BYTES = 16 << 20
-"""What is worth a function of its own."""
+_LANE_BYTES = 128 << 20
+"""What is worth a function of its own: it takes seconds to move so much, and one to start."""
 _ALL_CONNECTIONS, _MOST_CONNECTIONS = 24, 12
 """Of all lanes, and of one, unless the project has a limit."""
 

@@ -23,6 +23,8 @@ from chalicelib.storage.uploads import Session
 
 PIECE = 8 << 20
 """Bytes that a connection asks for at a time: long enough that asking costs little, even far away."""
+_WHOLE = 64 << 20
+"""Bytes of a blob that becomes an object in one piece: starting and ending a multipart upload takes longer."""
 LARGEST = 64 << 30
 """Bytes that a blob may have. Parts of larger ones outgrow the buffers (upload_writer.part_size)."""
 
@@ -90,13 +92,13 @@ class Transfer:
     def by_stream(self, digest: str, whole: Body) -> Session:
         """As `by_ranges`, of an upstream that sends all of a blob, of whatever size, when it is asked for a part."""
         with self._sending() as send:
-            part, filled = self._part(0, self._start), 0
+            part, filled = self._part(0, self._start, LARGEST), 0
             for arrived in self._reception.stream(self._start, whole):
                 chunk = arrived
                 while chunk:
                     if filled == part.size:
                         send(part)
-                        part, filled = self._part(part.index + 1, part.start + part.size), 0
+                        part, filled = self._part(part.index + 1, part.start + part.size, LARGEST), 0
                     size = min(len(chunk), part.size - filled)
                     part.content[filled : filled + size] = chunk[:size]
                     chunk, filled = chunk[size:], filled + size
@@ -109,9 +111,9 @@ class Transfer:
             pieces.arrived(piece, send)
             piece, body = pieces.take(), None
 
-    def _part(self, index: int, start: int, total: int = LARGEST) -> _Part:
+    def _part(self, index: int, start: int, total: int) -> _Part:
         """A part with a buffer, as soon as there is one. Raises HaltedError if all is to stop before, or TooLarge."""
-        size = min(self._writer.buffer_size(index), total - start)
+        size = min(self._writer.buffer_size(index) if total > _WHOLE or start else total, total - start)
         if size <= 0:
             raise TooLarge(f"the blob has more than {LARGEST} bytes, which is too many for a proxy cache")
         while not self._halt.is_set():

@@ -16,6 +16,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, fills, reads, uploads
 from chalicelib.storage.fills import Wanted
+from chalicelib.storage.tables.jobs import FillLeaseItem
 from tests.conftest import ADMIN
 from tests.proxycache.upstreams.scripted import Scripted
 
@@ -92,3 +93,9 @@ def content_of(repository: str, digest: str) -> bytes | None:
     return content
 
 
+
+
+def expire_lease(registry: int, digest: str) -> None:
+    """As if its holder had been silent for long."""
+    pk = fills.request_key(Wanted("", registry, digest)).pk
+    FillLeaseItem(pk, "lease").update(actions=[FillLeaseItem.until.set(0)])

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chalicelib.proxycache import filling, reception, steps
 from chalicelib.proxycache.transfer import PIECE
-from chalicelib.registry import digests
+from chalicelib.registry import digests, uploads
 from chalicelib.registry.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
-from tests.proxycache.filled import Proxy, content_of
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import fills
+from chalicelib.storage.conditions import now
+from chalicelib.storage.uploads import Session
+from tests.proxycache.filled import Proxy, content_of, expire_lease
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.contents import digest_of
-from tests.proxycache.upstreams.faults import Fault
-from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.proxycache.upstreams.faults import Fault, Reply, Request
+from tests.proxycache.upstreams.scripted import scripted
+from tests.registry.images import push_blob
 
 MIB = 1 << 20
 DONE = {"digests": [], "wait": 0, "done": True}
@@ -27,18 +34,18 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_large_blob_comes_by_ranges_each_byte_once(proxy: Proxy) -> None:
-    content = os.urandom(5 * PIECE + 12345)
+    content = os.urandom(9 * PIECE + 12345)
     digest = proxy.upstream.put_blob(content)
     assert proxy.step([digest]) == DONE
     assert content_of(proxy.repository, digest) == content
     asked = proxy.upstream.asked("GET", f"*{digest}")
-    assert [each.status for each in asked] == [206] * 6
+    assert [each.status for each in asked] == [206] * 10
     assert proxy.upstream.sent(f"*{digest}") == len(content)
     assert proxy.upstream.count("HEAD") == 0
     assert proxy.lease(digest) is None
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1, 4 * PIECE])
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 8 * PIECE, 8 * PIECE + 1, 10 * PIECE])
 def test_blobs_of_any_size(proxy: Proxy, size: int) -> None:
     content = os.urandom(size)
     digest = proxy.upstream.put_blob(content)
@@ -47,7 +54,7 @@ def test_blobs_of_any_size(proxy: Proxy, size: int) -> None:
 
 
 def test_a_digest_of_another_algorithm(proxy: Proxy) -> None:
-    content = os.urandom(2 * PIECE + 7)
+    content = os.urandom(9 * PIECE + 7)
     digest = digests.of(content, "sha512")
     proxy.upstream.blobs[digest] = content
     assert proxy.step([digest]) == DONE
@@ -68,7 +75,7 @@ _PASSING: dict[str, list[Fault]] = {
 
 
 @pytest.mark.parametrize("fault", _PASSING)
-@pytest.mark.parametrize("size", [MIB, 3 * PIECE + 5], ids=["small", "large"])
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE + 5], ids=["small", "large"])
 def test_what_goes_wrong_for_a_moment_costs_only_what_was_lost(proxy: Proxy, fault: str, size: int) -> None:
     content = os.urandom(size)
     digest = proxy.upstream.put_blob(content)
@@ -79,7 +86,7 @@ def test_what_goes_wrong_for_a_moment_costs_only_what_was_lost(proxy: Proxy, fau
 
 
 def test_an_upstream_without_ranges_is_read_once(proxy: Proxy) -> None:
-    content = os.urandom(3 * PIECE + 5)
+    content = os.urandom(9 * PIECE + 5)
     digest = proxy.upstream.put_blob(content)
     proxy.upstream.script(f"*{digest}", faults.ignores_ranges(), always=True)
     assert proxy.step([digest]) == DONE
@@ -87,7 +94,7 @@ def test_an_upstream_without_ranges_is_read_once(proxy: Proxy) -> None:
     assert [each.status for each in proxy.upstream.asked("GET", f"*{digest}")] == [200]
 
 
-@pytest.mark.parametrize("size", [MIB, 3 * PIECE + 5], ids=["small", "large"])
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE + 5], ids=["small", "large"])
 @pytest.mark.parametrize("told", [False, True], ids=["in chunks", "with a length"])
 def test_an_upstream_without_ranges_that_breaks_off_is_read_again(proxy: Proxy, size: int, told: bool) -> None:
     content = os.urandom(size)
@@ -100,7 +107,7 @@ def test_an_upstream_without_ranges_that_breaks_off_is_read_again(proxy: Proxy, 
 
 
 def test_a_blob_on_another_host_is_fetched_there(proxy: Proxy) -> None:
-    content = os.urandom(2 * PIECE + 5)
+    content = os.urandom(9 * PIECE + 5)
     digest = proxy.upstream.put_blob(content)
     with scripted() as cdn:
         proxy.upstream.redirect_blobs(cdn)
@@ -121,7 +128,7 @@ _WRONG: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", _WRONG)
-@pytest.mark.parametrize("size", [MIB, 2 * PIECE + 5], ids=["small", "large"])
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE + 5], ids=["small", "large"])
 def test_wrong_bytes_are_never_seen_and_whoever_waits_is_told(proxy: Proxy, fault: str, size: int) -> None:
     content = os.urandom(size)
     digest = proxy.upstream.put_blob(content)
@@ -174,3 +181,151 @@ def test_what_upstream_does_not_give_is_told_to_whoever_waits(
     asked = len(proxy.upstream.asked())
     filling.ensure(proxy.repository, [digest], proxy.registry)
     assert len(proxy.upstream.asked()) == asked, "it is left alone for a while"
+
+
+def test_what_broke_off_goes_on_where_it_stood(proxy: Proxy) -> None:
+    content = os.urandom(12 * PIECE + 5)
+    digest = proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", *[faults.well()] * 10)
+    proxy.upstream.script(f"*{digest}", faults.refuse(502), always=True)
+    assert proxy.step([digest], connections=2) == DONE
+    assert isinstance(proxy.error(digest), UpstreamFailed)
+    assert content_of(proxy.repository, digest) is None
+    session = proxy.session(digest)
+    assert session is not None
+    assert session.offset >= 9 * PIECE - 2 * PIECE
+    proxy.upstream.heal()
+    proxy.upstream.forget()
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.sent(f"*{digest}") == len(content) - session.offset
+
+
+def test_a_prefix_that_was_wrong_is_not_gone_on_with_for_ever(proxy: Proxy) -> None:
+    content = os.urandom(12 * PIECE + 5)
+    digest = proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", faults.wrong_bytes(), *[faults.well()] * 8)
+    proxy.upstream.script(f"*{digest}", faults.refuse(502), always=True)
+    assert proxy.step([digest], connections=2) == DONE
+    assert proxy.session(digest) is not None
+    proxy.upstream.heal()
+    assert proxy.step([digest]) == DONE
+    error = proxy.error(digest)
+    assert isinstance(error, UpstreamFailed)
+    assert "other bytes" in error.message
+    assert content_of(proxy.repository, digest) is None
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+
+
+@pytest.mark.parametrize("fault", [faults.well(), faults.ignores_ranges()], ids=["ranges", "a stream"])
+def test_a_step_whose_time_is_over_leaves_the_rest_to_the_next(
+    proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(12 * PIECE + 5)
+    digest, other = proxy.upstream.put_blob(content), proxy.upstream.put_blob(b"other")
+    proxy.upstream.script(f"*{digest}", faults.together(fault, faults.drip(30e6)), always=True)
+    execution = proxy.ask(digest, other)
+    with monkeypatch.context() as brief:
+        brief.setattr(steps, "SLICE_SECONDS", 1.5)
+        left = proxy.step([digest, other], execution, connections=1)
+    assert left == {"digests": [digest, other], "wait": 0, "done": False}
+    assert content_of(proxy.repository, digest) is None
+    session = proxy.session(digest)
+    assert session is not None
+    assert 0 < session.offset < len(content)
+    proxy.upstream.heal()
+    proxy.upstream.forget()
+    assert proxy.step([digest, other], execution) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert content_of(proxy.repository, other) == b"other"
+    assert proxy.upstream.sent(f"*{digest}") == len(content) - session.offset
+
+
+def test_of_two_who_fetch_at_once_one_does(proxy: Proxy) -> None:
+    content = os.urandom(3 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    execution = proxy.ask(digest)
+    proxy.upstream.script(f"*{digest}", faults.late(1.0))
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(lambda _: proxy.step([digest], execution), range(4)))
+    assert results.count(DONE) == 1
+    assert results.count({"digests": [digest], "wait": 2, "done": False}) == 3
+    assert proxy.step([digest], execution) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.sent(f"*{digest}") == len(content)
+
+
+def test_another_repository_waits_for_the_same_blob_and_is_linked_if_upstream_has_it_there(proxy: Proxy) -> None:
+    content = os.urandom(3 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    other = f"{proxy.project}/team/other"
+    assert proxy.step([digest]) == DONE
+    proxy.upstream.forget()
+    assert proxy.step([digest], repository=other) == DONE
+    assert content_of(other, digest) == content
+    assert [each.method for each in proxy.upstream.asked()] == ["HEAD"]
+    denied = f"{proxy.project}/team/denied"
+    proxy.upstream.script("/v2/team/denied/*", faults.refuse(404), always=True)
+    assert proxy.step([digest], repository=denied) == DONE
+    assert content_of(denied, digest) is None
+
+
+def test_a_blob_of_this_registry_is_only_served_when_upstream_has_it_too(proxy: Proxy, repository: str) -> None:
+    content = b"what somebody pushed"
+    digest = push_blob(repository, content)["digest"]
+    assert proxy.step([digest]) == DONE
+    assert isinstance(proxy.error(digest), BlobUnknown)
+    assert content_of(proxy.repository, digest) is None
+    proxy.upstream.put_blob(content)
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.count("GET", f"*{digest}") == 0
+
+
+def test_a_holder_that_wakes_up_after_its_lease_was_taken_does_no_harm(proxy: Proxy) -> None:
+    """It sleeps in the middle of the blob, with a part recorded; meanwhile another takes over and ends it."""
+    content = os.urandom(12 * PIECE + 5)
+    digest = proxy.upstream.put_blob(content)
+    awake = threading.Event()
+
+    def asleep(_request: Request, reply: Reply) -> Reply:
+        awake.wait(30)
+        return reply
+
+    proxy.upstream.script(f"*{digest}", *[faults.well()] * 6, asleep)
+    with ThreadPoolExecutor(1) as threads:
+        sleeper = threads.submit(proxy.step, [digest], connections=1)
+        while proxy.upstream.count("GET", f"*{digest}") < 6:
+            time.sleep(0.01)
+        expire_lease(proxy.registry, digest)
+        assert proxy.step([digest]) == DONE
+        blob, _ = blob_table.read(proxy.repository, digest)
+        awake.set()
+        assert sleeper.result()["digests"] == [digest]
+    assert blob_table.read(proxy.repository, digest)[0] == blob
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.lease(digest) is None
+
+
+def test_one_who_lost_its_lease_at_the_end_leaves_the_publishing_to_the_next(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(9 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    assemble = uploads.assemble
+
+    def assemble_slowly(session: Session) -> None:
+        assemble(session)
+        expire_lease(proxy.registry, digest)
+        assert fills.acquire(proxy.registry, digest, "another", now() + 60_000) is not None
+
+    with monkeypatch.context() as slow:
+        slow.setattr(uploads, "assemble", assemble_slowly)
+        assert proxy.step([digest]) == {"digests": [digest], "wait": 2, "done": False}
+    assert content_of(proxy.repository, digest) is None
+    expire_lease(proxy.registry, digest)
+    proxy.upstream.forget()
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.count() == 0, "all of it was there"
