@@ -253,6 +253,20 @@ def recount_statements() -> list[Statement]:
     ]
 
 
+def health_statements() -> list[Statement]:
+    """Calling upstream registries, writing down which answer, and deleting secrets that no record names."""
+    return [
+        allow(
+            "ProjectsTable",
+            [f"dynamodb:{name}" for name in ("GetItem", "Query", "UpdateItem")],
+            [attribute_arn("ProjectsTable")],
+        ),
+        allow("EndpointSecrets", ["secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"], endpoint_secrets()),
+        # Listing takes "*" only (service authorization reference); it shows names, and no secret.
+        allow("ListSecrets", ["secretsmanager:ListSecrets"], ["*"]),
+    ]
+
+
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
@@ -263,6 +277,7 @@ FUNCTIONS = {
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
