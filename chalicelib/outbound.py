@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import urllib3
 from urllib3 import connection as plain
@@ -25,6 +25,7 @@ from urllib3.util.connection import create_connection
 
 from chalicelib.settings import settings
 
+T = TypeVar("T")
 Address = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -49,7 +50,7 @@ class UnreachableError(OutboundError):
 
 
 class ConnectionLostError(UnreachableError):
-    """The connection ended before the answer did: one that was kept open may have been closed for its age."""
+    """The connection ended before the answer did."""
 
 
 class AnswerTooLargeError(OutboundError):
@@ -136,6 +137,17 @@ def stream(
         return Stream(_request("GET", url, headers, None, verify, timeout, redirects), _host(url))
     except (HTTPError, ValueError, OSError) as error:
         raise _failure(_host(url), error) from error
+
+
+def again_if_lost(send: Callable[[], T]) -> T:
+    """What `send` returns, once more if the connection is lost: for what may be sent twice.
+
+    A connection that was kept open may have been closed by the other side while Lambda had the function frozen.
+    """
+    try:
+        return send()
+    except ConnectionLostError:
+        return send()
 
 
 def _request(

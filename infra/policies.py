@@ -253,6 +253,20 @@ def recount_statements() -> list[Statement]:
     ]
 
 
+def health_statements() -> list[Statement]:
+    """Calling upstream registries, writing down which answer, and deleting secrets that no record names."""
+    return [
+        allow(
+            "ProjectsTable",
+            [f"dynamodb:{name}" for name in ("GetItem", "Query", "UpdateItem")],
+            [attribute_arn("ProjectsTable")],
+        ),
+        allow("EndpointSecrets", ["secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"], endpoint_secrets()),
+        # Listing takes "*" only (service authorization reference); it shows names, and no secret.
+        allow("ListSecrets", ["secretsmanager:ListSecrets"], ["*"]),
+    ]
+
+
 def fill_statements() -> list[Statement]:
     """Fetching blobs from upstream registries: uploading, publishing and linking them, and charging projects."""
     items = {
@@ -277,6 +291,7 @@ FUNCTIONS = {
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
     "FillBlobs": (fill_statements, "FillBlobsLogs"),
 }

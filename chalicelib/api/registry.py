@@ -138,7 +138,7 @@ def to_json(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _changes(body: Mapping[str, Any]) -> Changes:
-    """What a RegistryUpdate or RegistryPing names. The password that the API shows, or an empty one, changes nothing."""
+    """What a RegistryUpdate or RegistryPing names. An empty password changes nothing, nor what the API shows of one."""
     _require_basic(body, "credential_type")
     password = _given(body, "access_secret")
     return Changes(

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -111,8 +112,9 @@ class Authorizer:
         separator = "&" if "?" in challenge.realm else "?"
         url = f"{challenge.realm}{separator}{query}" if query else challenge.realm
         headers = {"Accept": "application/json", **({"Authorization": basic} if basic else {})}
+        send = partial(outbound.call, "GET", url, headers=headers, verify=self._verify, seconds=_CALL_SECONDS)
         try:
-            answer = outbound.call("GET", url, headers=headers, verify=self._verify, seconds=_CALL_SECONDS)
+            answer = outbound.again_if_lost(send)
         except OutboundError as error:
             raise UpstreamUnreachable(f"the token service: {error}") from error
         answers.require_success(answer.status, answer.headers, "the token service")

@@ -13,7 +13,7 @@ DOCKER_HUB, ECR = "docker-hub", "aws-ecr"
 
 @dataclass(frozen=True)
 class Provider:
-    """A kind of registry. `endpoints` are its well-known addresses by what they are called; when `fixed`, all it has."""
+    """A kind of registry. `endpoints` are its well-known addresses, each with its name; when `fixed`, all it has."""
 
     endpoints: tuple[tuple[str, str], ...] = ()
     fixed: bool = False

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from chalicelib import outbound
-from chalicelib.outbound import Answer, ConnectionLostError, OutboundError, Stream
+from chalicelib.outbound import Answer, OutboundError, Stream
 from chalicelib.proxycache import answers, credentials, providers
 from chalicelib.proxycache.authorization import Authorizer, Credential
 from chalicelib.proxycache.errors import (
@@ -233,11 +233,7 @@ class Upstream:
 
     def _sent(self, send: Callable[[Mapping[str, str]], A], headers: Mapping[str, str]) -> A:
         try:
-            try:
-                return self._counted(send, headers)
-            except ConnectionLostError:
-                # It may have been one that the registry has closed while the function was frozen.
-                return self._counted(send, headers)
+            return outbound.again_if_lost(lambda: self._counted(send, headers))
         except OutboundError as error:
             raise UpstreamUnreachable(f"{self._who}: {error}") from error
 

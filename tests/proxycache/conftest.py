@@ -1,4 +1,4 @@
-"""Upstreams on this machine, which may be called, and projects that pull through from them."""
+"""Upstreams on this machine, which Berth otherwise refuses to call, and projects that pull through from them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ from chalicelib.settings import settings
 from tests.proxycache.filled import Proxy, proxy_of
 from tests.proxycache.upstreams.scripted import Scripted, scripted
 
+Allow = Callable[..., None]
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
+    """Set which private networks and hosts may be called."""
+    present = settings()
+
+    def set_allowed(*entries: str) -> None:
+        outbound.pool.cache_clear()
+        monkeypatch.setattr(outbound, "settings", lambda: replace(present, outbound_allowed=entries))
+
+    yield set_allowed
+    outbound.pool.cache_clear()
+
+
+@pytest.fixture
+def loopback(allow: Allow) -> None:
+    allow("127.0.0.0/8")
+
 
 @pytest.fixture
 def upstream() -> Iterator[Scripted]:
@@ -21,20 +41,9 @@ def upstream() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def outbound_open(cloud: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process call upstreams on this machine."""
-    allowed = replace(settings(), outbound_allowed=("127.0.0.0/8",))
-    monkeypatch.setattr(outbound, "settings", lambda: allowed)
-
-
-@pytest.fixture
-def proxy(outbound_open: None, upstream: Scripted) -> Proxy:
+def proxy(cloud: object, loopback: None, upstream: Scripted) -> Proxy:
+    """A proxy project of `upstream`."""
     return proxy_of(upstream)
-
-
-@pytest.fixture
-def make_proxy(outbound_open: None) -> Callable[..., Proxy]:
-    return proxy_of
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from chalicelib.auditing.records import Event
+from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, manifests, pulls, push
 from chalicelib.settings import settings
@@ -310,6 +311,6 @@ def test_each_function_does_what_its_policy_allows_and_no_more(
 def test_policies_go_with_their_project(project: str) -> None:
     policy: Policy = policy_of(project, http("http://127.0.0.1:9/"))
     found = rules.get(project)
-    rules.delete(found, ALICE)
+    project_deletion.delete(found, ALICE)
     assert policies.list_all(found) == []
     assert policy.number
