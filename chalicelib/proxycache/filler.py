@@ -204,5 +204,3 @@ def _speed(repository: str) -> int:
     project = rules.find(project_of(repository))
     kilobits = int(project.metadata.get(SPEED) or -1) if project else -1
     return max(kilobits, 0) * _KILOBIT
-
-

@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-
-from pynamodb.expressions.condition import Condition
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
+from chalicelib.storage import tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.transactions import TransactWrite
+
+    from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 
 _LEASE = "lease"
 _REQUEST_PREFIX = "request|"
@@ -96,7 +100,7 @@ def renew(wanted: Wanted, execution: str, until: int) -> None:
     """Say that `execution` is still at it, unless another one is."""
     holds(
         _request_item(wanted).update,
-        actions=[FillRequestItem.until.set(until), FillRequestItem.expires.set(_expiry())],
+        actions=[tables.FillRequestItem.until.set(until), tables.FillRequestItem.expires.set(_expiry())],
         condition=_is_pending(execution),
     )
 
@@ -109,28 +113,32 @@ def close(wanted: Wanted) -> None:
 def withdraw(wanted: Iterable[Wanted], execution: str) -> None:
     """Take requests back that nobody is at."""
     for each in wanted:
-        holds(_request_item(each).delete, condition=FillRequestItem.execution == execution)
+        holds(_request_item(each).delete, condition=tables.FillRequestItem.execution == execution)
 
 
 def fail(wanted: Wanted, execution: str, failure: Failure, until: int) -> None:
     """Tell those who wait why they do in vain, unless another execution is at it."""
     actions = [
-        FillRequestItem.until.set(until),
-        FillRequestItem.failures.set(FillRequestItem.failures + 1),
-        FillRequestItem.failure.set(vars(failure)),
-        FillRequestItem.expires.set(_expiry()),
+        tables.FillRequestItem.until.set(until),
+        tables.FillRequestItem.failures.set(tables.FillRequestItem.failures + 1),
+        tables.FillRequestItem.failure.set(vars(failure)),
+        tables.FillRequestItem.expires.set(_expiry()),
     ]
-    holds(_request_item(wanted).update, actions=actions, condition=FillRequestItem.execution == execution)
+    holds(_request_item(wanted).update, actions=actions, condition=tables.FillRequestItem.execution == execution)
 
 
 def acquire(registry: int, digest: str, holder: str, until: int) -> Lease | None:
     """Make `holder` the one who fetches a blob until `until`. None while another one does."""
-    item = FillLeaseItem(_partition(registry, digest), _LEASE)
-    free = FillLeaseItem.pk.does_not_exist() | (FillLeaseItem.until < now()) | (FillLeaseItem.holder == holder)
+    item = tables.FillLeaseItem(_partition(registry, digest), _LEASE)
+    free = (
+        tables.FillLeaseItem.pk.does_not_exist()
+        | (tables.FillLeaseItem.until < now())
+        | (tables.FillLeaseItem.holder == holder)
+    )
     actions = [
-        FillLeaseItem.holder.set(holder),
-        FillLeaseItem.until.set(until),
-        FillLeaseItem.expires.set(_expiry()),
+        tables.FillLeaseItem.holder.set(holder),
+        tables.FillLeaseItem.until.set(until),
+        tables.FillLeaseItem.expires.set(_expiry()),
     ]
     if not holds(item.update, actions=actions, condition=free):
         return None
@@ -139,21 +147,21 @@ def acquire(registry: int, digest: str, holder: str, until: int) -> Lease | None
 
 def extend(lease: Lease, until: int) -> bool:
     """Go on holding a lease. False when it has come to be another's."""
-    actions = [FillLeaseItem.until.set(until), FillLeaseItem.expires.set(_expiry())]
-    return holds(_lease_item(lease).update, actions=actions, condition=FillLeaseItem.holder == lease.holder)
+    actions = [tables.FillLeaseItem.until.set(until), tables.FillLeaseItem.expires.set(_expiry())]
+    return holds(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
 
 
 def note_upload(lease: Lease, repository: str, upload: str) -> bool:
     """Write down the upload that the blob is in, for who goes on. False when the lease has come to be another's."""
-    actions = [FillLeaseItem.repository.set(repository), FillLeaseItem.upload.set(upload)]
-    return holds(_lease_item(lease).update, actions=actions, condition=FillLeaseItem.holder == lease.holder)
+    actions = [tables.FillLeaseItem.repository.set(repository), tables.FillLeaseItem.upload.set(upload)]
+    return holds(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
 
 
 def release(lease: Lease, *, resumable: bool) -> None:
     """Let others fetch the blob: from where its upload stands if it is `resumable`. Another's lease stays."""
-    is_mine = FillLeaseItem.holder == lease.holder
+    is_mine = tables.FillLeaseItem.holder == lease.holder
     if resumable:
-        holds(_lease_item(lease).update, actions=[FillLeaseItem.until.set(0)], condition=is_mine)
+        holds(_lease_item(lease).update, actions=[tables.FillLeaseItem.until.set(0)], condition=is_mine)
     else:
         holds(_lease_item(lease).delete, condition=is_mine)
 
@@ -179,23 +187,27 @@ def _requested(wanted: Wanted, before: Request | None, execution: str, until: in
 
 def _is_as_read(before: Request | None) -> Condition:
     if before is None:
-        return FillRequestItem.pk.does_not_exist()
-    same: Condition = (FillRequestItem.execution == before.execution) & (FillRequestItem.until == before.until)
+        return tables.FillRequestItem.pk.does_not_exist()
+    same: Condition = (tables.FillRequestItem.execution == before.execution) & (
+        tables.FillRequestItem.until == before.until
+    )
     return same
 
 
 def _is_pending(execution: str) -> Condition:
-    pending: Condition = (FillRequestItem.execution == execution) & FillRequestItem.failure.does_not_exist()
+    pending: Condition = (
+        tables.FillRequestItem.execution == execution
+    ) & tables.FillRequestItem.failure.does_not_exist()
     return pending
 
 
 def _request_item(wanted: Wanted) -> FillRequestItem:
     key = request_key(wanted)
-    return FillRequestItem(key.pk, key.sk)
+    return tables.FillRequestItem(key.pk, key.sk)
 
 
 def _lease_item(lease: Lease) -> FillLeaseItem:
-    return FillLeaseItem(_partition(lease.registry, lease.digest), _LEASE)
+    return tables.FillLeaseItem(_partition(lease.registry, lease.digest), _LEASE)
 
 
 def _partition(registry: int, digest: str) -> str:
@@ -204,5 +216,3 @@ def _partition(registry: int, digest: str) -> str:
 
 def _expiry() -> int:
     return now() // 1000 + _LINGER
-
-

@@ -93,8 +93,6 @@ def content_of(repository: str, digest: str) -> bytes | None:
     return content
 
 
-
-
 def expire_lease(registry: int, digest: str) -> None:
     """As if its holder had been silent for long."""
     pk = fills.request_key(Wanted("", registry, digest)).pk

@@ -11,7 +11,6 @@ import pytest
 from chalicelib.proxycache import filling
 from chalicelib.registry.errors import RegistryError
 from tests.proxycache.filled import Proxy, content_of
-from tests.proxycache.upstreams import faults
 
 pytestmark = pytest.mark.usefixtures("fill_function")
 

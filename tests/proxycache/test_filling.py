@@ -12,14 +12,13 @@ import pytest
 from chalicelib.proxycache import filling, reception, steps
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import digests, uploads
-from chalicelib.registry.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
+from chalicelib.registry.errors import BlobUnknown, TooManyRequests, UpstreamFailed
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
 from tests.proxycache.filled import Proxy, content_of, expire_lease
 from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.contents import digest_of
 from tests.proxycache.upstreams.faults import Fault, Reply, Request
 from tests.proxycache.upstreams.scripted import scripted
 from tests.registry.images import push_blob
