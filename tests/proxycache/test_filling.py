@@ -1,4 +1,4 @@
-"""Blobs fetched from an upstream registry: whole or not at all, each byte once, and further on after whatever happened."""
+"""Blobs fetched from an upstream registry: whole or not at all, each byte once, and on from where they broke off."""
 
 from __future__ import annotations
 
