@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import filling, reception, steps
 from chalicelib.proxycache.transfer import PIECE
-from chalicelib.registry import digests, uploads
-from chalicelib.registry.errors import BlobUnknown, TooManyRequests, UpstreamFailed
+from chalicelib.registry import deletion, digests, manifests, push, uploads
+from chalicelib.registry.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import fills
+from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
 from tests.proxycache.filled import Proxy, content_of, expire_lease
 from tests.proxycache.upstreams import faults
+from tests.proxycache.upstreams.contents import digest_of
 from tests.proxycache.upstreams.faults import Fault, Reply, Request
 from tests.proxycache.upstreams.scripted import scripted
-from tests.registry.images import push_blob
+from tests.registry.accounting import assert_exact, assert_summed, charged
+from tests.registry.images import descriptor, image, push_blob
 
 MIB = 1 << 20
 DONE = {"digests": [], "wait": 0, "done": True}
@@ -328,3 +333,64 @@ def test_one_who_lost_its_lease_at_the_end_leaves_the_publishing_to_the_next(
     assert proxy.step([digest]) == DONE
     assert content_of(proxy.repository, digest) == content
     assert proxy.upstream.count() == 0, "all of it was there"
+
+
+def test_a_project_is_charged_for_what_its_manifests_name_once_it_is_there(proxy: Proxy) -> None:
+    content, other = os.urandom(9 * PIECE), b"named by nobody"
+    digest, lone = proxy.upstream.put_blob(content), proxy.upstream.put_blob(other)
+    manifest = image(descriptor(content))
+    named = push.manifest(proxy.repository, "v1", manifest, manifests.OCI_MANIFEST).digest
+    assert charged(proxy.project) == {named: len(manifest)}
+    assert proxy.step([digest, lone]) == DONE
+    assert charged(proxy.project) == {named: len(manifest), digest: len(content)}
+    assert_exact(proxy.project)
+    deletion.manifest(proxy.repository, named)
+    assert charged(proxy.project) == {}
+
+
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE], ids=["small", "large"])
+def test_nothing_is_kept_of_what_the_project_has_no_room_for(proxy: Proxy, size: int) -> None:
+    content = os.urandom(size)
+    digest = proxy.upstream.put_blob(content)
+    push.manifest(proxy.repository, "v1", image(descriptor(content)), manifests.OCI_MANIFEST)
+    quotas.set_limit(rules.get(proxy.project).project_id, size // 2)
+    assert proxy.step([digest]) == DONE
+    error = proxy.error(digest)
+    assert isinstance(error, QuotaExceeded)
+    assert error.status == 403
+    assert blob_table.read_record(digest) is None
+    assert proxy.session(digest) is None
+    assert_summed(proxy.project)
+    quotas.set_limit(rules.get(proxy.project).project_id, size * 2)
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert_exact(proxy.project)
+
+
+def test_the_projects_bandwidth_is_kept_to_by_all_connections_together(proxy: Proxy) -> None:
+    content = os.urandom(9 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    rules.update(rules.get(proxy.project), public=False, metadata={"proxy_speed_kb": str(len(content) // 128 // 3)})
+    began = time.monotonic()
+    assert proxy.step([digest]) == DONE
+    assert 2.5 < time.monotonic() - began
+    assert content_of(proxy.repository, digest) == content
+
+
+@pytest.mark.parametrize(
+    ("limit", "digests_count", "lanes", "connections"),
+    [("-1", 1, 1, 12), ("-1", 3, 3, 8), ("-1", 40, 6, 4), ("1", 40, 1, 1), ("4", 40, 4, 1), ("100", 40, 6, 12)],
+)
+def test_an_artifact_takes_no_more_connections_than_its_project_may(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, limit: str, digests_count: int, lanes: int, connections: int
+) -> None:
+    rules.update(rules.get(proxy.project), public=False, metadata={"max_upstream_conn": limit})
+    started: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(workflows, "start", lambda _machine, _name, state: started.append(state))
+    digests = [digest_of(os.urandom(8)) for _ in range(digests_count)]
+    filling.ensure(proxy.repository, digests, proxy.registry)
+    [state] = started
+    assert (len(state["lanes"]), state["connections"]) == (lanes, connections)
+    assert sorted(digest for lane in state["lanes"] for digest in lane) == sorted(digests)
+    filling.ensure(proxy.repository, digests, proxy.registry)
+    assert len(started) == 1
