@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from chalicelib.auditing.records import Event
+from chalicelib.jobs.records import Status
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, manifests, pulls, push
@@ -18,7 +19,7 @@ from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import delivery, dispatch, policies
-from chalicelib.webhooks.records import Message, Policy, Status, Target
+from chalicelib.webhooks.records import Message, Policy, Target
 from infra.policies import delivery_statements, dispatch_statements
 from tests.infra import iam
 from tests.registry.images import image, push_blob
