@@ -56,6 +56,7 @@ def resources() -> dict[str, Resource]:
         "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
         "RunScheduledJobLogs": _log_group("run-scheduled-job"),
+        "CheckRegistriesLogs": _log_group("check-registries"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": scheduler_role(attribute_arn("RotateSigningKey")),
         "Rotation": _rotation(),

@@ -40,11 +40,14 @@ what runs in the background, dropped by TTL.
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
     webhook|<project's number>   <number>                           WebhookItem: a policy
+    registry               <number>                                 EndpointItem: an upstream registry
+    registry-name          <name>                                   EndpointNameItem: the upstream registry's number
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
     usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
     stored|<shard>         stored                                   StoredItem: a part of the sum of all projects'
     recount                round, <project's number>                RecountItem: progress of the round, last reports
-    counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
+    counter                project, label, immutable-rule, webhook, retention, registry    CounterItem: the last number
+                                                            given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -131,6 +134,8 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.jobs import UnfinishedItem as UnfinishedItem
     from chalicelib.storage.tables.projects import AllowlistItem as AllowlistItem
     from chalicelib.storage.tables.projects import ChargeItem as ChargeItem
+    from chalicelib.storage.tables.projects import EndpointItem as EndpointItem
+    from chalicelib.storage.tables.projects import EndpointNameItem as EndpointNameItem
     from chalicelib.storage.tables.projects import LabelItem as LabelItem
     from chalicelib.storage.tables.projects import LabelNameItem as LabelNameItem
     from chalicelib.storage.tables.projects import ListedItem as ListedItem
@@ -196,6 +201,8 @@ _MODULES = {
     "projects": (
         "AllowlistItem",
         "ChargeItem",
+        "EndpointItem",
+        "EndpointNameItem",
         "LabelItem",
         "LabelNameItem",
         "ListedItem",

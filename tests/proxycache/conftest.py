@@ -1,0 +1,31 @@
+"""Upstreams on this machine may be called, which Berth otherwise refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from chalicelib import outbound
+from chalicelib.settings import settings
+
+Allow = Callable[..., None]
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
+    """Set which private networks and hosts may be called."""
+    present = settings()
+
+    def set_allowed(*entries: str) -> None:
+        outbound.pool.cache_clear()
+        monkeypatch.setattr(outbound, "settings", lambda: replace(present, outbound_allowed=entries))
+
+    yield set_allowed
+    outbound.pool.cache_clear()
+
+
+@pytest.fixture
+def loopback(allow: Allow) -> None:
+    allow("127.0.0.0/8")
