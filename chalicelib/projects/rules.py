@@ -19,7 +19,6 @@ from chalicelib.projects.errors import (
 )
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import projects as table
-from chalicelib.storage import registries as registry_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -108,7 +107,7 @@ def create(
     for attempt in range(_ATTEMPTS):
         if table.read(name) is not None:
             raise AlreadyExistsError(f"The project named {name} already exists")
-        if registry_id and registry_table.read(registry_id) is None:
+        if registry_id and not table.has_registry(registry_id):
             raise RegistryInvalidError(f"failed to get the registry {registry_id}: there is none")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)

@@ -251,6 +251,11 @@ def delete(project: Project, mark: str, event: Event) -> bool:
     return transact(write)
 
 
+def has_registry(registry_id: int) -> bool:
+    """Whether there is an upstream registry with this number (chalicelib/storage/registries.py)."""
+    return reads.get_item(Key(settings().projects_table, REGISTRY, padded(registry_id)), ("version",)) is not None
+
+
 def _count_at_registry(transaction: TransactWrite, registry_id: int, change: int) -> None:
     """Add to a transaction that one project more or less pulls through from an upstream registry, which must exist."""
     transaction.update(

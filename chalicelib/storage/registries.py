@@ -6,18 +6,20 @@ without a new version: so no write replaces the whole item.
 
 from __future__ import annotations
 
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.proxycache.records import Endpoint
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.projects import COUNTER, REGISTRY
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.projects import EndpointItem, EndpointNameItem, ProjectCounterItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 _NAMES = "registry-name"
 
@@ -34,8 +36,8 @@ def read_all() -> list[Endpoint]:
 
 def next_number() -> int:
     """A number that no registry had before."""
-    counter = ProjectCounterItem(COUNTER, REGISTRY)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem(COUNTER, REGISTRY)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -49,7 +51,7 @@ def create(endpoint: Endpoint) -> bool:
     def write(transaction: TransactWrite) -> None:
         _save_name(transaction, endpoint)
         transaction.save(
-            EndpointItem(
+            tables.EndpointItem(
                 REGISTRY,
                 padded(endpoint.number),
                 name=endpoint.name,
@@ -66,7 +68,7 @@ def create(endpoint: Endpoint) -> bool:
                 created=endpoint.created,
                 updated=endpoint.updated,
             ),
-            condition=EndpointItem.pk.does_not_exist(),
+            condition=tables.EndpointItem.pk.does_not_exist(),
         )
 
     return transact(write)
@@ -75,51 +77,51 @@ def create(endpoint: Endpoint) -> bool:
 def replace(before: Endpoint, after: Endpoint) -> bool:
     """Make `before` what `after` says. False when it has changed since it was read, or the new name is taken."""
     actions: list[Action] = [
-        EndpointItem.name.set(after.name),
-        EndpointItem.url.set(after.url),
-        EndpointItem.insecure.set(after.insecure),
-        EndpointItem.description.set(after.description),
-        EndpointItem.ca_certificate.set(after.ca_certificate),
-        EndpointItem.access_key.set(after.access_key),
-        EndpointItem.secret.set(after.secret),
-        EndpointItem.status.set(after.status),
-        EndpointItem.version.set(after.version),
-        EndpointItem.updated.set(after.updated),
+        tables.EndpointItem.name.set(after.name),
+        tables.EndpointItem.url.set(after.url),
+        tables.EndpointItem.insecure.set(after.insecure),
+        tables.EndpointItem.description.set(after.description),
+        tables.EndpointItem.ca_certificate.set(after.ca_certificate),
+        tables.EndpointItem.access_key.set(after.access_key),
+        tables.EndpointItem.secret.set(after.secret),
+        tables.EndpointItem.status.set(after.status),
+        tables.EndpointItem.version.set(after.version),
+        tables.EndpointItem.updated.set(after.updated),
     ]
 
     def write(transaction: TransactWrite) -> None:
-        transaction.update(_item(before), actions=actions, condition=EndpointItem.version == before.version)
+        transaction.update(_item(before), actions=actions, condition=tables.EndpointItem.version == before.version)
         if after.name != before.name:
             _save_name(transaction, after)
-            transaction.delete(EndpointNameItem(_NAMES, before.name))
+            transaction.delete(tables.EndpointNameItem(_NAMES, before.name))
 
     return transact(write)
 
 
 def set_status(endpoint: Endpoint, status: str) -> bool:
     """Write how healthy a registry is. False when it has changed since it was read: another one was looked at."""
-    condition = EndpointItem.version == endpoint.version
-    return holds(_item(endpoint).update, actions=[EndpointItem.status.set(status)], condition=condition)
+    condition = tables.EndpointItem.version == endpoint.version
+    return holds(_item(endpoint).update, actions=[tables.EndpointItem.status.set(status)], condition=condition)
 
 
 def delete(endpoint: Endpoint) -> bool:
     """Remove a registry. False when it has changed since it was read, or a project pulls through from it."""
 
     def write(transaction: TransactWrite) -> None:
-        condition = (EndpointItem.version == endpoint.version) & (EndpointItem.projects == 0)
+        condition = (tables.EndpointItem.version == endpoint.version) & (tables.EndpointItem.projects == 0)
         transaction.delete(_item(endpoint), condition=condition)
-        transaction.delete(EndpointNameItem(_NAMES, endpoint.name))
+        transaction.delete(tables.EndpointNameItem(_NAMES, endpoint.name))
 
     return transact(write)
 
 
-def _item(endpoint: Endpoint) -> EndpointItem:
-    return EndpointItem(REGISTRY, padded(endpoint.number))
+def _item(endpoint: Endpoint) -> tables.EndpointItem:
+    return tables.EndpointItem(REGISTRY, padded(endpoint.number))
 
 
 def _save_name(transaction: TransactWrite, endpoint: Endpoint) -> None:
-    name = EndpointNameItem(_NAMES, endpoint.name, number=endpoint.number)
-    transaction.save(name, condition=EndpointNameItem.pk.does_not_exist())
+    name = tables.EndpointNameItem(_NAMES, endpoint.name, number=endpoint.number)
+    transaction.save(name, condition=tables.EndpointNameItem.pk.does_not_exist())
 
 
 def _to_endpoint(item: Item) -> Endpoint:

@@ -139,6 +139,7 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.projects import AllowlistItem as AllowlistItem
     from chalicelib.storage.tables.projects import ChargeItem as ChargeItem
     from chalicelib.storage.tables.projects import EndpointItem as EndpointItem
+    from chalicelib.storage.tables.projects import EndpointNameItem as EndpointNameItem
     from chalicelib.storage.tables.projects import LabelItem as LabelItem
     from chalicelib.storage.tables.projects import LabelNameItem as LabelNameItem
     from chalicelib.storage.tables.projects import ListedItem as ListedItem
@@ -207,6 +208,7 @@ _MODULES = {
         "AllowlistItem",
         "ChargeItem",
         "EndpointItem",
+        "EndpointNameItem",
         "LabelItem",
         "LabelNameItem",
         "ListedItem",
