@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.policies import attribute_arn
-from infra.schedules import job_schedules, scheduler_role
+from infra.schedules import job_schedules, schedule, scheduler_role
 
 Resource = dict[str, Any]
 
@@ -222,52 +222,19 @@ def _log_group(name: str) -> Resource:
 
 
 def _rotation() -> Resource:
-    return {
-        "Type": "AWS::Scheduler::Schedule",
-        "Properties": {
-            "Description": "Replaces the token signing key; the key before it stays valid.",
-            "ScheduleExpression": {"Ref": "RotationSchedule"},
-            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60},
-            "Target": {
-                "Arn": {"Fn::GetAtt": ["RotateSigningKey", "Arn"]},
-                "RoleArn": {"Fn::GetAtt": ["RotationSchedulerRole", "Arn"]},
-                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
-                # The scheduler gives every attempt of one firing the same id, so that a retry is no second rotation.
-                "Input": '{"id": "<aws.scheduler.execution-id>", "time": "<aws.scheduler.scheduled-time>"}',
-            },
-        },
-    }
+    # The scheduler gives every attempt of one firing the same id, so that a retry is no second rotation.
+    event = '{"id": "<aws.scheduler.execution-id>", "time": "<aws.scheduler.scheduled-time>"}'
+    description = "Replaces the token signing key; the key before it stays valid."
+    expression = {"Ref": "RotationSchedule"}
+    return schedule("RotateSigningKey", "RotationSchedulerRole", description, expression, within=60, event=event)
 
 
 def _sweep() -> Resource:
-    return {
-        "Type": "AWS::Scheduler::Schedule",
-        "Properties": {
-            "Description": "Drops what uploads stored that were never ended.",
-            "ScheduleExpression": "rate(6 hours)",
-            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60},
-            "Target": {
-                "Arn": {"Fn::GetAtt": ["SweepUploads", "Arn"]},
-                "RoleArn": {"Fn::GetAtt": ["SweepSchedulerRole", "Arn"]},
-                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
-            },
-        },
-    }
+    description = "Drops what uploads stored that were never ended."
+    return schedule("SweepUploads", "SweepSchedulerRole", description, "rate(6 hours)", within=60)
 
 
 def _recount() -> Resource:
     """Every hour, so that a round goes on soon where a function's life ended; one begins once a day."""
-    return {
-        "Type": "AWS::Scheduler::Schedule",
-        "Properties": {
-            "Description": "Recounts what projects use, once a day.",
-            "ScheduleExpression": "rate(1 hour)",
-            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
-            "Target": {
-                "Arn": {"Fn::GetAtt": ["RecountUsage", "Arn"]},
-                "RoleArn": {"Fn::GetAtt": ["RecountSchedulerRole", "Arn"]},
-                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["FailedTasks", "Arn"]}},
-                "Input": "{}",
-            },
-        },
-    }
+    description = "Recounts what projects use, once a day."
+    return schedule("RecountUsage", "RecountSchedulerRole", description, "rate(1 hour)", event="{}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.parameters import COMPUTED
+from infra.policies import attribute_arn
 
 Resource = dict[str, Any]
 
@@ -25,6 +26,27 @@ def job_schedules() -> dict[str, Resource]:
             "Properties": {"Name": {"Fn::Sub": "${AWS::StackName}-jobs"}},
         },
         "JobSchedulerRole": scheduler_role(COMPUTED["ScheduleTarget"]),
+    }
+
+
+def schedule(
+    function: str, role: str, description: str, expression: Any, *, within: int = 15, event: str = ""
+) -> Resource:
+    """What invokes `function` by itself, within so many minutes of its time, with `event` (JSON)."""
+    target = {
+        "Arn": attribute_arn(function),
+        "RoleArn": attribute_arn(role),
+        "DeadLetterConfig": {"Arn": attribute_arn("FailedTasks")},
+        **({"Input": event} if event else {}),
+    }
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "Description": description,
+            "ScheduleExpression": expression,
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": within},
+            "Target": target,
+        },
     }
 
 

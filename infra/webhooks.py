@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from infra.policies import attribute_arn
-from infra.schedules import Resource, scheduler_role
+from infra.schedules import Resource, schedule, scheduler_role
 
 ATTEMPTS = 4
 """As chalicelib/webhooks/delivery.py counts them."""
@@ -86,16 +86,5 @@ def _delivery_mapping() -> Resource:
 
 
 def _resume() -> Resource:
-    return {
-        "Type": "AWS::Scheduler::Schedule",
-        "Properties": {
-            "Description": "Takes up events and deliveries whose messages were lost.",
-            "ScheduleExpression": "rate(1 hour)",
-            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
-            "Target": {
-                "Arn": attribute_arn("DispatchEvents"),
-                "RoleArn": attribute_arn("ResumeSchedulerRole"),
-                "DeadLetterConfig": {"Arn": attribute_arn("FailedTasks")},
-            },
-        },
-    }
+    description = "Takes up events and deliveries whose messages were lost."
+    return schedule("DispatchEvents", "ResumeSchedulerRole", description, "rate(1 hour)")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from queue import Queue
 from threading import Thread
-from typing import Any
 
 import pytest
 
 from chalicelib import background
 from chalicelib.background import Gathered
+from tests.extensions_api import ExtensionsApi
 
 _FUNCTION = """
 import os, sys
@@ -68,53 +65,12 @@ def invoke(child: subprocess.Popen[str], line: str) -> None:
     child.stdin.flush()
 
 
-class Lambda:
-    """The Extensions API, as AWS documents it: what was called, and the events that are still to be told."""
-
-    def __init__(self, refuses: bool = False) -> None:
-        self.calls: Queue[tuple[str, str, dict[str, Any]]] = Queue()
-        self.events: Queue[str] = Queue()
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                api.calls.put((self.path, self.headers["Lambda-Extension-Name"], body))
-                self._answer(403 if refuses else 200, {"Lambda-Extension-Identifier": "the-id"})
-
-            def do_GET(self) -> None:
-                api.calls.put((self.path, self.headers["Lambda-Extension-Identifier"], {}))
-                api.events.get()
-                self._answer(200, {})
-
-            def _answer(self, status: int, headers: dict[str, str]) -> None:
-                content = b'{"eventType": "INVOKE"}'
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.server_port}"
-
-
 REGISTERED = ("/2020-01-01/extension/register", "berth-background", {"events": ["INVOKE"]})
 NEXT = ("/2020-01-01/extension/event/next", "the-id", {})
 
 
 def test_on_lambda_it_is_done_after_the_answer_and_before_the_next_event() -> None:
-    api = Lambda()
+    api = ExtensionsApi()
     with process("start_extension", AWS_LAMBDA_RUNTIME_API=api.address) as child:
         assert api.calls.get(timeout=10) == REGISTERED
         assert api.calls.get(timeout=10) == NEXT
@@ -134,14 +90,14 @@ def test_on_lambda_it_is_done_after_the_answer_and_before_the_next_event() -> No
 
 
 def test_an_extension_that_is_refused_ends_the_start() -> None:
-    api = Lambda(refuses=True)
+    api = ExtensionsApi(refuses=True)
     with pytest.raises(AssertionError), process("start_extension", AWS_LAMBDA_RUNTIME_API=api.address):
         pass
 
 
 def test_sigterm_is_heard_while_the_main_thread_waits() -> None:
     """The main thread reads its standard input, as Lambda's waits for the next event."""
-    api = Lambda()
+    api = ExtensionsApi()
     with process("start_extension", AWS_LAMBDA_RUNTIME_API=api.address) as child:
         started = time.monotonic()
         child.send_signal(signal.SIGTERM)

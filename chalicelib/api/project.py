@@ -20,7 +20,7 @@ from chalicelib.api.guards import flag, require_account, require_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
-from chalicelib.projects import allowlists, quotas, rules
+from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
@@ -160,7 +160,7 @@ def update_project(call: Call) -> Response:
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
     project = require_project(call, "project", "delete")
-    rules.delete(project, call.actor)
+    deletion.delete(project, call.actor)
     if RETENTION_ID in project.metadata:
         policies.forget(int(project.metadata[RETENTION_ID]))
     return Response(200)

@@ -12,12 +12,13 @@ from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.jobs.records import Status
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
 from chalicelib.storage import deliveries as delivery_table
 from chalicelib.webhooks import deliveries, policies
 from chalicelib.webhooks.policies import KEPT_SECRET
-from chalicelib.webhooks.records import DEFAULT, HTTP, Delivery, Policy, Status, Target
+from chalicelib.webhooks.records import DEFAULT, HTTP, Delivery, Policy, Target
 
 _RESOURCE = "notification-policy"
 _WEBHOOK = "/projects/{project_name_or_id}/webhook"

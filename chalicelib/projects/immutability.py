@@ -110,13 +110,9 @@ def _checked(document: Rule) -> dict[str, Any]:
     """The rule in the form that is kept. Raises RuleInvalidError."""
     if (document.get("action", _ACTION), document.get("template", _TEMPLATE)) != (_ACTION, _TEMPLATE):
         raise RuleInvalidError(f"a rule's action must be {_ACTION} and its template {_TEMPLATE}")
-    priority, disabled = document.get("priority") or 0, document.get("disabled") or False
-    if not isinstance(priority, int) or not isinstance(disabled, bool) or abs(priority) > 2**31:
-        raise RuleInvalidError("priority must be a number and disabled true or false")
     repositories, tags = selectors.parse_rule(document)
     return {
-        "priority": priority,
-        "disabled": disabled,
+        **selectors.parse_standing(document),
         "action": _ACTION,
         "template": _TEMPLATE,
         "params": {},

@@ -1,13 +1,4 @@
-"""Creating, finding and deleting projects.
-
-A repository is added to the catalog in a transaction that requires its project to be live
-(storage/manifests.py). Deleting a project marks it first, and only then asks the catalog, strongly
-consistent, for a repository. So of a push that makes the first repository and a delete, one sees the other:
-either the delete finds the repository and takes its mark back, or the push finds the mark and is refused. The
-mark is fresh each time and the removal names it, so a second delete, or one that was killed half-way and is
-tried again, takes over instead of acting on what the first one saw. What a killed delete leaves is a project
-that can be pulled from and that takes no new repositories until it is deleted again.
-"""
+"""Creating, finding and changing projects; deleting them is deletion.py's."""
 
 from __future__ import annotations
 
@@ -19,21 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 from chalicelib.auditing.records import JOBS, Actor, Event
-from chalicelib.projects import labels
 from chalicelib.projects.errors import (
     AlreadyExistsError,
     ChangedError,
     NameInvalidError,
-    NotEmptyError,
     NotFoundError,
 )
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.storage import allowlists as allowlist_table
-from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
-from chalicelib.storage import recounts, usage
-from chalicelib.storage import robots as robot_table
-from chalicelib.storage import webhooks as webhook_table
 from chalicelib.storage.accounts import ADMINISTRATOR, next_number
 from chalicelib.storage.members import Entity, Member
 from chalicelib.timed_cache import TimedCache
@@ -122,7 +106,7 @@ def create(
             raise AlreadyExistsError(f"The project named {name} already exists")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
-        event = _event("create", name, member.project_id, actor)
+        event = event_of("create", name, member.project_id, actor)
         project = table.create(name, member, public=public, metadata=metadata, storage_limit=storage_limit, event=event)
         if project is not None:
             _found.drop(name)
@@ -133,7 +117,7 @@ def create(
 
 def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor: Actor = JOBS) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
-    event = _event("update", project.name, project.project_id, actor)
+    event = event_of("update", project.name, project.project_id, actor)
     for attempt in range(_ATTEMPTS):
         updated = table.update(project, public=public, metadata=metadata, event=event)
         _found.drop(project.name)
@@ -163,29 +147,7 @@ def set_immutable_rules(project: Project, immutable_rules: Sequence[Mapping[str,
     return is_set
 
 
-def delete(project: Project, actor: Actor = JOBS) -> None:
-    """Delete an empty project (the module's docstring says how). Raises NotEmptyError or NotFoundError."""
-    mark = table.mark_deleting(project)
-    if mark is None:
-        raise NotFoundError(f"project {project.name} not found")
-    if table.has_repositories(project.name):
-        table.unmark_deleting(project, mark)
-        raise NotEmptyError(f"the project {project.name} contains repositories, can not be deleted")
-    removed = table.delete(get(project.name), mark, _event("delete", project.name, project.project_id, actor))
-    _found.drop(project.name)
-    if removed:
-        labels.delete_all(project.project_id)
-        allowlist_table.delete(project.project_id)
-        for member in member_table.read_all(project.project_id):
-            member_table.delete(member)
-        robot_table.delete_all(project.project_id)
-        usage.delete_all(project.project_id)
-        recounts.delete(project.project_id)
-        webhook_table.delete_all(project.project_id)
-    if not removed:
-        raise NotFoundError(f"project {project.name} is being deleted by another request")
-
-
-def _event(operation: str, name: str, project_id: int, actor: Actor) -> Event:
+def event_of(operation: str, name: str, project_id: int, actor: Actor) -> Event:
+    """What the audit log is told of a change to a project."""
     description = f"{operation} project: {name}"
     return Event(operation, "project", name, actor, project_id=project_id, description=description)

@@ -72,6 +72,14 @@ def parse(document: Any, decorations: Sequence[str]) -> Selector:
     return Selector(document["decoration"], pattern, extras)
 
 
+def parse_standing(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule's priority, and whether it is disabled. Raises RuleInvalidError."""
+    priority, disabled = document.get("priority") or 0, document.get("disabled") or False
+    if not isinstance(priority, int) or not isinstance(disabled, bool) or abs(priority) > 2**31:
+        raise RuleInvalidError("priority must be a number and disabled true or false")
+    return {"priority": priority, "disabled": disabled}
+
+
 def parse_rule(document: Mapping[str, Any]) -> tuple[list[Selector], list[Selector]]:
     """The selectors of repositories and of tags of a rule. Raises RuleInvalidError."""
     scope = document.get("scope_selectors")

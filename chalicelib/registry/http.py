@@ -5,6 +5,7 @@ The request Lambda and the upload relay both speak in these, so that one set of 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,3 +46,7 @@ class Response:
     body: bytes = b""
     cookies: tuple[str, ...] = ()
     """Values of `Set-Cookie`: the one header that an answer has several times."""
+
+
+def json_response(body: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())

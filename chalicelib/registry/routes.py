@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from urllib.parse import unquote, urlencode
+from collections.abc import Callable, Mapping
 
 from chalice.app import Blueprint
 
 from chalicelib.access.authentication import Caller, actor_of, authenticate
-from chalicelib.access.authorization import (
-    authorize,
-    authorize_catalog,
-    may_sign,
-    require_authentication,
-)
-from chalicelib.access.visibility import visibility_of
+from chalicelib.access.authorization import authorize, may_sign, require_authentication
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
 from chalicelib.projects import rules
-from chalicelib.registry import blobs, deletion, listings, manifests, names, pull, pulls, push, upload_http
+from chalicelib.registry import blobs, names, pull, pulls
 from chalicelib.registry.answers import answered
 from chalicelib.registry.errors import Unsupported
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry.http import Request, Response, json_response
 from chalicelib.registry.names import Target
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import blobstore
@@ -30,9 +22,12 @@ from chalicelib.storage.blobs import Blob
 
 blueprint = Blueprint(__name__)
 
+Handlers = Mapping[tuple[str, str], Callable[[Request, Target, Caller], Response]]
+"""What answers a method on a kind of target."""
+
 _METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
-_ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH": "push", "DELETE": "delete"}
+_ACTIONS = {"GET": "pull", "HEAD": "pull", "PUT": "push", "DELETE": "delete"}
 
 
 @blueprint.route("/v2", methods=_METHODS, content_types=[])
@@ -56,31 +51,56 @@ def _answer(path: str) -> ExactResponse:
 def handle(request: Request) -> Response:
     """Answer one registry request."""
     target = names.parse_path(request.path)
-    if target.kind == "upload" and upload_http.is_capability(request, target):
-        return upload_http.handle(request, target, None)
+    if target.kind in ("uploads", "upload"):
+        return _upload(request, target)
     caller = authenticate(request)
     if target.kind == "base":
         return _base(request, caller)
     if target.kind == "catalog":
         return _catalog(request, caller)
-    answer = _HANDLERS.get((target.kind, request.method))
-    if target.kind in ("uploads", "upload"):
-        action = "push"
-    elif answer is None:
+    answer = _handlers(target.kind, request.method).get((target.kind, request.method))
+    if answer is None:
         raise Unsupported(f"{request.method} is not defined for {request.path}")
-    else:
-        action = _ACTIONS[request.method]
-    actions = authorize(caller, action, target.repository, request)
+    actions = authorize(caller, _ACTIONS[request.method], target.repository, request)
     if answer is _get_blob and "push" not in actions:
         answer = _pull_blob
-    return answer(request, target, caller) if answer else upload_http.handle(request, target, caller)
+    return answer(request, target, caller)
+
+
+def _handlers(kind: str, method: str) -> Handlers:
+    """Where the handler is, if there is one. A cold start imports what its request needs: most are pulls."""
+    if kind in ("tags", "referrers"):
+        from chalicelib.registry import list_http  # noqa: PLC0415 -- see above
+
+        return list_http.HANDLERS
+    if method in ("PUT", "DELETE"):
+        from chalicelib.registry import push_http  # noqa: PLC0415 -- see above
+
+        return push_http.HANDLERS
+    return _PULLS
+
+
+def _upload(request: Request, target: Target) -> Response:
+    from chalicelib.registry import upload_http  # noqa: PLC0415 -- see _handlers
+
+    if target.kind == "upload" and upload_http.is_capability(request, target):
+        return upload_http.handle(request, target, None)
+    caller = authenticate(request)
+    authorize(caller, "push", target.repository, request)
+    return upload_http.handle(request, target, caller)
+
+
+def _catalog(request: Request, caller: Caller) -> Response:
+    from chalicelib.registry import list_http  # noqa: PLC0415 -- see _handlers
+
+    return list_http.catalog(request, caller)
 
 
 def _base(request: Request, caller: Caller) -> Response:
     if request.method not in ("GET", "HEAD"):
         raise Unsupported(f"{request.method} is not defined for /v2/")
     require_authentication(caller, request)
-    return _json({})
+    return json_response({})
 
 
 def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
@@ -111,23 +131,6 @@ def _pull(request: Request, target: Target, caller: Caller) -> PulledManifest:
     return policies.allowed(target.repository, target.reference, policies.Policy.of(project), signs=signs)
 
 
-def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    content_type = request.headers.get("content-type", "")
-    pushed = push.manifest(target.repository, target.reference, request.body, content_type, actor_of(caller, request))
-    headers = {
-        "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",
-        "Docker-Content-Digest": pushed.digest,
-    }
-    if pushed.subject is not None:
-        headers["OCI-Subject"] = pushed.subject
-    return Response(201, headers)
-
-
-def _delete_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    deletion.manifest(target.repository, target.reference, actor_of(caller, request))
-    return Response(202)
-
-
 def _get_blob(request: Request, target: Target, _caller: Caller) -> Response:
     return _redirect(request, blobs.find(target.repository, target.reference))
 
@@ -149,64 +152,9 @@ def _redirect(request: Request, blob: Blob) -> Response:
     )
 
 
-def _delete_blob(_request: Request, target: Target, _caller: Caller) -> Response:
-    deletion.blob(target.repository, target.reference)
-    return Response(202)
-
-
-def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
-    limit = listings.page_size(request.query.get("n"))
-    page = listings.tags(target.repository, request.query.get("last", ""), limit)
-    body = {"name": target.repository, "tags": page.entries}
-    return _json(body, _link(request, page.next, n=str(limit)))
-
-
-def _list_referrers(request: Request, target: Target, _caller: Caller) -> Response:
-    limit = listings.page_size(request.query.get("n"))
-    artifact_type = request.query.get("artifactType", "")
-    if artifact_type and not manifests.is_media_type(artifact_type):
-        artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
-    page = listings.referrers(target.repository, target.reference, artifact_type, request.query.get("last", ""), limit)
-    index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": page.entries}
-    headers = {"Content-Type": manifests.OCI_INDEX}
-    parameters = {"n": str(limit)}
-    if artifact_type:
-        headers["OCI-Filters-Applied"] = "artifactType"
-        parameters["artifactType"] = artifact_type
-    return _json(index, {**headers, **_link(request, page.next, **parameters)})
-
-
-def _catalog(request: Request, caller: Caller) -> Response:
-    if request.method != "GET":
-        raise Unsupported(f"{request.method} is not defined for the catalog")
-    authorize_catalog(caller, request)
-    limit = listings.page_size(request.query.get("n"))
-    visible = visibility_of(caller)
-    projects = None if visible.everything else visible.names()
-    page = listings.catalog(projects, request.query.get("last", ""), limit)
-    return _json({"repositories": page.entries}, _link(request, page.next, n=str(limit)))
-
-
-def _link(request: Request, mark: str, **parameters: str) -> dict[str, str]:
-    """The `Link` header to the next page (RFC 5988), if there is one. A path that was parsed needs no encoding."""
-    if not mark:
-        return {}
-    url = f"{unquote(request.path)}?{urlencode({**parameters, 'last': mark})}"
-    return {"Link": f'<{url}>; rel="next"'}
-
-
-def _json(body: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
-
-
-_HANDLERS: dict[tuple[str, str], Callable[[Request, Target, Caller], Response]] = {
+_PULLS: Handlers = {
     ("manifest", "GET"): _get_manifest,
     ("manifest", "HEAD"): _get_manifest,
-    ("manifest", "PUT"): _put_manifest,
-    ("manifest", "DELETE"): _delete_manifest,
     ("blob", "GET"): _get_blob,
     ("blob", "HEAD"): _get_blob,
-    ("blob", "DELETE"): _delete_blob,
-    ("tags", "GET"): _list_tags,
-    ("referrers", "GET"): _list_referrers,
 }

@@ -133,15 +133,11 @@ def _checked(document: Rule) -> dict[str, Any]:
         raise RuleInvalidError(f"a rule's template must be one of {', '.join(_KNOWN)}")
     if document.get("action") != RETAIN:
         raise RuleInvalidError(f"a rule's action must be {RETAIN}")
-    priority, disabled = document.get("priority") or 0, document.get("disabled") or False
-    if not isinstance(priority, int) or not isinstance(disabled, bool) or abs(priority) > 2**31:
-        raise RuleInvalidError("priority must be a number and disabled true or false")
     if not isinstance(params, Mapping):
         raise RuleInvalidError("params must be an object")
     repositories, tags = selectors.parse_rule(document)
     return {
-        "priority": priority,
-        "disabled": disabled,
+        **selectors.parse_standing(document),
         "action": RETAIN,
         "template": name,
         "params": {name: _number(name, params[name])} if name in params and _KNOWN[name].unit else {},

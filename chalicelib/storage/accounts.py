@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, user_counts
+from chalicelib.storage import audit, reads, tables, user_counts
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import AccountCounterItem, NumberItem, UserItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 USER = "user"
 USER_NAME = "user-name"
@@ -126,8 +127,8 @@ def has_users() -> bool:
 
 def next_number(kind: str, least: int) -> int:
     """A number above `least` that nothing of this kind had before."""
-    counter = AccountCounterItem(COUNTER, kind)
-    counter.update(actions=[AccountCounterItem.last.set((AccountCounterItem.last | least) + 1)])
+    counter = tables.AccountCounterItem(COUNTER, kind)
+    counter.update(actions=[tables.AccountCounterItem.last.set((tables.AccountCounterItem.last | least) + 1)])
     return int(counter.last)
 
 
@@ -136,8 +137,10 @@ def create(user: User, event: Event) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         for kind, text in _unique(user):
-            transaction.save(NumberItem(kind, text, number=user.number), condition=NumberItem.pk.does_not_exist())
-        transaction.save(_to_item(user), condition=UserItem.pk.does_not_exist())
+            transaction.save(
+                tables.NumberItem(kind, text, number=user.number), condition=tables.NumberItem.pk.does_not_exist()
+            )
+        transaction.save(_to_item(user), condition=tables.UserItem.pk.does_not_exist())
         user_counts.add(transaction, user.number, 1)
         audit.record(transaction, event)
 
@@ -157,12 +160,12 @@ def replace(before: User, after: User, event: Event) -> bool:
     """
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(after), condition=UserItem.version == before.version)
+        transaction.save(_to_item(after), condition=tables.UserItem.version == before.version)
         if after.email != before.email:
-            address = NumberItem(USER_EMAIL, after.email, number=after.number)
-            transaction.save(address, condition=NumberItem.pk.does_not_exist())
+            address = tables.NumberItem(USER_EMAIL, after.email, number=after.number)
+            transaction.save(address, condition=tables.NumberItem.pk.does_not_exist())
             if before.email:
-                transaction.delete(NumberItem(USER_EMAIL, before.email))
+                transaction.delete(tables.NumberItem(USER_EMAIL, before.email))
         audit.record(transaction, event)
 
     return transact(write)
@@ -172,9 +175,9 @@ def delete(user: User, event: Event) -> bool:
     """Remove a user, its name and its address. False when it has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(_to_item(user), condition=UserItem.version == user.version)
+        transaction.delete(_to_item(user), condition=tables.UserItem.version == user.version)
         for kind, text in _unique(user):
-            transaction.delete(NumberItem(kind, text))
+            transaction.delete(tables.NumberItem(kind, text))
         user_counts.add(transaction, user.number, -1)
         audit.record(transaction, event)
 
@@ -189,8 +192,8 @@ def _unique(user: User) -> list[tuple[str, str]]:
     return [(kind, text) for kind, text in unique if text]
 
 
-def _to_item(user: User) -> UserItem:
-    return UserItem(
+def _to_item(user: User) -> tables.UserItem:
+    return tables.UserItem(
         USER,
         padded(user.number),
         username=user.username,

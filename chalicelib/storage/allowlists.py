@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.projects import AllowlistItem
 
 ALLOWLIST = "cve-allowlist"
 
@@ -37,7 +36,7 @@ def read(project_ids: Iterable[int]) -> dict[int, Allowlist]:
 
 
 def write(allowlist: Allowlist) -> None:
-    AllowlistItem(
+    tables.AllowlistItem(
         ALLOWLIST,
         str(allowlist.project_id),
         ids=list(allowlist.ids),
@@ -48,4 +47,4 @@ def write(allowlist: Allowlist) -> None:
 
 
 def delete(project_id: int) -> None:
-    AllowlistItem(ALLOWLIST, str(project_id)).delete()
+    tables.AllowlistItem(ALLOWLIST, str(project_id)).delete()

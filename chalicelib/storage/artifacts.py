@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.registry.accessories import COSIGN, Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.repositories import ArtifactItem, SignedItem
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 ARTIFACT_PREFIX = "artifact|"
 ACCESSORY_PREFIX = "accessory|"
@@ -42,39 +42,39 @@ class Artifact:
 def save(transaction: TransactWrite, artifact: Artifact) -> None:
     """Write what lists show; of one that is pushed again, what else is known of it stays."""
     accessory = artifact.accessory
-    actions: list[Action] = [ArtifactItem.summary.set(dict(artifact.summary))]
+    actions: list[Action] = [tables.ArtifactItem.summary.set(dict(artifact.summary))]
     if accessory is not None:
-        actions.append(ArtifactItem.kind.set(accessory.kind))
+        actions.append(tables.ArtifactItem.kind.set(accessory.kind))
     transaction.update(
-        ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, accessory)), actions=actions
+        tables.ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, accessory)), actions=actions
     )
 
 
 def set_extra(artifact: Artifact, extra: Mapping[str, Any]) -> None:
     """Keep what an artifact's config says; nothing happens when the artifact is gone."""
-    item = ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, artifact.accessory))
-    holds(item.update, actions=[ArtifactItem.extra.set(dict(extra))], condition=ArtifactItem.pk.exists())
+    item = tables.ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, artifact.accessory))
+    holds(item.update, actions=[tables.ArtifactItem.extra.set(dict(extra))], condition=tables.ArtifactItem.pk.exists())
 
 
 def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int, accessory: Accessory | None) -> None:
-    transaction.delete(ArtifactItem(repository, sort_key(pushed, digest, accessory)))
+    transaction.delete(tables.ArtifactItem(repository, sort_key(pushed, digest, accessory)))
 
 
 def count_signature(transaction: TransactWrite, repository: str, accessory: Accessory, number: int) -> None:
     """Count `number` (1 or -1) signatures more of a subject, if `accessory` is one."""
     if accessory.is_signature:
         key = signed_key(repository, accessory.subject)
-        counter = SignedItem.cosign if accessory.kind == COSIGN else SignedItem.notation
-        transaction.update(SignedItem(key.pk, key.sk), actions=[counter.add(number)])
+        counter = tables.SignedItem.cosign if accessory.kind == COSIGN else tables.SignedItem.notation
+        transaction.update(tables.SignedItem(key.pk, key.sk), actions=[counter.add(number)])
 
 
 def forget_signatures(repository: str, subject: str) -> None:
     """Drop the count of signatures of a subject that is gone, unless it has some."""
     key = signed_key(repository, subject)
-    none = (SignedItem.cosign.does_not_exist() | (SignedItem.cosign == 0)) & (
-        SignedItem.notation.does_not_exist() | (SignedItem.notation == 0)
+    none = (tables.SignedItem.cosign.does_not_exist() | (tables.SignedItem.cosign == 0)) & (
+        tables.SignedItem.notation.does_not_exist() | (tables.SignedItem.notation == 0)
     )
-    holds(SignedItem(key.pk, key.sk).delete, condition=none)
+    holds(tables.SignedItem(key.pk, key.sk).delete, condition=none)
 
 
 def signed_key(repository: str, subject: str) -> Key:

@@ -12,15 +12,16 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Actor, Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads, unlogged
+from chalicelib.storage import reads, tables, unlogged
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.events import EntryItem, OutboxItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 SHARDS = 8
 """Partitions of the system's log, and of the outbox: a transaction's write costs two units of a partition's 1000."""
@@ -97,13 +98,13 @@ def tell_with(transaction: TransactWrite, event: Event) -> None:
 
 def write_all(events: Iterable[Event]) -> None:
     """Write many events that tell of no change; each is one entry however often it is written."""
-    with EntryItem.batch_write() as batch:
+    with tables.EntryItem.batch_write() as batch:
         for event in events:
             for item in items_of(event):
                 batch.save(item)
 
 
-def items_of(event: Event) -> Iterator[EntryItem | OutboxItem]:
+def items_of(event: Event) -> Iterator[tables.EntryItem | tables.OutboxItem]:
     """The items that tell of `event`: its entries, unless the log leaves its type out, and what webhooks are told."""
     if _is_logged(event):
         yield from _entries_that_tell(event)
@@ -114,10 +115,10 @@ def _is_logged(event: Event) -> bool:
     return event.type not in unlogged.types()
 
 
-def _entries_that_tell(event: Event) -> Iterator[EntryItem]:
+def _entries_that_tell(event: Event) -> Iterator[tables.EntryItem]:
     key = sort_key(event.time, event.id)
     for partition in partitions_of(event):
-        yield EntryItem(
+        yield tables.EntryItem(
             partition,
             key,
             operation=event.operation,
@@ -131,9 +132,9 @@ def _entries_that_tell(event: Event) -> Iterator[EntryItem]:
         )
 
 
-def _told_of(event: Event) -> Iterator[OutboxItem]:
+def _told_of(event: Event) -> Iterator[tables.OutboxItem]:
     if event.topic:
-        yield OutboxItem(
+        yield tables.OutboxItem(
             f"{OUTBOX_PREFIX}{shard_of(event.id)}",
             sort_key(event.time, event.id),
             topic=event.topic,

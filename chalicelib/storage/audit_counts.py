@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-
-from pynamodb.expressions.condition import Condition
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.audit import ALWAYS, Period, partitions_of, sort_key
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.events import CountItem, EntryItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.transactions import TransactWrite
 
 PURGE_LIMIT = 40
 """Entries that one transaction deletes: each is in two partitions, each partition has a count; 100 items in all."""
@@ -74,12 +75,12 @@ def _read(partitions: Iterable[str]) -> dict[str, _Kept]:
 
 def _keep(before: _Kept, through: str, entries: int) -> None:
     """Move a kept count on, unless another has done something to it meanwhile: then that stands."""
-    item = CountItem(_COUNT, before.partition, through=through, entries=entries, version=fresh())
+    item = tables.CountItem(_COUNT, before.partition, through=through, entries=entries, version=fresh())
     holds(item.save, condition=_unchanged(before))
 
 
 def _unchanged(kept: _Kept) -> Condition:
-    return CountItem.version == kept.version if kept.version else CountItem.pk.does_not_exist()
+    return tables.CountItem.version == kept.version if kept.version else tables.CountItem.pk.does_not_exist()
 
 
 def delete(events: Sequence[Event]) -> bool:
@@ -92,7 +93,7 @@ def delete(events: Sequence[Event]) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         for partition, key in deleted:
-            transaction.delete(EntryItem(partition, key), condition=EntryItem.pk.exists())
+            transaction.delete(tables.EntryItem(partition, key), condition=tables.EntryItem.pk.exists())
         for each in kept.values():
             _take_off(transaction, each, deleted)
 
@@ -101,11 +102,13 @@ def delete(events: Sequence[Event]) -> bool:
 
 def _take_off(transaction: TransactWrite, kept: _Kept, deleted: Collection[tuple[str, str]]) -> None:
     if not kept.version:
-        transaction.condition_check(CountItem, _COUNT, kept.partition, condition=CountItem.pk.does_not_exist())
+        transaction.condition_check(
+            tables.CountItem, _COUNT, kept.partition, condition=tables.CountItem.pk.does_not_exist()
+        )
         return
     gone = sum(1 for partition, key in deleted if partition == kept.partition and key <= kept.through)
     transaction.update(
-        CountItem(_COUNT, kept.partition),
-        actions=[CountItem.entries.set(kept.entries - gone), CountItem.version.set(fresh())],
-        condition=CountItem.version == kept.version,
+        tables.CountItem(_COUNT, kept.partition),
+        actions=[tables.CountItem.entries.set(kept.entries - gone), tables.CountItem.version.set(fresh())],
+        condition=tables.CountItem.version == kept.version,
     )

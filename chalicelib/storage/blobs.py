@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.aws_json import RETRY_SECONDS
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS, BlobItem, LinkItem
-from chalicelib.storage.tables.item import connection
+from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
 
 LIVE = "live"
 CONDEMNED = "condemned"
@@ -136,7 +135,7 @@ def links(digest: str, limit: int) -> list[str]:
 def create(digest: str, object_key: str, size: int) -> bool:
     """Write the record of a blob that nothing refers to yet. False when the digest has a record already."""
     created = now()
-    item = BlobItem(
+    item = tables.BlobItem(
         digest,
         BLOB,
         object_key=object_key,
@@ -147,7 +146,7 @@ def create(digest: str, object_key: str, size: int) -> bool:
         candidate=shard(digest),
         candidate_since=created,
     )
-    return holds(item.save, condition=BlobItem.pk.does_not_exist())
+    return holds(item.save, condition=tables.BlobItem.pk.does_not_exist())
 
 
 def touch(digest: str, object_key: str = "") -> bool:
@@ -157,29 +156,29 @@ def touch(digest: str, object_key: str = "") -> bool:
     so lose to it. False when the record is gone, or is another upload's than the one of `object_key`.
     """
     return holds(
-        BlobItem(digest, BLOB).update,
+        tables.BlobItem(digest, BLOB).update,
         actions=[
-            BlobItem.state.set(LIVE),
-            BlobItem.version.set(fresh()),
-            BlobItem.candidate.set(shard(digest)),
-            BlobItem.candidate_since.set(now()),
+            tables.BlobItem.state.set(LIVE),
+            tables.BlobItem.version.set(fresh()),
+            tables.BlobItem.candidate.set(shard(digest)),
+            tables.BlobItem.candidate_since.set(now()),
         ],
-        condition=BlobItem.object_key == object_key if object_key else BlobItem.pk.exists(),
+        condition=tables.BlobItem.object_key == object_key if object_key else tables.BlobItem.pk.exists(),
     )
 
 
 def put_link(repository: str, digest: str, object_key: str) -> None:
     key = link_key(repository, digest)
-    holds(LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save)
+    holds(tables.LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save)
 
 
 def set_link_state(link: Link, state: str) -> str:
     """Write a link's state. Returns the new version, empty when the link changed since it was read."""
     key, version = link_key(link.repository, link.digest), fresh()
     written = holds(
-        LinkItem(key.pk, key.sk).update,
-        actions=[LinkItem.state.set(state), LinkItem.version.set(version)],
-        condition=LinkItem.version == link.version,
+        tables.LinkItem(key.pk, key.sk).update,
+        actions=[tables.LinkItem.state.set(state), tables.LinkItem.version.set(version)],
+        condition=tables.LinkItem.version == link.version,
     )
     return version if written else ""
 
@@ -187,7 +186,7 @@ def set_link_state(link: Link, state: str) -> str:
 def delete_link(link: Link, version: str) -> bool:
     """Delete a link that still has `version`."""
     key = link_key(link.repository, link.digest)
-    return holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.version == version)
+    return holds(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.version == version)
 
 
 def manifest_target(repository: str, digest: str) -> str:
@@ -233,7 +232,7 @@ def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:
     pause, deadline = 0.025, time.monotonic() + RETRY_SECONDS
     while pending:
         batch, pending = pending[:_BATCH_WRITE_LIMIT], pending[_BATCH_WRITE_LIMIT:]
-        answer = connection().dispatch("BatchWriteItem", {"RequestItems": {settings().blobs_table: batch}})
+        answer = tables.connection().dispatch("BatchWriteItem", {"RequestItems": {settings().blobs_table: batch}})
         refused = answer.get("UnprocessedItems", {}).get(settings().blobs_table, [])
         if not refused:
             continue

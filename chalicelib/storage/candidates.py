@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json
-from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX
+from chalicelib.storage.tables.keys import CANDIDATE_SHARDS, MANIFEST_PREFIX
 
 INDEX = "candidates"
 

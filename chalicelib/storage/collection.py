@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.blobs import (
     BLOB,
     CONDEMNED,
@@ -28,8 +27,10 @@ from chalicelib.storage.blobs import (
     to_link,
 )
 from chalicelib.storage.conditions import fresh, holds, now
-from chalicelib.storage.tables.blobs import BlobItem, LinkItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 _ITEMS = 25
 """Of a transaction: fewer than DynamoDB takes (100), so that clients' writes of the same items wait less."""
@@ -83,13 +84,13 @@ def _condemn_together(blobs: Sequence[Blob]) -> bool:
     def write(transaction: TransactWrite) -> None:
         for blob in blobs:
             transaction.update(
-                BlobItem(blob.digest, BLOB),
+                tables.BlobItem(blob.digest, BLOB),
                 actions=[
-                    BlobItem.state.set(CONDEMNED),
-                    BlobItem.version.set(fresh()),
-                    BlobItem.candidate_since.set(now()),
+                    tables.BlobItem.state.set(CONDEMNED),
+                    tables.BlobItem.version.set(fresh()),
+                    tables.BlobItem.candidate_since.set(now()),
                 ],
-                condition=BlobItem.version == blob.version,
+                condition=tables.BlobItem.version == blob.version,
             )
 
     return transact(write)
@@ -98,14 +99,14 @@ def _condemn_together(blobs: Sequence[Blob]) -> bool:
 def clear(blob: Blob) -> bool:
     """Say that a blob is no garbage after all. False when it has changed since it was read."""
     return holds(
-        BlobItem(blob.digest, BLOB).update,
+        tables.BlobItem(blob.digest, BLOB).update,
         actions=[
-            BlobItem.state.set(LIVE),
-            BlobItem.version.set(fresh()),
-            BlobItem.candidate.remove(),
-            BlobItem.candidate_since.remove(),
+            tables.BlobItem.state.set(LIVE),
+            tables.BlobItem.version.set(fresh()),
+            tables.BlobItem.candidate.remove(),
+            tables.BlobItem.candidate_since.remove(),
         ],
-        condition=BlobItem.version == blob.version,
+        condition=tables.BlobItem.version == blob.version,
     )
 
 
@@ -132,17 +133,17 @@ def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> None:
         if _delete_together([(blob, links[: _ITEMS - 1])]):
             for link in links[_ITEMS - 1 :]:
                 key = link_key(link.repository, link.digest)
-                holds(LinkItem(key.pk, key.sk).delete, condition=LinkItem.object_key == blob.object_key)
+                holds(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.object_key == blob.object_key)
 
 
 def _delete_together(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> bool:
     def write(transaction: TransactWrite) -> None:
         for blob, links in doomed:
-            transaction.delete(BlobItem(blob.digest, BLOB), condition=BlobItem.version == blob.version)
+            transaction.delete(tables.BlobItem(blob.digest, BLOB), condition=tables.BlobItem.version == blob.version)
             for link in links:
                 key = link_key(link.repository, link.digest)
                 # A client may have taken its link away meanwhile: that is no reason to keep the blob.
-                gone_or_own = LinkItem.pk.does_not_exist() | (LinkItem.object_key == blob.object_key)
-                transaction.delete(LinkItem(key.pk, key.sk), condition=gone_or_own)
+                gone_or_own = tables.LinkItem.pk.does_not_exist() | (tables.LinkItem.object_key == blob.object_key)
+                transaction.delete(tables.LinkItem(key.pk, key.sk), condition=gone_or_own)
 
     return transact(write)

@@ -6,10 +6,12 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pynamodb.exceptions import PynamoDBException, TransactWriteError
+
+if TYPE_CHECKING:
+    from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 _TRANSIENT = {
     "InternalServerError",
@@ -40,6 +42,8 @@ def holds(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
 
     A transaction on the item that is under way ends within milliseconds, so what it has kept out is tried again.
     """
+    from pynamodb.exceptions import PynamoDBException  # noqa: PLC0415 -- reads do without PynamoDB
+
     for pause in (*_CONFLICT_PAUSES, 0.0):
         try:
             write(*args, **kwargs)
@@ -64,6 +68,8 @@ def lost_race(error: TransactWriteError) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a store's error says: throttled, or out of reach for now."""
+    from pynamodb.exceptions import PynamoDBException  # noqa: PLC0415 -- see `holds`
+
     while error is not None:
         if isinstance(error, ClientError):
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, secrets, unlogged
+from chalicelib.storage import audit, reads, secrets, tables, unlogged
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.accounts import CONFIGURATION, SYSTEM, ConfigurationItem
+from chalicelib.storage.tables.keys import CONFIGURATION, SYSTEM
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ def read() -> Stored:
 
 def replace(before: Stored, values: Mapping[str, Any], event: Event) -> bool:
     """Write `values` in place of `before`. False when others have changed the configuration since it was read."""
-    unchanged = ConfigurationItem.version == before.version
-    condition = unchanged if before.version else ConfigurationItem.pk.does_not_exist()
+    unchanged = tables.ConfigurationItem.version == before.version
+    condition = unchanged if before.version else tables.ConfigurationItem.pk.does_not_exist()
 
     def write(transaction: TransactWrite) -> None:
-        item = ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
+        item = tables.ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
         transaction.save(item, condition=condition)
         audit.record(transaction, event)
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from pynamodb.transactions import TransactWrite
-
+from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.audit import OUTBOX_PREFIX, SHARDS, sort_key
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.events import DeliveryItem, OutboxItem, TriggerItem, UndeliveredItem
 from chalicelib.storage.transactions import transact
-from chalicelib.webhooks.records import Delivery, Message, Status, Target
+from chalicelib.webhooks.records import Delivery, Message, Target
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 KEPT_SECONDS = 7 * 24 * 3600
 LISTED = 1000
@@ -44,15 +46,15 @@ def waiting(older_than: int) -> Iterator[Message]:
 
 def drop(found: Message) -> None:
     """Take a message that has been dispatched out of the outbox."""
-    OutboxItem(found.partition, found.key).delete()
+    tables.OutboxItem(found.partition, found.key).delete()
 
 
 def create(delivery: Delivery) -> bool:
     """Write a delivery that is to be made. False when its number is taken."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(delivery, lease=0), condition=DeliveryItem.pk.does_not_exist())
-        transaction.save(UndeliveredItem(*_mark(delivery)))
+        transaction.save(_to_item(delivery, lease=0), condition=tables.DeliveryItem.pk.does_not_exist())
+        transaction.save(tables.UndeliveredItem(*_mark(delivery)))
 
     return transact(write)
 
@@ -61,15 +63,15 @@ def claim(delivery: Delivery, until: int) -> Delivery | None:
     """Begin an attempt, which keeps others off `until` a time in milliseconds. None when another has begun one."""
     version = fresh()
     begun = holds(
-        DeliveryItem(_partition(delivery.policy), _key(delivery.number)).update,
+        tables.DeliveryItem(_partition(delivery.policy), _key(delivery.number)).update,
         actions=[
-            DeliveryItem.status.set(Status.RUNNING.value),
-            DeliveryItem.attempts.set(delivery.attempts + 1),
-            DeliveryItem.lease.set(until),
-            DeliveryItem.updated.set(now()),
-            DeliveryItem.version.set(version),
+            tables.DeliveryItem.status.set(Status.RUNNING.value),
+            tables.DeliveryItem.attempts.set(delivery.attempts + 1),
+            tables.DeliveryItem.lease.set(until),
+            tables.DeliveryItem.updated.set(now()),
+            tables.DeliveryItem.version.set(version),
         ],
-        condition=(DeliveryItem.version == delivery.version) & (DeliveryItem.lease < now()),
+        condition=(tables.DeliveryItem.version == delivery.version) & (tables.DeliveryItem.lease < now()),
     )
     return read(delivery.policy, delivery.number) if begun else None
 
@@ -79,18 +81,18 @@ def finish(delivery: Delivery, status: Status, log: Sequence[str]) -> None:
 
     def write(transaction: TransactWrite) -> None:
         transaction.update(
-            DeliveryItem(_partition(delivery.policy), _key(delivery.number)),
+            tables.DeliveryItem(_partition(delivery.policy), _key(delivery.number)),
             actions=[
-                DeliveryItem.status.set(status.value),
-                DeliveryItem.log.set(list(log)),
-                DeliveryItem.lease.set(0),
-                DeliveryItem.updated.set(now()),
-                DeliveryItem.version.set(fresh()),
+                tables.DeliveryItem.status.set(status.value),
+                tables.DeliveryItem.log.set(list(log)),
+                tables.DeliveryItem.lease.set(0),
+                tables.DeliveryItem.updated.set(now()),
+                tables.DeliveryItem.version.set(fresh()),
             ],
-            condition=DeliveryItem.version == delivery.version,
+            condition=tables.DeliveryItem.version == delivery.version,
         )
         if status.is_final:
-            transaction.delete(UndeliveredItem(*_mark(delivery)))
+            transaction.delete(tables.UndeliveredItem(*_mark(delivery)))
 
     transact(write)
 
@@ -115,13 +117,17 @@ def undelivered() -> Iterator[Delivery]:
             if found is not None and not found.status.is_final:
                 yield found
             else:  # its time to be kept was over before it came to an end
-                UndeliveredItem(item["pk"], item["sk"]).delete()
+                tables.UndeliveredItem(item["pk"], item["sk"]).delete()
 
 
 def set_triggered(policy: int, topic: str, time: int) -> None:
     """Note when a policy was triggered last by an event."""
-    later = TriggerItem.time.does_not_exist() | (TriggerItem.time < time)
-    holds(TriggerItem(f"{_TRIGGER}{policy}", topic).update, actions=[TriggerItem.time.set(time)], condition=later)
+    later = tables.TriggerItem.time.does_not_exist() | (tables.TriggerItem.time < time)
+    holds(
+        tables.TriggerItem(f"{_TRIGGER}{policy}", topic).update,
+        actions=[tables.TriggerItem.time.set(time)],
+        condition=later,
+    )
 
 
 def triggered(policy: int) -> dict[str, int]:
@@ -142,8 +148,8 @@ def _mark(delivery: Delivery) -> tuple[str, str]:
     return f"{_UNDELIVERED}{delivery.number % SHARDS}", f"{_key(delivery.number)}|{delivery.policy}"
 
 
-def _to_item(delivery: Delivery, lease: int) -> DeliveryItem:
-    return DeliveryItem(
+def _to_item(delivery: Delivery, lease: int) -> tables.DeliveryItem:
+    return tables.DeliveryItem(
         _partition(delivery.policy),
         _key(delivery.number),
         project_id=delivery.project_id,

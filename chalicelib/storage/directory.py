@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import reads
-from chalicelib.storage.tables.projects import ListedItem, ProjectItem, TotalsItem
+from chalicelib.storage import reads, tables
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 SHARDS = 16
 
@@ -71,13 +72,13 @@ def page(start: int, limit: int, *, public: bool) -> list[str]:
 
 def add(transaction: TransactWrite, name: str, *, public: bool, repositories: int = 0) -> None:
     """Enter a project of this many repositories."""
-    transaction.save(ListedItem(_partition(public=public), name))
+    transaction.save(tables.ListedItem(_partition(public=public), name))
     count(transaction, name, public=public, projects=1, repositories=repositories)
 
 
 def remove(transaction: TransactWrite, name: str, *, public: bool, repositories: int = 0) -> None:
     """Strike out a project that is entered with this many repositories."""
-    transaction.delete(ListedItem(_partition(public=public), name))
+    transaction.delete(tables.ListedItem(_partition(public=public), name))
     count(transaction, name, public=public, projects=-1, repositories=-repositories)
 
 
@@ -85,8 +86,8 @@ def count(transaction: TransactWrite, name: str, *, public: bool, projects: int 
     """Add to the sums, in the part that the project of this name counts in."""
     shard = zlib.crc32(name.encode()) % SHARDS
     transaction.update(
-        TotalsItem(_TOTALS, f"{_kind(public=public)}|{shard:02d}"),
-        actions=[TotalsItem.projects.add(projects), TotalsItem.repositories.add(repositories)],
+        tables.TotalsItem(_TOTALS, f"{_kind(public=public)}|{shard:02d}"),
+        actions=[tables.TotalsItem.projects.add(projects), tables.TotalsItem.repositories.add(repositories)],
     )
 
 
@@ -94,11 +95,11 @@ def enter(project: Project) -> bool:
     """Enter a project that was made before there was a directory. False when it is entered, or has changed."""
 
     def write(transaction: TransactWrite) -> None:
-        entry = ListedItem(_partition(public=project.public), project.name)
-        transaction.save(entry, condition=ListedItem.pk.does_not_exist())
+        entry = tables.ListedItem(_partition(public=project.public), project.name)
+        transaction.save(entry, condition=tables.ListedItem.pk.does_not_exist())
         count(transaction, project.name, public=project.public, projects=1, repositories=project.repositories)
-        same = (ProjectItem.repositories == project.repositories) & (ProjectItem.public == project.public)
-        transaction.condition_check(ProjectItem, "project", project.name, condition=same)
+        same = (tables.ProjectItem.repositories == project.repositories) & (tables.ProjectItem.public == project.public)
+        transaction.condition_check(tables.ProjectItem, "project", project.name, condition=same)
 
     return transact(write)
 

@@ -8,25 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.jobs import (
-    ExecutionItem,
-    ExecutionNumberItem,
-    JobCounterItem,
-    OccasionItem,
-    UnfinishedItem,
-)
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 KEPT_DAYS = 90
 
@@ -42,8 +36,8 @@ _MESSAGE_LENGTH = 4096
 
 def next_number() -> int:
     """A number that no execution had before. Those of starts that fail are lost."""
-    counter = JobCounterItem(COUNTER, EXECUTION)
-    counter.update(actions=[JobCounterItem.last.add(1)])
+    counter = tables.JobCounterItem(COUNTER, EXECUTION)
+    counter.update(actions=[tables.JobCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -65,7 +59,7 @@ def create(
     def write(transaction: TransactWrite) -> None:
         transaction.save(_to_item(execution))
         transaction.save(
-            ExecutionNumberItem(
+            tables.ExecutionNumberItem(
                 EXECUTION_NUMBER,
                 padded(execution.number),
                 vendor_type=kind.vendor_type,
@@ -73,12 +67,12 @@ def create(
                 expires=expiry(),
             )
         )
-        unfinished = UnfinishedItem(UNFINISHED_PARTITION, _unfinished(execution), number=execution.number)
-        transaction.save(unfinished, condition=UnfinishedItem.pk.does_not_exist())
+        unfinished = tables.UnfinishedItem(UNFINISHED_PARTITION, _unfinished(execution), number=execution.number)
+        transaction.save(unfinished, condition=tables.UnfinishedItem.pk.does_not_exist())
         if occasion:
             key = _occasion_key(kind.vendor_type, vendor_id, occasion)
-            started = OccasionItem(key.pk, key.sk, number=execution.number, expires=expiry())
-            transaction.save(started, condition=OccasionItem.pk.does_not_exist())
+            started = tables.OccasionItem(key.pk, key.sk, number=execution.number, expires=expiry())
+            transaction.save(started, condition=tables.OccasionItem.pk.does_not_exist())
 
     return execution if transact(write) else None
 
@@ -114,14 +108,14 @@ def unfinished(vendor_type: str = "", vendor_id: int | None = None) -> list[int]
 
 def begin(execution: Execution) -> bool:
     """Say that a pending execution runs. False when it is not pending any more."""
-    actions = [ExecutionItem.status.set(Status.RUNNING), ExecutionItem.updated.set(now())]
-    condition = ExecutionItem.status == Status.PENDING.value
+    actions = [tables.ExecutionItem.status.set(Status.RUNNING), tables.ExecutionItem.updated.set(now())]
+    condition = tables.ExecutionItem.status == Status.PENDING.value
     return holds(_key_item(execution).update, actions=actions, condition=condition)
 
 
 def tell(execution: Execution, extra: Mapping[str, Any]) -> bool:
     """Replace what an execution has to tell. False when it is final."""
-    actions = [ExecutionItem.extra.set(dict(extra)), ExecutionItem.updated.set(now())]
+    actions = [tables.ExecutionItem.extra.set(dict(extra)), tables.ExecutionItem.updated.set(now())]
     return holds(_key_item(execution).update, actions=actions, condition=_is_unfinished())
 
 
@@ -132,13 +126,13 @@ def finish(execution: Execution, status: Status, message: str) -> Execution | No
 
     def write(transaction: TransactWrite) -> None:
         actions: list[Action] = [
-            ExecutionItem.status.set(ended.status),
-            ExecutionItem.message.set(ended.message),
-            ExecutionItem.ended.set(time),
-            ExecutionItem.updated.set(time),
+            tables.ExecutionItem.status.set(ended.status),
+            tables.ExecutionItem.message.set(ended.message),
+            tables.ExecutionItem.ended.set(time),
+            tables.ExecutionItem.updated.set(time),
         ]
         transaction.update(_key_item(execution), actions=actions, condition=_is_unfinished())
-        transaction.delete(UnfinishedItem(UNFINISHED_PARTITION, _unfinished(execution)))
+        transaction.delete(tables.UnfinishedItem(UNFINISHED_PARTITION, _unfinished(execution)))
 
     return ended if transact(write) else None
 
@@ -146,11 +140,11 @@ def finish(execution: Execution, status: Status, message: str) -> Execution | No
 def delete(execution: Execution) -> None:
     """Drop a final execution: who deletes a policy deletes its history. Its tasks and logs go by TTL."""
     _key_item(execution).delete()
-    ExecutionNumberItem(EXECUTION_NUMBER, padded(execution.number)).delete()
+    tables.ExecutionNumberItem(EXECUTION_NUMBER, padded(execution.number)).delete()
 
 
 def _is_unfinished() -> Any:
-    return ExecutionItem.status.is_in(*(status.value for status in UNFINISHED))
+    return tables.ExecutionItem.status.is_in(*(status.value for status in UNFINISHED))
 
 
 def _partition(vendor_type: str, vendor_id: int) -> str:
@@ -167,12 +161,12 @@ def _occasion_key(vendor_type: str, vendor_id: int, occasion: str) -> Key:
     return Key(settings().jobs_table, f"{OCCASION_PREFIX}{vendor_type}|{padded(vendor_id)}", occasion)
 
 
-def _key_item(execution: Execution) -> ExecutionItem:
-    return ExecutionItem(_partition(execution.vendor_type, execution.vendor_id), padded(execution.number))
+def _key_item(execution: Execution) -> tables.ExecutionItem:
+    return tables.ExecutionItem(_partition(execution.vendor_type, execution.vendor_id), padded(execution.number))
 
 
-def _to_item(execution: Execution) -> ExecutionItem:
-    return ExecutionItem(
+def _to_item(execution: Execution) -> tables.ExecutionItem:
+    return tables.ExecutionItem(
         _partition(execution.vendor_type, execution.vendor_id),
         padded(execution.number),
         status=execution.status,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import next_number, padded
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import GroupItem, NumberItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 GROUP = "group"
 GROUP_NAME_PREFIX = "group-name|"
@@ -50,9 +51,9 @@ def create(kind: int, name: str) -> Group | None:
     group = Group(next_number(GROUP, 0), name, kind, fresh())
 
     def write(transaction: TransactWrite) -> None:
-        taken = NumberItem.pk.does_not_exist()
-        transaction.save(NumberItem(_names(kind), name, number=group.number), condition=taken)
-        transaction.save(_to_item(group), condition=GroupItem.pk.does_not_exist())
+        taken = tables.NumberItem.pk.does_not_exist()
+        transaction.save(tables.NumberItem(_names(kind), name, number=group.number), condition=taken)
+        transaction.save(_to_item(group), condition=tables.GroupItem.pk.does_not_exist())
 
     return group if transact(write) else None
 
@@ -62,10 +63,10 @@ def rename(group: Group, name: str) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         renamed = Group(group.number, name, group.kind, fresh())
-        transaction.save(_to_item(renamed), condition=GroupItem.version == group.version)
-        taken = NumberItem.pk.does_not_exist()
-        transaction.save(NumberItem(_names(group.kind), name, number=group.number), condition=taken)
-        transaction.delete(NumberItem(_names(group.kind), group.name))
+        transaction.save(_to_item(renamed), condition=tables.GroupItem.version == group.version)
+        taken = tables.NumberItem.pk.does_not_exist()
+        transaction.save(tables.NumberItem(_names(group.kind), name, number=group.number), condition=taken)
+        transaction.delete(tables.NumberItem(_names(group.kind), group.name))
 
     return transact(write)
 
@@ -74,8 +75,8 @@ def delete(group: Group) -> bool:
     """Remove a group and its name. False when it has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(_to_item(group), condition=GroupItem.version == group.version)
-        transaction.delete(NumberItem(_names(group.kind), group.name))
+        transaction.delete(_to_item(group), condition=tables.GroupItem.version == group.version)
+        transaction.delete(tables.NumberItem(_names(group.kind), group.name))
 
     return transact(write)
 
@@ -84,8 +85,8 @@ def _names(kind: int) -> str:
     return f"{GROUP_NAME_PREFIX}{kind}"
 
 
-def _to_item(group: Group) -> GroupItem:
-    return GroupItem(GROUP, padded(group.number), name=group.name, kind=group.kind, version=group.version)
+def _to_item(group: Group) -> tables.GroupItem:
+    return tables.GroupItem(GROUP, padded(group.number), name=group.name, kind=group.kind, version=group.version)
 
 
 def _to_group(item: Item) -> Group:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.projects import LabelItem, LabelNameItem, ProjectCounterItem
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, LabelledItem, ManifestItem
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 LABEL = "label"
 NAMES_PREFIX = "label-name|"
@@ -41,8 +42,8 @@ class Label:
 
 
 def next_number() -> int:
-    counter = ProjectCounterItem("counter", LABEL)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem("counter", LABEL)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -62,7 +63,7 @@ def create(label: Label) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         _save_name(transaction, label)
-        transaction.save(_to_item(label), condition=LabelItem.pk.does_not_exist())
+        transaction.save(_to_item(label), condition=tables.LabelItem.pk.does_not_exist())
 
     return transact(write)
 
@@ -71,10 +72,10 @@ def replace(before: Label, after: Label) -> bool:
     """Write `after` in place of `before`. False when that has changed since it was read, or the new name is taken."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(after), condition=LabelItem.version == before.version)
+        transaction.save(_to_item(after), condition=tables.LabelItem.version == before.version)
         if after.name != before.name:
             _save_name(transaction, after)
-            transaction.delete(LabelNameItem(f"{NAMES_PREFIX}{padded(before.project_id)}", before.name))
+            transaction.delete(tables.LabelNameItem(f"{NAMES_PREFIX}{padded(before.project_id)}", before.name))
 
     return transact(write)
 
@@ -83,8 +84,8 @@ def delete(label: Label) -> bool:
     """Remove a label. False when it has changed since it was read. What carries it is detached after that."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(_to_item(label), condition=LabelItem.version == label.version)
-        transaction.delete(LabelNameItem(f"{NAMES_PREFIX}{padded(label.project_id)}", label.name))
+        transaction.delete(_to_item(label), condition=tables.LabelItem.version == label.version)
+        transaction.delete(tables.LabelNameItem(f"{NAMES_PREFIX}{padded(label.project_id)}", label.name))
 
     return transact(write)
 
@@ -94,11 +95,15 @@ def attach(label: Label, repository: str, digest: str) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         here, there = _both_ends(label.number, repository, digest)
-        transaction.save(here, condition=LabelledItem.pk.does_not_exist())
+        transaction.save(here, condition=tables.LabelledItem.pk.does_not_exist())
         transaction.save(there)
         manifest = f"{MANIFEST_PREFIX}{digest}"
-        transaction.condition_check(ManifestItem, repository, manifest, condition=ManifestItem.pk.exists())
-        transaction.condition_check(LabelItem, LABEL, padded(label.number), condition=LabelItem.pk.exists())
+        transaction.condition_check(
+            tables.ManifestItem, repository, manifest, condition=tables.ManifestItem.pk.exists()
+        )
+        transaction.condition_check(
+            tables.LabelItem, LABEL, padded(label.number), condition=tables.LabelItem.pk.exists()
+        )
 
     return transact(write)
 
@@ -112,7 +117,7 @@ def detach(number: int, repository: str, digest: str) -> bool:
 def take_off(transaction: TransactWrite, number: int, repository: str, digest: str) -> None:
     """Add to a transaction that an artifact carries a label no longer; it fails when that is so already."""
     here, there = _both_ends(number, repository, digest)
-    transaction.delete(here, condition=LabelledItem.pk.exists())
+    transaction.delete(here, condition=tables.LabelledItem.pk.exists())
     transaction.delete(there)
 
 
@@ -162,19 +167,19 @@ def _key(number: int) -> Key:
 
 
 def _save_name(transaction: TransactWrite, label: Label) -> None:
-    name = LabelNameItem(f"{NAMES_PREFIX}{padded(label.project_id)}", label.name, number=label.number)
-    transaction.save(name, condition=LabelNameItem.pk.does_not_exist())
+    name = tables.LabelNameItem(f"{NAMES_PREFIX}{padded(label.project_id)}", label.name, number=label.number)
+    transaction.save(name, condition=tables.LabelNameItem.pk.does_not_exist())
 
 
-def _both_ends(number: int, repository: str, digest: str) -> tuple[LabelledItem, LabelledItem]:
+def _both_ends(number: int, repository: str, digest: str) -> tuple[tables.LabelledItem, tables.LabelledItem]:
     return (
-        LabelledItem(repository, f"{LABELS_PREFIX}{digest}|{padded(number)}", number=number),
-        LabelledItem(f"{LABELLED_PREFIX}{padded(number)}", f"{repository}|{digest}", number=number),
+        tables.LabelledItem(repository, f"{LABELS_PREFIX}{digest}|{padded(number)}", number=number),
+        tables.LabelledItem(f"{LABELLED_PREFIX}{padded(number)}", f"{repository}|{digest}", number=number),
     )
 
 
-def _to_item(label: Label) -> LabelItem:
-    return LabelItem(
+def _to_item(label: Label) -> tables.LabelItem:
+    return tables.LabelItem(
         LABEL,
         padded(label.number),
         project_id=label.project_id,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pynamodb.expressions.condition import Condition
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.accounts import FailuresItem
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
 
 FAILURES = "failures"
 
@@ -49,24 +50,24 @@ def read(sources: Sequence[str]) -> dict[str, Failures]:
 def count(source: str, before: Failures | None) -> None:
     """Note one more failed login."""
     present = int(time.time())
-    item = FailuresItem(FAILURES, source, failed=1, last=present, expires=present + _FORGET_SECONDS)
+    item = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + _FORGET_SECONDS)
     if before is None:
         item.save()
         return
 
     def add(failures: int, condition: Condition | None = None) -> bool:
         actions = [
-            FailuresItem.failed.add(failures),
-            FailuresItem.last.set(present),
-            FailuresItem.expires.set(present + _FORGET_SECONDS),
+            tables.FailuresItem.failed.add(failures),
+            tables.FailuresItem.last.set(present),
+            tables.FailuresItem.expires.set(present + _FORGET_SECONDS),
         ]
         return holds(item.update, actions=actions, condition=condition)
 
     forgiven = before.forgiven(present)
     # What is forgiven is so once: of several who fail at once only the first finds it so.
-    if not forgiven or not add(1 - forgiven, FailuresItem.last == before.last):
+    if not forgiven or not add(1 - forgiven, tables.FailuresItem.last == before.last):
         add(1)
 
 
 def forget(source: str) -> None:
-    FailuresItem(FAILURES, source).delete()
+    tables.FailuresItem(FAILURES, source).delete()

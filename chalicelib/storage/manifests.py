@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
 from chalicelib.registry.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, audit, blobs, reads, repositories, usage
+from chalicelib.storage import artifacts, audit, blobs, reads, repositories, tables, usage
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE, shard
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem, ReferrerItem, TagItem
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 from chalicelib.storage.transactions import transact
 from chalicelib.storage.usage import Adjustment
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 TAG_PREFIX = "tag|"
 TAGGED_PREFIX = "tagged|"
@@ -200,7 +201,9 @@ def commit(change: Commit) -> bool:
             _move_tag(transaction, change, change.tag)
         if change.subject is not None:
             key = referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
-            transaction.save(ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor))
+            transaction.save(
+                tables.ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor)
+            )
         _save_counts(transaction, change)
         usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
         audit.record(transaction, change.event)
@@ -230,7 +233,7 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
     created = before.created if before else time
     untagged = change.tag is None and (before is None or before.candidate_since is not None)
     transaction.save(
-        ManifestItem(
+        tables.ManifestItem(
             key.pk,
             key.sk,
             generation=change.generation,
@@ -247,7 +250,7 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
             candidate=shard(change.digest) if untagged else None,
             candidate_since=time if untagged else None,
         ),
-        condition=ManifestItem.version == before.version if before else ManifestItem.pk.does_not_exist(),
+        condition=tables.ManifestItem.version == before.version if before else tables.ManifestItem.pk.does_not_exist(),
     )
     saved = Artifact(change.repository, change.digest, created, change.summary, accessory=change.accessory)
     artifacts.save(transaction, saved)
@@ -260,16 +263,16 @@ def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
     key, before = tag_key(change.repository, tag), change.tag_before
     fields: dict[str, Any] = {"digest": change.digest, "media_type": change.media_type, "updated": now()}
     transaction.save(
-        TagItem(key.pk, key.sk, **fields),
-        condition=TagItem.digest == before.digest if before else TagItem.pk.does_not_exist(),
+        tables.TagItem(key.pk, key.sk, **fields),
+        condition=tables.TagItem.digest == before.digest if before else tables.TagItem.pk.does_not_exist(),
     )
     # Not saved anew: a tag that is pushed again keeps the time when it was pulled.
     transaction.update(
-        TagItem(key.pk, tagged(change.digest, tag)),
-        actions=[getattr(TagItem, name).set(value) for name, value in fields.items()],
+        tables.TagItem(key.pk, tagged(change.digest, tag)),
+        actions=[getattr(tables.TagItem, name).set(value) for name, value in fields.items()],
     )
     if before is not None and before.digest != change.digest:
-        transaction.delete(TagItem(key.pk, tagged(before.digest, tag)))
+        transaction.delete(tables.TagItem(key.pk, tagged(before.digest, tag)))
         note_candidate(transaction, change.repository, before.digest)
 
 
@@ -277,9 +280,9 @@ def note_candidate(transaction: TransactWrite, repository: str, digest: str) -> 
     """As mark_candidate, in a transaction that holds only if the manifest is there."""
     key = manifest_key(repository, digest)
     transaction.update(
-        ManifestItem(key.pk, key.sk),
-        actions=[ManifestItem.candidate.set(shard(digest)), ManifestItem.candidate_since.set(now())],
-        condition=ManifestItem.pk.exists(),
+        tables.ManifestItem(key.pk, key.sk),
+        actions=[tables.ManifestItem.candidate.set(shard(digest)), tables.ManifestItem.candidate_since.set(now())],
+        condition=tables.ManifestItem.pk.exists(),
     )
 
 
@@ -287,9 +290,9 @@ def mark_candidate(repository: str, digest: str) -> None:
     """Note that a manifest may be garbage; nothing happens when it is gone."""
     key = manifest_key(repository, digest)
     holds(
-        ManifestItem(key.pk, key.sk).update,
-        actions=[ManifestItem.candidate.set(shard(digest)), ManifestItem.candidate_since.set(now())],
-        condition=ManifestItem.pk.exists(),
+        tables.ManifestItem(key.pk, key.sk).update,
+        actions=[tables.ManifestItem.candidate.set(shard(digest)), tables.ManifestItem.candidate_since.set(now())],
+        condition=tables.ManifestItem.pk.exists(),
     )
 
 
@@ -299,11 +302,11 @@ def clear_candidate(record: Record) -> bool:
     A mark gives no new version, so its time is asked for too.
     """
     key = manifest_key(record.repository, record.digest)
-    unmarked = ManifestItem.candidate_since == record.candidate_since
+    unmarked = tables.ManifestItem.candidate_since == record.candidate_since
     return holds(
-        ManifestItem(key.pk, key.sk).update,
-        actions=[ManifestItem.candidate.remove(), ManifestItem.candidate_since.remove()],
-        condition=(ManifestItem.version == record.version) & unmarked,
+        tables.ManifestItem(key.pk, key.sk).update,
+        actions=[tables.ManifestItem.candidate.remove(), tables.ManifestItem.candidate_since.remove()],
+        condition=(tables.ManifestItem.version == record.version) & unmarked,
     )
 
 
@@ -311,9 +314,9 @@ def set_state(record: Record, state: str) -> str:
     """Write a manifest's state. Returns the new version, empty when the manifest changed since it was read."""
     key, version = manifest_key(record.repository, record.digest), fresh()
     written = holds(
-        ManifestItem(key.pk, key.sk).update,
-        actions=[ManifestItem.state.set(state), ManifestItem.version.set(version)],
-        condition=ManifestItem.version == record.version,
+        tables.ManifestItem(key.pk, key.sk).update,
+        actions=[tables.ManifestItem.state.set(state), tables.ManifestItem.version.set(version)],
+        condition=tables.ManifestItem.version == record.version,
     )
     return version if written else ""
 

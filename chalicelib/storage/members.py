@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads
+from chalicelib.storage import audit, reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.groups import GROUP
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import GroupItem, MemberItem, MembershipItem
-from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 MEMBER_PREFIX = "member|"
 MEMBERSHIP_PREFIX = "membership|"
@@ -47,10 +47,10 @@ class Member:
 
 def add(transaction: TransactWrite, member: Member) -> None:
     """Add the writes of a new membership to a transaction, which fails when there is one already."""
-    item = MemberItem(
+    item = tables.MemberItem(
         _partition(member.project_id), member.entity.key, number=member.number, name=member.name, role=member.role
     )
-    transaction.save(item, condition=MemberItem.pk.does_not_exist())
+    transaction.save(item, condition=tables.MemberItem.pk.does_not_exist())
     transaction.save(_other_end(member.entity, member.project_id))
 
 
@@ -59,11 +59,11 @@ def create(member: Member, project_name: str, event: Event) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         add(transaction, member)
-        project = ProjectItem.project_id == member.project_id
-        transaction.condition_check(ProjectItem, "project", project_name, condition=project)
+        project = tables.ProjectItem.project_id == member.project_id
+        transaction.condition_check(tables.ProjectItem, "project", project_name, condition=project)
         if member.entity.kind == GROUP:
             group = padded(member.entity.number)
-            transaction.condition_check(GroupItem, GROUP, group, condition=GroupItem.pk.exists())
+            transaction.condition_check(tables.GroupItem, GROUP, group, condition=tables.GroupItem.pk.exists())
         audit.record(transaction, event)
 
     return transact(write)
@@ -73,9 +73,9 @@ def set_role(member: Member, role: int, event: Event) -> bool:
     """Give a member another role. False when it is none any more."""
 
     def write(transaction: TransactWrite) -> None:
-        item = MemberItem(_partition(member.project_id), member.entity.key)
-        condition = MemberItem.number == member.number
-        transaction.update(item, actions=[MemberItem.role.set(role)], condition=condition)
+        item = tables.MemberItem(_partition(member.project_id), member.entity.key)
+        condition = tables.MemberItem.number == member.number
+        transaction.update(item, actions=[tables.MemberItem.role.set(role)], condition=condition)
         audit.record(transaction, event)
 
     return transact(write)
@@ -83,16 +83,16 @@ def set_role(member: Member, role: int, event: Event) -> bool:
 
 def rename(project_id: int, entity: Entity, name: str) -> None:
     """Show a member under another name, if it still is one."""
-    item = MemberItem(_partition(project_id), entity.key)
-    holds(item.update, actions=[MemberItem.name.set(name)], condition=MemberItem.pk.exists())
+    item = tables.MemberItem(_partition(project_id), entity.key)
+    holds(item.update, actions=[tables.MemberItem.name.set(name)], condition=tables.MemberItem.pk.exists())
 
 
 def delete(member: Member, event: Event | None = None) -> bool:
     """End a membership; `event` tells of it, unless its project or user goes too. False when it had ended already."""
 
     def write(transaction: TransactWrite) -> None:
-        item = MemberItem(_partition(member.project_id), member.entity.key)
-        transaction.delete(item, condition=MemberItem.number == member.number)
+        item = tables.MemberItem(_partition(member.project_id), member.entity.key)
+        transaction.delete(item, condition=tables.MemberItem.number == member.number)
         transaction.delete(_other_end(member.entity, member.project_id))
         if event is not None:
             audit.record(transaction, event)
@@ -127,8 +127,8 @@ def _partition(project_id: int) -> str:
     return f"{MEMBER_PREFIX}{padded(project_id)}"
 
 
-def _other_end(entity: Entity, project_id: int) -> MembershipItem:
-    return MembershipItem(f"{MEMBERSHIP_PREFIX}{entity.key}", padded(project_id))
+def _other_end(entity: Entity, project_id: int) -> tables.MembershipItem:
+    return tables.MembershipItem(f"{MEMBERSHIP_PREFIX}{entity.key}", padded(project_id))
 
 
 def _to_member(item: Item) -> Member:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, directory, members, reads, usage
+from chalicelib.storage import audit, directory, members, reads, tables, usage
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.repositories import CATALOG_PREFIX
-from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectIdItem, ProjectItem
 from chalicelib.storage.transactions import transact
 from chalicelib.storage.usage import Adjustment
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 PROJECT = "project"
 PROJECT_ID = "project-id"
@@ -80,8 +80,8 @@ def read_all() -> list[Project]:
 
 def next_id() -> int:
     """A number that no project had before. Numbers of creations that fail are lost."""
-    counter = ProjectCounterItem(COUNTER, PROJECT)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem(COUNTER, PROJECT)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -106,7 +106,7 @@ def create(
 
     def write(transaction: TransactWrite) -> None:
         transaction.save(
-            ProjectItem(
+            tables.ProjectItem(
                 PROJECT,
                 name,
                 project_id=owner.project_id,
@@ -121,9 +121,9 @@ def create(
                 created=time,
                 updated=time,
             ),
-            condition=ProjectItem.pk.does_not_exist(),
+            condition=tables.ProjectItem.pk.does_not_exist(),
         )
-        transaction.save(ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
+        transaction.save(tables.ProjectIdItem(PROJECT_ID, str(owner.project_id), name=name))
         directory.add(transaction, name, public=public)
         members.add(transaction, owner)
         if storage_limit != UNLIMITED:
@@ -139,17 +139,17 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str], event:
     Also when the number of its repositories has, while it becomes public or private: they are counted apart.
     """
     actions: list[Action] = [
-        ProjectItem.public.set(public),
-        ProjectItem.metadata.set(dict(metadata)),
-        ProjectItem.updated.set(now()),
-        ProjectItem.version.set(fresh()),
+        tables.ProjectItem.public.set(public),
+        tables.ProjectItem.metadata.set(dict(metadata)),
+        tables.ProjectItem.updated.set(now()),
+        tables.ProjectItem.version.set(fresh()),
     ]
-    condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
+    condition = (tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE)
     if public != before.public:
-        condition &= ProjectItem.repositories == before.repositories
+        condition &= tables.ProjectItem.repositories == before.repositories
 
     def write(transaction: TransactWrite) -> None:
-        transaction.update(ProjectItem(PROJECT, before.name), actions=actions, condition=condition)
+        transaction.update(tables.ProjectItem(PROJECT, before.name), actions=actions, condition=condition)
         if public != before.public:
             directory.remove(transaction, before.name, public=before.public, repositories=before.repositories)
             directory.add(transaction, before.name, public=public, repositories=before.repositories)
@@ -164,13 +164,13 @@ def set_storage_limit(before: Project, limit: int) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         transaction.update(
-            ProjectItem(PROJECT, before.name),
+            tables.ProjectItem(PROJECT, before.name),
             actions=[
-                ProjectItem.storage_limit.set(limit),
-                ProjectItem.updated.set(now()),
-                ProjectItem.version.set(fresh()),
+                tables.ProjectItem.storage_limit.set(limit),
+                tables.ProjectItem.updated.set(now()),
+                tables.ProjectItem.version.set(fresh()),
             ],
-            condition=(ProjectItem.version == before.version) & (ProjectItem.state == LIVE),
+            condition=(tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE),
         )
         usage.adjust(transaction, before.project_id, [usage.anywhere(0, room)])
 
@@ -182,7 +182,7 @@ def adjust_usage(project: Project, adjustments: Sequence[Adjustment]) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         transaction.condition_check(
-            ProjectItem, PROJECT, project.name, condition=ProjectItem.version == project.version
+            tables.ProjectItem, PROJECT, project.name, condition=tables.ProjectItem.version == project.version
         )
         usage.adjust(transaction, project.project_id, adjustments)
 
@@ -196,15 +196,15 @@ def _room(limit: int) -> int:
 
 def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
     """Replace a project's immutable tag rules. False when it has changed since it was read, or is gone."""
-    actions = [ProjectItem.immutable_rules.set(list(rules)), ProjectItem.version.set(fresh())]
-    condition = (ProjectItem.version == before.version) & (ProjectItem.state == LIVE)
-    return holds(ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
+    actions = [tables.ProjectItem.immutable_rules.set(list(rules)), tables.ProjectItem.version.set(fresh())]
+    condition = (tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE)
+    return holds(tables.ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
 
 
 def next_immutable_rule() -> int:
     """A number that no immutable tag rule had before."""
-    counter = ProjectCounterItem(COUNTER, IMMUTABLE_RULE)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem(COUNTER, IMMUTABLE_RULE)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -226,8 +226,8 @@ def delete(project: Project, mark: str, event: Event) -> bool:
     """Remove a project, read since it was marked with `mark`. False when another took the mark over."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(ProjectItem(PROJECT, project.name), condition=ProjectItem.version == mark)
-        transaction.delete(ProjectIdItem(PROJECT_ID, str(project.project_id)))
+        transaction.delete(tables.ProjectItem(PROJECT, project.name), condition=tables.ProjectItem.version == mark)
+        transaction.delete(tables.ProjectIdItem(PROJECT_ID, str(project.project_id)))
         directory.remove(transaction, project.name, public=project.public)
         audit.record(transaction, event)
 
@@ -241,11 +241,11 @@ def has_repositories(name: str) -> bool:
 
 
 def _set_state(project: Project, state: str, version: str, expected: str | None) -> bool:
-    condition = ProjectItem.project_id == project.project_id
+    condition = tables.ProjectItem.project_id == project.project_id
     if expected is not None:
-        condition &= ProjectItem.version == expected
-    actions = [ProjectItem.state.set(state), ProjectItem.version.set(version)]
-    return holds(ProjectItem(PROJECT, project.name).update, actions=actions, condition=condition)
+        condition &= tables.ProjectItem.version == expected
+    actions = [tables.ProjectItem.state.set(state), tables.ProjectItem.version.set(version)]
+    return holds(tables.ProjectItem(PROJECT, project.name).update, actions=actions, condition=condition)
 
 
 def _to_project(item: Item) -> Project:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.storage import artifacts
+from chalicelib.storage import artifacts, tables
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.repositories import catalog_key
-from chalicelib.storage.tables.repositories import ArtifactItem, CatalogItem, TagItem
 
 
 def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) -> None:
@@ -20,12 +19,12 @@ def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) 
     record = manifest_table.read_record(repository, digest)
     if record is None:
         return
-    _set_time(ArtifactItem(repository, artifacts.sort_key(record.created, digest, record.accessory)), time)
+    _set_time(tables.ArtifactItem(repository, artifacts.sort_key(record.created, digest, record.accessory)), time)
     for tag, tagged in tags.items():
-        _set_time(TagItem(repository, manifest_table.tagged(digest, tag)), tagged)
+        _set_time(tables.TagItem(repository, manifest_table.tagged(digest, tag)), tagged)
 
 
-def _set_time(item: ArtifactItem | TagItem, time: int) -> None:
+def _set_time(item: tables.ArtifactItem | tables.TagItem, time: int) -> None:
     kind = type(item)
     later = kind.pulled.does_not_exist() | (kind.pulled < time)
     holds(item.update, actions=[kind.pulled.set(time)], condition=kind.pk.exists() & later)
@@ -34,4 +33,8 @@ def _set_time(item: ArtifactItem | TagItem, time: int) -> None:
 def add_count(repository: str, pulls: int) -> None:
     """Count `pulls` more from a repository."""
     key = catalog_key(repository)
-    holds(CatalogItem(key.pk, key.sk).update, actions=[CatalogItem.pulls.add(pulls)], condition=CatalogItem.pk.exists())
+    holds(
+        tables.CatalogItem(key.pk, key.sk).update,
+        actions=[tables.CatalogItem.pulls.add(pulls)],
+        condition=tables.CatalogItem.pk.exists(),
+    )

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import now
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.projects import RecountItem
 
 _RECOUNT = "recount"
 _ROUND = "round"
@@ -36,7 +35,7 @@ def write(project_id: int, report: Mapping[str, Any]) -> None:
 
 
 def delete(project_id: int) -> None:
-    RecountItem(_RECOUNT, padded(project_id)).delete()
+    tables.RecountItem(_RECOUNT, padded(project_id)).delete()
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -46,4 +45,4 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _write(name: str, report: Mapping[str, Any]) -> None:
-    RecountItem(_RECOUNT, name, report=dict(report), updated=now()).save()
+    tables.RecountItem(_RECOUNT, name, report=dict(report), updated=now()).save()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Event
-from chalicelib.storage import artifacts, audit, labels, manifests, repositories
+from chalicelib.storage import artifacts, audit, labels, manifests, repositories, tables
 from chalicelib.storage.manifests import Record, Tag
-from chalicelib.storage.tables.repositories import ManifestItem, ReferrerItem, TagItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 
 def delete_manifest(
@@ -21,12 +22,12 @@ def delete_manifest(
 
     def write(transaction: TransactWrite) -> None:
         key = manifests.manifest_key(record.repository, record.digest)
-        transaction.delete(ManifestItem(key.pk, key.sk), condition=ManifestItem.version == version)
+        transaction.delete(tables.ManifestItem(key.pk, key.sk), condition=tables.ManifestItem.version == version)
         for tag in tags:
             _remove_tag(transaction, record.repository, tag, record.digest)
         if subject is not None:
             referrer = manifests.referrer_key(record.repository, subject, artifact_type, record.digest)
-            transaction.delete(ReferrerItem(referrer.pk, referrer.sk))
+            transaction.delete(tables.ReferrerItem(referrer.pk, referrer.sk))
         for number in carried:
             labels.take_off(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created, record.accessory)
@@ -61,5 +62,5 @@ def delete_tags(repository: str, digest: str, tags: Sequence[str]) -> bool:
 
 def _remove_tag(transaction: TransactWrite, repository: str, tag: str, digest: str) -> None:
     key = manifests.tag_key(repository, tag)
-    transaction.delete(TagItem(key.pk, key.sk), condition=TagItem.digest == digest)
-    transaction.delete(TagItem(key.pk, manifests.tagged(digest, tag)))
+    transaction.delete(tables.TagItem(key.pk, key.sk), condition=tables.TagItem.digest == digest)
+    transaction.delete(tables.TagItem(key.pk, manifests.tagged(digest, tag)))

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-from pynamodb.expressions.condition import Condition
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, directory, reads
+from chalicelib.storage import audit, directory, reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.projects import ProjectItem
-from chalicelib.storage.tables.repositories import CatalogItem, NameItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 CATALOG_PREFIX = "catalog|"
 NAMES = "names"
@@ -108,8 +108,8 @@ def enter_name(repository: str) -> bool:
     key = catalog_key(repository)
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(NameItem(NAMES, repository))
-        transaction.condition_check(CatalogItem, key.pk, key.sk, condition=CatalogItem.pk.exists())
+        transaction.save(tables.NameItem(NAMES, repository))
+        transaction.condition_check(tables.CatalogItem, key.pk, key.sk, condition=tables.CatalogItem.pk.exists())
 
     return transact(write)
 
@@ -144,17 +144,21 @@ def add_manifest(transaction: TransactWrite, repository: str, *, known: bool, pu
     """
     key = catalog_key(repository)
     actions: list[Action] = [
-        CatalogItem.created.set(CatalogItem.created | now()),
-        CatalogItem.updated.set(now()),
-        CatalogItem.manifests.add(1),
-        *([CatalogItem.accessories.add(1)] if is_accessory else []),
+        tables.CatalogItem.created.set(tables.CatalogItem.created | now()),
+        tables.CatalogItem.updated.set(now()),
+        tables.CatalogItem.manifests.add(1),
+        *([tables.CatalogItem.accessories.add(1)] if is_accessory else []),
     ]
     if known:
-        transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+        transaction.update(
+            tables.CatalogItem(key.pk, key.sk), actions=actions, condition=tables.CatalogItem.pk.exists()
+        )
         return
-    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.does_not_exist())
-    transaction.save(NameItem(NAMES, repository))
-    condition = (ProjectItem.state == _LIVE) & (ProjectItem.public == public)
+    transaction.update(
+        tables.CatalogItem(key.pk, key.sk), actions=actions, condition=tables.CatalogItem.pk.does_not_exist()
+    )
+    transaction.save(tables.NameItem(NAMES, repository))
+    condition = (tables.ProjectItem.state == _LIVE) & (tables.ProjectItem.public == public)
     _count_repository(transaction, repository, 1, public=public, condition=condition)
 
 
@@ -162,32 +166,32 @@ def _count_repository(
     transaction: TransactWrite, repository: str, by: int, *, public: bool, condition: Condition
 ) -> None:
     project = repository.partition("/")[0]
-    actions: list[Action] = [ProjectItem.repositories.add(by)]
-    transaction.update(ProjectItem("project", project), actions=actions, condition=condition)
+    actions: list[Action] = [tables.ProjectItem.repositories.add(by)]
+    transaction.update(tables.ProjectItem("project", project), actions=actions, condition=condition)
     directory.count(transaction, project, public=public, repositories=by)
 
 
 def count_accessory(transaction: TransactWrite, repository: str) -> None:
     """Count a manifest that is there already among the accessories."""
     key = catalog_key(repository)
-    actions: list[Action] = [CatalogItem.accessories.add(1)]
-    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+    actions: list[Action] = [tables.CatalogItem.accessories.add(1)]
+    transaction.update(tables.CatalogItem(key.pk, key.sk), actions=actions, condition=tables.CatalogItem.pk.exists())
 
 
 def remove_manifest(transaction: TransactWrite, repository: str, *, is_accessory: bool) -> None:
     """Count a manifest no longer."""
     key = catalog_key(repository)
-    actions: list[Action] = [CatalogItem.manifests.add(-1), CatalogItem.updated.set(now())]
+    actions: list[Action] = [tables.CatalogItem.manifests.add(-1), tables.CatalogItem.updated.set(now())]
     if is_accessory:
-        actions.append(CatalogItem.accessories.add(-1))
-    transaction.update(CatalogItem(key.pk, key.sk), actions=actions, condition=CatalogItem.pk.exists())
+        actions.append(tables.CatalogItem.accessories.add(-1))
+    transaction.update(tables.CatalogItem(key.pk, key.sk), actions=actions, condition=tables.CatalogItem.pk.exists())
 
 
 def describe(repository: str, description: str) -> bool:
     """Set the description. False when there is no such repository."""
     key = catalog_key(repository)
-    actions = [CatalogItem.description.set(description), CatalogItem.updated.set(now())]
-    return holds(CatalogItem(key.pk, key.sk).update, actions=actions, condition=CatalogItem.pk.exists())
+    actions = [tables.CatalogItem.description.set(description), tables.CatalogItem.updated.set(now())]
+    return holds(tables.CatalogItem(key.pk, key.sk).update, actions=actions, condition=tables.CatalogItem.pk.exists())
 
 
 def delete_empty(repository: str, event: Event, *, public: bool) -> bool:
@@ -198,9 +202,9 @@ def delete_empty(repository: str, event: Event, *, public: bool) -> bool:
     key = catalog_key(repository)
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(CatalogItem(key.pk, key.sk), condition=CatalogItem.manifests == 0)
-        transaction.delete(NameItem(NAMES, repository))
-        _count_repository(transaction, repository, -1, public=public, condition=ProjectItem.public == public)
+        transaction.delete(tables.CatalogItem(key.pk, key.sk), condition=tables.CatalogItem.manifests == 0)
+        transaction.delete(tables.NameItem(NAMES, repository))
+        _count_repository(transaction, repository, -1, public=public, condition=tables.ProjectItem.public == public)
         audit.record(transaction, event)
 
     return transact(write)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.projects.records import Project
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectItem, RetentionItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 RETENTION = "retention"
 RETENTION_ID = "retention_id"
@@ -34,12 +34,12 @@ def read(number: int) -> Policy | None:
 
 def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> Policy | None:
     """Write a policy, and its number in its project. None when the project has changed since it was read."""
-    counter = ProjectCounterItem(COUNTER, RETENTION)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem(COUNTER, RETENTION)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     policy = Policy(int(counter.last), project.project_id, rules, cron, fresh())
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(policy), condition=RetentionItem.pk.does_not_exist())
+        transaction.save(_to_item(policy), condition=tables.RetentionItem.pk.does_not_exist())
         _name(transaction, project, {**project.metadata, RETENTION_ID: str(policy.number)})
 
     return policy if transact(write) else None
@@ -48,14 +48,14 @@ def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> P
 def replace(before: Policy, rules: Sequence[Mapping[str, Any]], cron: str) -> bool:
     """Change a policy. False when it has changed since it was read, or is gone."""
     after = Policy(before.number, before.project_id, rules, cron, fresh())
-    return holds(_to_item(after).save, condition=RetentionItem.version == before.version)
+    return holds(_to_item(after).save, condition=tables.RetentionItem.version == before.version)
 
 
 def delete(policy: Policy, project: Project) -> bool:
     """Remove a policy, and its number from its project. False when the project has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(RetentionItem(RETENTION, padded(policy.number)))
+        transaction.delete(tables.RetentionItem(RETENTION, padded(policy.number)))
         _name(transaction, project, {name: text for name, text in project.metadata.items() if name != RETENTION_ID})
 
     return transact(write)
@@ -63,21 +63,21 @@ def delete(policy: Policy, project: Project) -> bool:
 
 def delete_orphan(number: int) -> None:
     """Remove the policy of a project that is gone."""
-    RetentionItem(RETENTION, padded(number)).delete()
+    tables.RetentionItem(RETENTION, padded(number)).delete()
 
 
 def _name(transaction: TransactWrite, project: Project, metadata: Mapping[str, str]) -> None:
     actions: list[Action] = [
-        ProjectItem.metadata.set(dict(metadata)),
-        ProjectItem.version.set(fresh()),
-        ProjectItem.updated.set(now()),
+        tables.ProjectItem.metadata.set(dict(metadata)),
+        tables.ProjectItem.version.set(fresh()),
+        tables.ProjectItem.updated.set(now()),
     ]
-    condition = (ProjectItem.version == project.version) & (ProjectItem.state == LIVE)
-    transaction.update(ProjectItem(PROJECT, project.name), actions=actions, condition=condition)
+    condition = (tables.ProjectItem.version == project.version) & (tables.ProjectItem.state == LIVE)
+    transaction.update(tables.ProjectItem(PROJECT, project.name), actions=actions, condition=condition)
 
 
-def _to_item(policy: Policy) -> RetentionItem:
-    return RetentionItem(
+def _to_item(policy: Policy) -> tables.RetentionItem:
+    return tables.RetentionItem(
         RETENTION,
         padded(policy.number),
         project_id=policy.project_id,

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, projects, reads
+from chalicelib.storage import audit, projects, reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.accounts import RobotItem, RobotNumberItem
-from chalicelib.storage.tables.projects import ProjectItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 ROBOT_PREFIX = "robot|"
 ROBOT_NUMBER = "robot-number"
@@ -112,12 +111,12 @@ def create(robot: Robot, event: Event) -> bool:
     """Write a robot and its number. False when the name is taken, or the project is not there any more."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(robot), condition=RobotItem.pk.does_not_exist())
+        transaction.save(_to_item(robot), condition=tables.RobotItem.pk.does_not_exist())
         transaction.save(_to_number(robot))
         audit.record(transaction, event)
         if robot.project:
-            project = ProjectItem.project_id == robot.project_id
-            transaction.condition_check(ProjectItem, projects.PROJECT, robot.project, condition=project)
+            project = tables.ProjectItem.project_id == robot.project_id
+            transaction.condition_check(tables.ProjectItem, projects.PROJECT, robot.project, condition=project)
 
     return transact(write)
 
@@ -126,7 +125,7 @@ def replace(before: Robot, after: Robot, event: Event) -> bool:
     """Write `after` in place of `before`, which has the same number and name. False when it changed meanwhile."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(_to_item(after), condition=RobotItem.version == before.version)
+        transaction.save(_to_item(after), condition=tables.RobotItem.version == before.version)
         audit.record(transaction, event)
 
     return transact(write)
@@ -136,7 +135,7 @@ def delete(robot: Robot, event: Event | None = None) -> bool:
     """Remove a robot and its number; `event` tells of it, unless its project goes too. False when it was gone."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(_to_item(robot), condition=RobotItem.number == robot.number)
+        transaction.delete(_to_item(robot), condition=tables.RobotItem.number == robot.number)
         transaction.delete(_to_number(robot))
         if event is not None:
             audit.record(transaction, event)
@@ -159,12 +158,12 @@ def _read(project_id: int, name: str) -> Robot | None:
     return _to_robot(item) if item else None
 
 
-def _to_number(robot: Robot) -> RobotNumberItem:
-    return RobotNumberItem(ROBOT_NUMBER, padded(robot.number), project_id=robot.project_id, name=robot.name)
+def _to_number(robot: Robot) -> tables.RobotNumberItem:
+    return tables.RobotNumberItem(ROBOT_NUMBER, padded(robot.number), project_id=robot.project_id, name=robot.name)
 
 
-def _to_item(robot: Robot) -> RobotItem:
-    return RobotItem(
+def _to_item(robot: Robot) -> tables.RobotItem:
+    return tables.RobotItem(
         _partition(robot.project_id),
         robot.name,
         number=robot.number,

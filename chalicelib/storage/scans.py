@@ -11,7 +11,7 @@ from chalicelib.storage import aws_json
 from chalicelib.storage.blobs import BLOB, EDGE_PREFIX, LINK_PREFIX, Edge, to_edge
 from chalicelib.storage.manifests import object_key
 from chalicelib.storage.reads import Item, decode_item
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 
 SEGMENTS = 4
 

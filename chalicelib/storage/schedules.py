@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pynamodb.expressions.update import Action
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.executions import COUNTER
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.jobs import JobCounterItem, PauseItem, ScheduleItem
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
 
 SCHEDULE = "schedule"
 PAUSE = "pause"
@@ -51,33 +51,33 @@ def read_all() -> list[Schedule]:
 
 def write(vendor_type: str, vendor_id: int, kind: str, cron: str, parameters: Mapping[str, Any]) -> None:
     """Set a job's schedule, in place of the one that it has: its number and the time of its creation stay."""
-    counter = JobCounterItem(COUNTER, SCHEDULE)
-    counter.update(actions=[JobCounterItem.last.add(1)])
+    counter = tables.JobCounterItem(COUNTER, SCHEDULE)
+    counter.update(actions=[tables.JobCounterItem.last.add(1)])
     time = now()
     actions: list[Action] = [
-        ScheduleItem.number.set(ScheduleItem.number | counter.last),
-        ScheduleItem.kind.set(kind),
-        ScheduleItem.cron.set(cron),
-        ScheduleItem.parameters.set(dict(parameters)),
-        ScheduleItem.created.set(ScheduleItem.created | time),
-        ScheduleItem.updated.set(time),
-        ScheduleItem.version.set(fresh()),
+        tables.ScheduleItem.number.set(tables.ScheduleItem.number | counter.last),
+        tables.ScheduleItem.kind.set(kind),
+        tables.ScheduleItem.cron.set(cron),
+        tables.ScheduleItem.parameters.set(dict(parameters)),
+        tables.ScheduleItem.created.set(tables.ScheduleItem.created | time),
+        tables.ScheduleItem.updated.set(time),
+        tables.ScheduleItem.version.set(fresh()),
     ]
-    ScheduleItem(SCHEDULE, _sort_key(vendor_type, vendor_id)).update(actions=actions)
+    tables.ScheduleItem(SCHEDULE, _sort_key(vendor_type, vendor_id)).update(actions=actions)
 
 
 def delete(vendor_type: str, vendor_id: int) -> None:
     """Remove a job's schedule; that there is none is no error."""
-    ScheduleItem(SCHEDULE, _sort_key(vendor_type, vendor_id)).delete()
+    tables.ScheduleItem(SCHEDULE, _sort_key(vendor_type, vendor_id)).delete()
 
 
 def pause(job_type: str) -> None:
     """Keep jobs of a kind from starting by themselves. When it was paused before, that time stays."""
-    PauseItem(PAUSE, job_type).update(actions=[PauseItem.since.set(PauseItem.since | now())])
+    tables.PauseItem(PAUSE, job_type).update(actions=[tables.PauseItem.since.set(tables.PauseItem.since | now())])
 
 
 def resume(job_type: str) -> None:
-    PauseItem(PAUSE, job_type).delete()
+    tables.PauseItem(PAUSE, job_type).delete()
 
 
 def paused() -> frozenset[str]:

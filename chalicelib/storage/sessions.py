@@ -12,18 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.accounts import SessionItem
 
 SESSION_PREFIX = "session|"
 
 
 def create(name: str, kind: str, content: Mapping[str, Any], seconds: int) -> bool:
     """Remember `content` for `seconds`. False when something of this kind is remembered under `name` already."""
-    item = SessionItem(_partition(name), kind, content=dict(content), expires=int(time.time()) + seconds)
-    return holds(item.save, condition=SessionItem.pk.does_not_exist())
+    item = tables.SessionItem(_partition(name), kind, content=dict(content), expires=int(time.time()) + seconds)
+    return holds(item.save, condition=tables.SessionItem.pk.does_not_exist())
 
 
 def read(name: str, kind: str) -> tuple[dict[str, Any], int] | None:
@@ -36,13 +35,13 @@ def read(name: str, kind: str) -> tuple[dict[str, Any], int] | None:
 
 def extend(name: str, kind: str, seconds: int) -> None:
     """Remember for `seconds` from now, if it is remembered still."""
-    actions = [SessionItem.expires.set(int(time.time()) + seconds)]
-    holds(SessionItem(_partition(name), kind).update, actions=actions, condition=SessionItem.pk.exists())
+    actions = [tables.SessionItem.expires.set(int(time.time()) + seconds)]
+    holds(tables.SessionItem(_partition(name), kind).update, actions=actions, condition=tables.SessionItem.pk.exists())
 
 
 def delete(name: str, kind: str) -> bool:
     """Forget. False when there was nothing: of several who do so at once, one gets True."""
-    return holds(SessionItem(_partition(name), kind).delete, condition=SessionItem.pk.exists())
+    return holds(tables.SessionItem(_partition(name), kind).delete, condition=tables.SessionItem.pk.exists())
 
 
 def _partition(name: str) -> str:

@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads
+from chalicelib.storage import audit, reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.executions import expiry
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.jobs import LogItem, TaskItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 TASK_PREFIX = "task|"
 LOG_PREFIX = "log|"
@@ -41,13 +41,13 @@ def create(execution: int, first: int, extras: Iterable[Mapping[str, Any]]) -> i
     """
     time = now()
     ordinal = first
-    with TaskItem.batch_write() as batch:
+    with tables.TaskItem.batch_write() as batch:
         for extra in extras:
             if ordinal >= TASKS:
                 raise OverflowError(f"an execution has fewer than {TASKS} tasks")
             key = _key(execution, ordinal)
             batch.save(
-                TaskItem(
+                tables.TaskItem(
                     key.pk, key.sk, status=Status.PENDING, message="", run_count=0, extra=dict(extra),
                     created=time, started=0, ended=0, updated=time, expires=expiry(),
                 )
@@ -89,12 +89,12 @@ def statuses(execution: int) -> Iterator[Status]:
 def begin(task: Task) -> Task | None:
     """Say that a task runs, once more maybe. None when it is final."""
     key, time = _key(task.execution, task.ordinal), now()
-    item = TaskItem(key.pk, key.sk)
+    item = tables.TaskItem(key.pk, key.sk)
     actions = [
-        TaskItem.status.set(Status.RUNNING),
-        TaskItem.run_count.add(1),
-        TaskItem.started.set(task.started or time),
-        TaskItem.updated.set(time),
+        tables.TaskItem.status.set(Status.RUNNING),
+        tables.TaskItem.run_count.add(1),
+        tables.TaskItem.started.set(task.started or time),
+        tables.TaskItem.updated.set(time),
     ]
     if not holds(item.update, actions=actions, condition=_is_unfinished()):
         return None
@@ -121,13 +121,13 @@ def finish(
     """
     key, time = _key(task.execution, task.ordinal), now()
     actions: list[Any] = [
-        TaskItem.status.set(status),
-        TaskItem.message.set(message[:_MESSAGE_LENGTH]),
-        TaskItem.ended.set(time),
-        TaskItem.updated.set(time),
-        TaskItem.extra.set(dict(task.extra if extra is None else extra)),
+        tables.TaskItem.status.set(status),
+        tables.TaskItem.message.set(message[:_MESSAGE_LENGTH]),
+        tables.TaskItem.ended.set(time),
+        tables.TaskItem.updated.set(time),
+        tables.TaskItem.extra.set(dict(task.extra if extra is None else extra)),
     ]
-    item = TaskItem(key.pk, key.sk)
+    item = tables.TaskItem(key.pk, key.sk)
     if event is None:
         return holds(item.update, actions=actions, condition=_is_unfinished())
 
@@ -142,11 +142,11 @@ def write_log(task: Task, text: str, part: int = 0) -> None:
     """Write a slice of a task's log, in place of the slice with the same number."""
     content = text.encode()
     expires = expiry()
-    with LogItem.batch_write() as batch:
+    with tables.LogItem.batch_write() as batch:
         for start in range(0, len(content), _PIECE_BYTES):
             piece = zlib.compress(content[start : start + _PIECE_BYTES])
             sort_key = f"{padded(part)}|{padded(start // _PIECE_BYTES)}"
-            batch.save(LogItem(_log(task.number), sort_key, content=piece, expires=expires))
+            batch.save(tables.LogItem(_log(task.number), sort_key, content=piece, expires=expires))
 
 
 def read_log(number: int) -> str:
@@ -164,7 +164,7 @@ def read_log(number: int) -> str:
 
 
 def _is_unfinished() -> Any:
-    return TaskItem.status.is_in(*(status.value for status in UNFINISHED))
+    return tables.TaskItem.status.is_in(*(status.value for status in UNFINISHED))
 
 
 def _key(execution: int, ordinal: int) -> Key:

@@ -10,7 +10,7 @@ import json
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.reads import Key
-from chalicelib.storage.tables.accounts import CONFIGURATION, SYSTEM
+from chalicelib.storage.tables.keys import CONFIGURATION, SYSTEM
 from chalicelib.timed_cache import TimedCache
 
 DISABLED_TYPES = "disabled_audit_log_event_types"

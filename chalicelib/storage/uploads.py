@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.blobstore import Part
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.uploads import UploadItem
 
 _UPLOAD = "upload"
 _LINGER = 2 * 86_400
@@ -63,14 +62,14 @@ def read(upload_id: str) -> Session | None:
 
 def expired() -> Iterator[Session]:
     """The sessions whose time is over, by a scan of the table: of those of the last three days, that is."""
-    for item in UploadItem.scan(UploadItem.expires <= _now() + _LINGER):
+    for item in tables.UploadItem.scan(tables.UploadItem.expires <= _now() + _LINGER):
         yield _to_session({name: value for name, value in item.attribute_values.items() if value is not None})
 
 
 def write(before: Session, after: Session) -> Session | None:
     """Replace a session that is still `before`, and give it its full time again. None when it has changed."""
     written = replace(after, version=fresh(), expires=_expiry())
-    if holds(_to_item(written).save, condition=UploadItem.version == before.version):
+    if holds(_to_item(written).save, condition=tables.UploadItem.version == before.version):
         return written
     current = read(before.id)  # a write whose answer was lost has been tried again, and found its own version
     return written if current is not None and current.version == written.version else None
@@ -78,7 +77,7 @@ def write(before: Session, after: Session) -> Session | None:
 
 def delete(session: Session) -> bool:
     """Drop a session. False when it has changed since it was read."""
-    return holds(UploadItem(session.id, _UPLOAD).delete, condition=UploadItem.version == session.version)
+    return holds(tables.UploadItem(session.id, _UPLOAD).delete, condition=tables.UploadItem.version == session.version)
 
 
 def _expiry() -> int:
@@ -90,8 +89,8 @@ def _now() -> int:
     return now() // 1000
 
 
-def _to_item(session: Session) -> UploadItem:
-    return UploadItem(
+def _to_item(session: Session) -> tables.UploadItem:
+    return tables.UploadItem(
         session.id,
         _UPLOAD,
         repository=session.repository,

@@ -14,20 +14,20 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pynamodb.expressions.condition import Condition
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.blobs import shard as shard_of
 from chalicelib.storage.conditions import fresh, holds
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
-from chalicelib.storage.tables.projects import ChargeItem, StoredItem, TotalItem
+from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
+    from pynamodb.transactions import TransactWrite
 
 SHARDS = CANDIDATE_SHARDS
 
@@ -124,8 +124,8 @@ def add_charges(
     """Charge digests that are not charged yet: the transaction fails if one is."""
     for digest, size in sizes.items():
         key = charge_key(project_id, digest)
-        charge = ChargeItem(key.pk, key.sk, size=size, version=fresh())
-        transaction.save(charge, condition=ChargeItem.pk.does_not_exist())
+        charge = tables.ChargeItem(key.pk, key.sk, size=size, version=fresh())
+        transaction.save(charge, condition=tables.ChargeItem.pk.does_not_exist())
     adjust(transaction, project_id, adjustments)
 
 
@@ -139,11 +139,11 @@ def adjust(transaction: TransactWrite, project_id: int, adjustments: Iterable[Ad
     used = 0
     for adjustment in adjustments:
         actions: list[Any] = [
-            TotalItem.used.add(adjustment.used),
-            TotalItem.room.add(adjustment.room),
-            TotalItem.changes.add(1),
+            tables.TotalItem.used.add(adjustment.used),
+            tables.TotalItem.room.add(adjustment.room),
+            tables.TotalItem.changes.add(1),
         ]
-        item = TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
+        item = tables.TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
         transaction.update(item, actions=actions, condition=_condition(adjustment))
         used += adjustment.used
     if used:
@@ -167,9 +167,9 @@ def mark_freeing(project_id: int, charge: Charge) -> str:
     version = fresh()
     key = charge_key(project_id, charge.digest)
     marked = holds(
-        ChargeItem(key.pk, key.sk).update,
-        actions=[ChargeItem.freeing.set(True), ChargeItem.version.set(version)],
-        condition=ChargeItem.version == charge.version,
+        tables.ChargeItem(key.pk, key.sk).update,
+        actions=[tables.ChargeItem.freeing.set(True), tables.ChargeItem.version.set(version)],
+        condition=tables.ChargeItem.version == charge.version,
     )
     return version if marked else ""
 
@@ -178,9 +178,9 @@ def keep(project_id: int, digest: str) -> bool:
     """Take a mark away, so that who set it does not free the charge. False when it is freed already."""
     key = charge_key(project_id, digest)
     return holds(
-        ChargeItem(key.pk, key.sk).update,
-        actions=[ChargeItem.freeing.remove(), ChargeItem.version.set(fresh())],
-        condition=ChargeItem.pk.exists(),
+        tables.ChargeItem(key.pk, key.sk).update,
+        actions=[tables.ChargeItem.freeing.remove(), tables.ChargeItem.version.set(fresh())],
+        condition=tables.ChargeItem.pk.exists(),
     )
 
 
@@ -189,7 +189,7 @@ def free(project_id: int, charge: Charge, mark: str) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         key = charge_key(project_id, charge.digest)
-        transaction.delete(ChargeItem(key.pk, key.sk), condition=ChargeItem.version == mark)
+        transaction.delete(tables.ChargeItem(key.pk, key.sk), condition=tables.ChargeItem.version == mark)
         adjust(transaction, project_id, [anywhere(-charge.size, charge.size)])
 
     return transact(write)
@@ -207,7 +207,7 @@ def delete_all(project_id: int) -> None:
                 break
         partition = _partition(project_id, shard)
         for item in reads.query_all(settings().projects_table, partition, CHARGE_PREFIX, ("size",)):
-            holds(ChargeItem(partition, item["sk"]).delete)
+            holds(tables.ChargeItem(partition, item["sk"]).delete)
 
 
 def _delete_total(project_id: int, shard: int) -> bool:
@@ -218,7 +218,7 @@ def _delete_total(project_id: int, shard: int) -> bool:
         return True
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(TotalItem(partition, _TOTAL), condition=TotalItem.changes == item["changes"])
+        transaction.delete(tables.TotalItem(partition, _TOTAL), condition=tables.TotalItem.changes == item["changes"])
         _add_stored(transaction, -item["used"])
 
     return transact(write)
@@ -226,7 +226,7 @@ def _delete_total(project_id: int, shard: int) -> bool:
 
 def _add_stored(transaction: TransactWrite, used: int) -> None:
     shard = random.randrange(STORED_SHARDS)  # noqa: S311 -- which one does not matter
-    transaction.update(StoredItem(f"{_STORED}|{shard}", _STORED), actions=[StoredItem.used.add(used)])
+    transaction.update(tables.StoredItem(f"{_STORED}|{shard}", _STORED), actions=[tables.StoredItem.used.add(used)])
 
 
 def _partition(project_id: int, shard: int | str) -> str:
@@ -235,7 +235,9 @@ def _partition(project_id: int, shard: int | str) -> str:
 
 def _condition(adjustment: Adjustment) -> Condition | None:
     if adjustment.least is not None:
-        return TotalItem.room >= adjustment.least
+        return tables.TotalItem.room >= adjustment.least
     if adjustment.changes is None:
         return None
-    return TotalItem.changes == adjustment.changes if adjustment.changes else TotalItem.pk.does_not_exist()
+    return (
+        tables.TotalItem.changes == adjustment.changes if adjustment.changes else tables.TotalItem.pk.does_not_exist()
+    )

@@ -7,15 +7,16 @@ user keeps its part, so the sum is exact; `complete` enters what was there befor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads
+from chalicelib.storage import reads, tables
 from chalicelib.storage.reads import Item
-from chalicelib.storage.tables.accounts import UserCountItem
 from chalicelib.storage.transactions import transact
+
+if TYPE_CHECKING:
+    from pynamodb.expressions.update import Action
+    from pynamodb.transactions import TransactWrite
 
 SHARDS = 16
 
@@ -29,7 +30,7 @@ def total() -> int:
 
 def add(transaction: TransactWrite, number: int, users: int) -> None:
     """Count so many users more, in the part of the user with this number."""
-    transaction.update(UserCountItem(_COUNT, f"{number % SHARDS:02d}"), actions=_actions(users))
+    transaction.update(tables.UserCountItem(_COUNT, f"{number % SHARDS:02d}"), actions=_actions(users))
 
 
 def complete(count: Callable[[], int]) -> None:
@@ -44,20 +45,22 @@ def _enter(parts: Mapping[int, Item], uncounted: int) -> bool:
 
     def write(transaction: TransactWrite) -> None:
         for shard in range(SHARDS):
-            item = UserCountItem(_COUNT, f"{shard:02d}")
+            item = tables.UserCountItem(_COUNT, f"{shard:02d}")
             changes = parts[shard]["changes"] if shard in parts else None
-            same = UserCountItem.pk.does_not_exist() if changes is None else UserCountItem.changes == changes
+            same = (
+                tables.UserCountItem.pk.does_not_exist() if changes is None else tables.UserCountItem.changes == changes
+            )
             if shard:
-                transaction.condition_check(UserCountItem, item.pk, item.sk, condition=same)
+                transaction.condition_check(tables.UserCountItem, item.pk, item.sk, condition=same)
             else:
-                actions = [*_actions(uncounted), UserCountItem.complete.set(True)]
+                actions = [*_actions(uncounted), tables.UserCountItem.complete.set(True)]
                 transaction.update(item, actions=actions, condition=same)
 
     return transact(write)
 
 
 def _actions(users: int) -> list[Action]:
-    return [UserCountItem.users.add(users), UserCountItem.changes.add(1)]
+    return [tables.UserCountItem.users.add(users), tables.UserCountItem.changes.add(1)]
 
 
 def _read() -> dict[int, Item]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
-
-from pynamodb.transactions import TransactWrite
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads
+from chalicelib.storage import audit, reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.projects import ProjectCounterItem, ProjectItem, WebhookItem
 from chalicelib.storage.transactions import transact
 from chalicelib.webhooks.records import Policy, Target
+
+if TYPE_CHECKING:
+    from pynamodb.transactions import TransactWrite
 
 _WEBHOOK = "webhook"
 
@@ -39,8 +39,8 @@ def read_all(project_id: int) -> list[Policy]:
 
 def next_number() -> int:
     """A number that no policy had before."""
-    counter = ProjectCounterItem(COUNTER, _WEBHOOK)
-    counter.update(actions=[ProjectCounterItem.last.add(1)])
+    counter = tables.ProjectCounterItem(COUNTER, _WEBHOOK)
+    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
     return int(counter.last)
 
 
@@ -58,7 +58,7 @@ def delete(project: Project, policy: Policy, events: Sequence[str], event: Event
     """Remove a policy, as `save` writes one."""
 
     def write(transaction: TransactWrite) -> None:
-        transaction.delete(_to_item(policy), condition=WebhookItem.pk.exists())
+        transaction.delete(_to_item(policy), condition=tables.WebhookItem.pk.exists())
         _change(transaction, project, events, event)
 
     return transact(write)
@@ -72,9 +72,9 @@ def delete_all(project_id: int) -> None:
 
 def _change(transaction: TransactWrite, project: Project, events: Sequence[str], event: Event) -> None:
     transaction.update(
-        ProjectItem(PROJECT, project.name),
-        actions=[ProjectItem.webhook_events.set(list(events)), ProjectItem.version.set(fresh())],
-        condition=(ProjectItem.version == project.version) & (ProjectItem.state == LIVE),
+        tables.ProjectItem(PROJECT, project.name),
+        actions=[tables.ProjectItem.webhook_events.set(list(events)), tables.ProjectItem.version.set(fresh())],
+        condition=(tables.ProjectItem.version == project.version) & (tables.ProjectItem.state == LIVE),
     )
     audit.record(transaction, event)
 
@@ -83,8 +83,8 @@ def _partition(project_id: int) -> str:
     return f"{_WEBHOOK}|{padded(project_id)}"
 
 
-def _to_item(policy: Policy) -> WebhookItem:
-    return WebhookItem(
+def _to_item(policy: Policy) -> tables.WebhookItem:
+    return tables.WebhookItem(
         _partition(policy.project_id),
         padded(policy.number),
         name=policy.name,

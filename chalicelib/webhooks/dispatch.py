@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chalicelib.access import configuration
+from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import queues
 from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import payloads
-from chalicelib.webhooks.records import Delivery, Message, Policy, Status, Target
+from chalicelib.webhooks.records import Delivery, Message, Policy, Target
 
 _LOST_SECONDS = 600
 """What has waited for longer, or was not touched for so long, is taken up again by `resume`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
+
+from chalicelib.jobs.records import Status
 
 HTTP, SLACK = "http", "slack"
 DEFAULT, CLOUD_EVENTS = "Default", "CloudEvents"
@@ -40,20 +41,6 @@ class Policy:
     creator: str
     created: int
     updated: int
-
-
-class Status(StrEnum):
-    """Harbor's, of executions and tasks (src/jobservice/job/status.go)."""
-
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCESS = "Success"
-    ERROR = "Error"
-    STOPPED = "Stopped"
-
-    @property
-    def is_final(self) -> bool:
-        return self in (Status.SUCCESS, Status.ERROR, Status.STOPPED)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from chalicelib.access import routes
+from chalicelib.access import token_service
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.registry.http import Request, Response
 from chalicelib.storage import logins
@@ -36,12 +36,12 @@ def request(method: str, path: str, headers: dict[str, str] | None = None, body:
 
 
 def get_token(headers: dict[str, str] | None = None, **fields: list[str]) -> Response:
-    return routes.handle(request("GET", "/service/token", headers), fields)
+    return token_service.handle(request("GET", "/service/token", headers), fields)
 
 
 def post_token(body: str, content_type: str = "application/x-www-form-urlencoded") -> Response:
     sent = request("POST", "/service/token", {"content-type": content_type}, body.encode())
-    return routes.handle(sent, {})
+    return token_service.handle(sent, {})
 
 
 def token_for(headers: dict[str, str] | None, *scopes: str) -> str:

@@ -12,7 +12,7 @@ from chalicelib.access.authorization import (
     require_authentication,
     visible_projects,
 )
-from chalicelib.projects import rules
+from chalicelib.projects import deletion, rules
 from chalicelib.registry.errors import Denied, NameUnknown, RegistryError, Unauthorized, to_response
 from chalicelib.registry.http import Request
 from tests.access.support import BASIC, bearer, request, token_for
@@ -96,7 +96,7 @@ def test_the_challenge_of_a_token_without_the_scope_says_so(private_project: str
 def test_a_push_token_outlives_its_project_in_vain() -> None:
     project = rules.create(f"gone-{uuid.uuid4().hex[:8]}", "admin", public=False)
     caller = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{project.name}/a:push"))))
-    rules.delete(project)
+    deletion.delete(project)
     assert outcome(caller, "push", f"{project.name}/a") is NameUnknown
 
 

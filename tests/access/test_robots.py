@@ -15,7 +15,7 @@ from chalicelib.access.authorization import granted, permissions, permits_in_sys
 from chalicelib.access.errors import ChangedError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.roles import Permission
 from chalicelib.auditing.records import JOBS, Event
-from chalicelib.projects import rules
+from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry import routes
 from chalicelib.registry.errors import TooManyRequests
@@ -260,7 +260,7 @@ def test_a_project_takes_its_robots_along_and_its_name_gives_no_rights(puller: t
     robot, secret = puller
     system, _ = make("", grant(robot.project, "repository:pull"), grant("/", "catalog:read", kind="system"))
     accounts.forget(robot.login)
-    rules.delete(rules.get(robot.project))
+    deletion.delete(rules.get(robot.project))
     assert table.read_all(robot.project_id) == []
     assert accounts.verify(robot.login, secret) is None
     assert [each.kind for each in robots.live_grants(system)] == ["system"]
@@ -271,7 +271,7 @@ def test_a_project_takes_its_robots_along_and_its_name_gives_no_rights(puller: t
 
 def test_no_robot_is_made_in_a_project_that_is_gone(private_project: str) -> None:
     project = rules.get(private_project)
-    rules.delete(project)
+    deletion.delete(project)
     robot, _ = make("", grant("*", "repository:pull"))
     kept = {**robot.__dict__, "number": robot.number + 10**6, "project": project.name, "project_id": project.project_id}
     assert not table.create(Robot(**kept), Event("create", "robot", "late", JOBS))

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from chalicelib.jobs.records import Status
 from chalicelib.projects import rules
 from chalicelib.settings import settings
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
-from chalicelib.webhooks.records import Delivery, Status
+from chalicelib.webhooks.records import Delivery
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 

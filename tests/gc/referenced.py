@@ -6,7 +6,8 @@ from chalicelib.registry import charges, manifests
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, bulk, scans
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.tables.repositories import MANIFEST_PREFIX, ManifestItem
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX
+from chalicelib.storage.tables.repositories import ManifestItem
 
 
 def assert_only_what_is_referenced() -> None:

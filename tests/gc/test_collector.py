@@ -15,7 +15,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
-from chalicelib.storage.tables.blobs import CANDIDATE_SHARDS
+from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
 from tests.registry.accounting import charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image

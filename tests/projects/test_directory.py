@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.projects import directories, repositories, rules
+from chalicelib.projects import deletion, directories, repositories, rules
 from chalicelib.projects.errors import ChangedError
 from chalicelib.projects.records import Project
 from chalicelib.storage import directory
@@ -62,7 +62,7 @@ def test_it_follows_projects_and_repositories() -> None:
     for name in "abc":
         repositories.delete(f"{project.name}/{name}")
     require_exact()
-    rules.delete(rules.get(project.name))
+    deletion.delete(rules.get(project.name))
     assert project.name not in directory.names(public=True)
     require_exact()
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.auditing.records import JOBS, Event
-from chalicelib.projects import rules
+from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.registry.errors import NameUnknown
@@ -116,14 +116,14 @@ def test_a_found_project_costs_no_read_for_a_while(project: Project) -> None:
 
 
 def test_an_empty_project_is_deleted_and_its_name_is_free_again(project: Project) -> None:
-    rules.delete(project)
+    deletion.delete(project)
     assert rules.find(project.name) is None
     with pytest.raises(NotFoundError):
         rules.get(project.name)
     with pytest.raises(NotFoundError):
         rules.get_by_id(project.project_id)
     with pytest.raises(NotFoundError):
-        rules.delete(project)
+        deletion.delete(project)
     assert rules.create(project.name, "admin", public=False).project_id > project.project_id
 
 
@@ -131,7 +131,7 @@ def test_a_project_with_a_repository_stays_and_takes_more(project: Project) -> N
     push_image(f"{project.name}/a")
     assert rules.get(project.name).repositories == 1
     with pytest.raises(NotEmptyError):
-        rules.delete(project)
+        deletion.delete(project)
     push_image(f"{project.name}/b")
     assert rules.get(project.name).repositories == 2
 
@@ -142,7 +142,7 @@ def test_a_push_that_comes_behind_the_mark_is_refused(project: Project) -> None:
             push_image(f"{project.name}/late")
 
     with at_query(push):
-        rules.delete(project)
+        deletion.delete(project)
     assert not repositories.exists(f"{project.name}/late")
 
 
@@ -151,14 +151,14 @@ def test_a_delete_killed_behind_its_mark_is_finished_by_another(project: Project
     assert rules.get(project.name).project_id == project.project_id
     with pytest.raises(AlreadyExistsError):
         rules.create(project.name, "admin", public=False)
-    rules.delete(project)
+    deletion.delete(project)
     with pytest.raises(NotFoundError):
         rules.get(project.name)
 
 
 def test_of_two_deletes_the_later_mark_acts(project: Project) -> None:
-    with at_query(lambda: rules.delete(project)), pytest.raises(NotFoundError):
-        rules.delete(project)
+    with at_query(lambda: deletion.delete(project)), pytest.raises(NotFoundError):
+        deletion.delete(project)
     with pytest.raises(NotFoundError):
         rules.get(project.name)
 
@@ -175,10 +175,10 @@ def test_a_delete_does_not_act_on_what_it_saw_before_another_let_the_project_liv
 
 
 def test_a_delete_of_an_earlier_project_of_the_name_leaves_the_new_one(project: Project) -> None:
-    rules.delete(project)
+    deletion.delete(project)
     successor = rules.create(project.name, "admin", public=False)
     with pytest.raises(NotFoundError):
-        rules.delete(project)
+        deletion.delete(project)
     assert rules.get(project.name) == successor
 
 
@@ -198,7 +198,7 @@ def test_a_first_push_and_a_delete_at_once_never_leave_a_repository_without_proj
     def delete() -> None:
         start.wait()
         try:
-            rules.delete(project)
+            deletion.delete(project)
         except NotEmptyError:
             outcomes["delete"] = "refused"
 

@@ -22,7 +22,7 @@ from chalicelib.registry.errors import (
 )
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import removals, repositories
+from chalicelib.storage import removals, repositories, tables
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -180,7 +180,7 @@ def test_the_first_upload_of_a_digest_wins(repository: str, other_repository: st
 def test_a_link_to_a_collected_blob_serves_nothing(repository: str, other_repository: str) -> None:
     content = os.urandom(20)
     digest = push_blob(repository, content)["digest"]
-    blob_table.BlobItem(digest, blob_table.BLOB).delete()
+    tables.BlobItem(digest, blob_table.BLOB).delete()
     push_blob(other_repository, content)
     with pytest.raises(BlobUnknown):
         blobs.find(repository, digest)
@@ -195,8 +195,8 @@ def test_a_condemned_blob_is_rescued_by_whoever_needs_it(repository: str) -> Non
         lambda: blobs.publish(repository, layer, 32, "blobs/unused"),
     ]
     for use in uses:
-        item = blob_table.BlobItem(layer, blob_table.BLOB)
-        item.update(actions=[blob_table.BlobItem.state.set(blob_table.CONDEMNED)])
+        item = tables.BlobItem(layer, blob_table.BLOB)
+        item.update(actions=[tables.BlobItem.state.set(blob_table.CONDEMNED)])
         use()
         blob, _ = blob_table.read(repository, layer)
         assert blob is not None

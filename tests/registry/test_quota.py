@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import quotas, repositories, rules
 from chalicelib.projects.errors import LimitInvalidError
 from chalicelib.registry import blobs, charges, deletion, digests, manifests, push, uploads
@@ -268,7 +269,7 @@ def test_a_deleted_project_leaves_no_usage_to_the_next_of_its_name(
     push_image(repository, "v1")
     before = rules.get(project)
     repositories.delete(repository)
-    rules.delete(before)
+    project_deletion.delete(before)
     make_project(project)
     assert rules.get(project).project_id != before.project_id
     assert used(project) == 0

@@ -10,6 +10,8 @@ import boto3
 import pytest
 
 from chalicelib.auditing.records import Event
+from chalicelib.jobs.records import Status
+from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, manifests, pulls, push
 from chalicelib.settings import settings
@@ -17,7 +19,7 @@ from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import delivery, dispatch, policies
-from chalicelib.webhooks.records import Message, Policy, Status, Target
+from chalicelib.webhooks.records import Message, Policy, Target
 from infra.policies import delivery_statements, dispatch_statements
 from tests.infra import iam
 from tests.registry.images import image, push_blob
@@ -310,6 +312,6 @@ def test_each_function_does_what_its_policy_allows_and_no_more(
 def test_policies_go_with_their_project(project: str) -> None:
     policy: Policy = policy_of(project, http("http://127.0.0.1:9/"))
     found = rules.get(project)
-    rules.delete(found, ALICE)
+    project_deletion.delete(found, ALICE)
     assert policies.list_all(found) == []
     assert policy.number

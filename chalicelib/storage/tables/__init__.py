@@ -91,3 +91,144 @@ The sparse index `candidates` of Blobs and of Repositories holds only what may b
 Every write of a blob, a link or a manifest gives it a fresh `version` (random, never reused), and every conditional
 write names the version that it read, so that no decision is carried out on an item that has changed since.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalicelib.storage.tables.accounts import AccountCounterItem as AccountCounterItem
+    from chalicelib.storage.tables.accounts import ConfigurationItem as ConfigurationItem
+    from chalicelib.storage.tables.accounts import FailuresItem as FailuresItem
+    from chalicelib.storage.tables.accounts import GroupItem as GroupItem
+    from chalicelib.storage.tables.accounts import MemberItem as MemberItem
+    from chalicelib.storage.tables.accounts import MembershipItem as MembershipItem
+    from chalicelib.storage.tables.accounts import NumberItem as NumberItem
+    from chalicelib.storage.tables.accounts import RobotItem as RobotItem
+    from chalicelib.storage.tables.accounts import RobotNumberItem as RobotNumberItem
+    from chalicelib.storage.tables.accounts import SessionItem as SessionItem
+    from chalicelib.storage.tables.accounts import UserCountItem as UserCountItem
+    from chalicelib.storage.tables.accounts import UserItem as UserItem
+    from chalicelib.storage.tables.blobs import BlobItem as BlobItem
+    from chalicelib.storage.tables.blobs import EdgeItem as EdgeItem
+    from chalicelib.storage.tables.blobs import LinkItem as LinkItem
+    from chalicelib.storage.tables.events import CountItem as CountItem
+    from chalicelib.storage.tables.events import DeliveryItem as DeliveryItem
+    from chalicelib.storage.tables.events import EntryItem as EntryItem
+    from chalicelib.storage.tables.events import OutboxItem as OutboxItem
+    from chalicelib.storage.tables.events import TriggerItem as TriggerItem
+    from chalicelib.storage.tables.events import UndeliveredItem as UndeliveredItem
+    from chalicelib.storage.tables.item import connection as connection
+    from chalicelib.storage.tables.jobs import ExecutionItem as ExecutionItem
+    from chalicelib.storage.tables.jobs import ExecutionNumberItem as ExecutionNumberItem
+    from chalicelib.storage.tables.jobs import JobCounterItem as JobCounterItem
+    from chalicelib.storage.tables.jobs import LogItem as LogItem
+    from chalicelib.storage.tables.jobs import OccasionItem as OccasionItem
+    from chalicelib.storage.tables.jobs import PauseItem as PauseItem
+    from chalicelib.storage.tables.jobs import ScheduleItem as ScheduleItem
+    from chalicelib.storage.tables.jobs import TaskItem as TaskItem
+    from chalicelib.storage.tables.jobs import UnfinishedItem as UnfinishedItem
+    from chalicelib.storage.tables.projects import AllowlistItem as AllowlistItem
+    from chalicelib.storage.tables.projects import ChargeItem as ChargeItem
+    from chalicelib.storage.tables.projects import LabelItem as LabelItem
+    from chalicelib.storage.tables.projects import LabelNameItem as LabelNameItem
+    from chalicelib.storage.tables.projects import ListedItem as ListedItem
+    from chalicelib.storage.tables.projects import ProjectCounterItem as ProjectCounterItem
+    from chalicelib.storage.tables.projects import ProjectIdItem as ProjectIdItem
+    from chalicelib.storage.tables.projects import ProjectItem as ProjectItem
+    from chalicelib.storage.tables.projects import RecountItem as RecountItem
+    from chalicelib.storage.tables.projects import RetentionItem as RetentionItem
+    from chalicelib.storage.tables.projects import StoredItem as StoredItem
+    from chalicelib.storage.tables.projects import TotalItem as TotalItem
+    from chalicelib.storage.tables.projects import TotalsItem as TotalsItem
+    from chalicelib.storage.tables.projects import WebhookItem as WebhookItem
+    from chalicelib.storage.tables.repositories import ArtifactItem as ArtifactItem
+    from chalicelib.storage.tables.repositories import CatalogItem as CatalogItem
+    from chalicelib.storage.tables.repositories import LabelledItem as LabelledItem
+    from chalicelib.storage.tables.repositories import ManifestItem as ManifestItem
+    from chalicelib.storage.tables.repositories import NameItem as NameItem
+    from chalicelib.storage.tables.repositories import ReferrerItem as ReferrerItem
+    from chalicelib.storage.tables.repositories import SignedItem as SignedItem
+    from chalicelib.storage.tables.repositories import TagItem as TagItem
+    from chalicelib.storage.tables.uploads import UploadItem as UploadItem
+
+_MODULES = {
+    "accounts": (
+        "AccountCounterItem",
+        "ConfigurationItem",
+        "FailuresItem",
+        "GroupItem",
+        "MemberItem",
+        "MembershipItem",
+        "NumberItem",
+        "RobotItem",
+        "RobotNumberItem",
+        "SessionItem",
+        "UserCountItem",
+        "UserItem",
+    ),
+    "blobs": (
+        "BlobItem",
+        "EdgeItem",
+        "LinkItem",
+    ),
+    "events": (
+        "CountItem",
+        "DeliveryItem",
+        "EntryItem",
+        "OutboxItem",
+        "TriggerItem",
+        "UndeliveredItem",
+    ),
+    "item": ("connection",),
+    "jobs": (
+        "ExecutionItem",
+        "ExecutionNumberItem",
+        "JobCounterItem",
+        "LogItem",
+        "OccasionItem",
+        "PauseItem",
+        "ScheduleItem",
+        "TaskItem",
+        "UnfinishedItem",
+    ),
+    "projects": (
+        "AllowlistItem",
+        "ChargeItem",
+        "LabelItem",
+        "LabelNameItem",
+        "ListedItem",
+        "ProjectCounterItem",
+        "ProjectIdItem",
+        "ProjectItem",
+        "RecountItem",
+        "RetentionItem",
+        "StoredItem",
+        "TotalItem",
+        "TotalsItem",
+        "WebhookItem",
+    ),
+    "repositories": (
+        "ArtifactItem",
+        "CatalogItem",
+        "LabelledItem",
+        "ManifestItem",
+        "NameItem",
+        "ReferrerItem",
+        "SignedItem",
+        "TagItem",
+    ),
+    "uploads": ("UploadItem",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """A model, imported when it is first asked for: with PynamoDB they are a fifth of a start, and reads do without.
+
+    Raises AttributeError.
+    """
+    if name not in _MODULE_OF:
+        raise AttributeError(f"there is no {name} among the tables' items")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

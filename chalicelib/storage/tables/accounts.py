@@ -7,9 +7,6 @@ from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute
 from chalicelib.settings import settings
 from chalicelib.storage.tables.item import Item
 
-CONFIGURATION, SYSTEM = "configuration", "system"
-"""The key of the system's configuration."""
-
 
 class UserItem(Item):
     """An account that logs in with a password of its own."""

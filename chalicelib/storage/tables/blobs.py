@@ -7,8 +7,6 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from chalicelib.settings import settings
 from chalicelib.storage.tables.item import Item
 
-CANDIDATE_SHARDS = 16
-
 
 class BlobItem(Item):
     class Meta:

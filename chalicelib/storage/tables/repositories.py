@@ -7,9 +7,6 @@ from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute,
 from chalicelib.settings import settings
 from chalicelib.storage.tables.item import Item
 
-MANIFEST_PREFIX = "manifest|"
-"""Of a manifest's sort key."""
-
 
 class ManifestItem(Item):
     class Meta:

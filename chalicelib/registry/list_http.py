@@ -1,0 +1,61 @@
+"""Answers that are lists: tags, referrers, the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote, urlencode
+
+from chalicelib.access.authentication import Caller
+from chalicelib.access.authorization import authorize_catalog
+from chalicelib.access.visibility import visibility_of
+from chalicelib.registry import listings, manifests
+from chalicelib.registry.errors import Unsupported
+from chalicelib.registry.http import Request, Response, json_response
+from chalicelib.registry.names import Target
+
+
+def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
+    limit = listings.page_size(request.query.get("n"))
+    page = listings.tags(target.repository, request.query.get("last", ""), limit)
+    body = {"name": target.repository, "tags": page.entries}
+    return json_response(body, _link(request, page.next, n=str(limit)))
+
+
+def _list_referrers(request: Request, target: Target, _caller: Caller) -> Response:
+    limit = listings.page_size(request.query.get("n"))
+    artifact_type = request.query.get("artifactType", "")
+    if artifact_type and not manifests.is_media_type(artifact_type):
+        artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
+    page = listings.referrers(target.repository, target.reference, artifact_type, request.query.get("last", ""), limit)
+    index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": page.entries}
+    headers = {"Content-Type": manifests.OCI_INDEX}
+    parameters = {"n": str(limit)}
+    if artifact_type:
+        headers["OCI-Filters-Applied"] = "artifactType"
+        parameters["artifactType"] = artifact_type
+    return json_response(index, {**headers, **_link(request, page.next, **parameters)})
+
+
+def catalog(request: Request, caller: Caller) -> Response:
+    if request.method != "GET":
+        raise Unsupported(f"{request.method} is not defined for the catalog")
+    authorize_catalog(caller, request)
+    limit = listings.page_size(request.query.get("n"))
+    visible = visibility_of(caller)
+    projects = None if visible.everything else visible.names()
+    page = listings.catalog(projects, request.query.get("last", ""), limit)
+    return json_response({"repositories": page.entries}, _link(request, page.next, n=str(limit)))
+
+
+def _link(request: Request, mark: str, **parameters: str) -> dict[str, str]:
+    """The `Link` header to the next page (RFC 5988), if there is one. A path that was parsed needs no encoding."""
+    if not mark:
+        return {}
+    url = f"{unquote(request.path)}?{urlencode({**parameters, 'last': mark})}"
+    return {"Link": f'<{url}>; rel="next"'}
+
+
+HANDLERS: dict[tuple[str, str], Callable[[Request, Target, Caller], Response]] = {
+    ("tags", "GET"): _list_tags,
+    ("referrers", "GET"): _list_referrers,
+}
