@@ -15,6 +15,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -25,7 +26,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ABOUT_SECONDS = 0.02
 """After the last call of a client: a push makes its calls closer together than that."""
-SHARE = 0.03
+SHARE = 0.015
 """Of the cloud's time, what functions have while clients are about: few of their requests meet a call of a function."""
 CREDIT_SECONDS = 0.1
 """Of the cloud's time, what functions may use at once before that."""
@@ -46,6 +47,8 @@ class Precedence:
         self._credit = CREDIT_SECONDS
         self._credited = time.monotonic()
         self._turn = asyncio.Lock()
+        self._served = asyncio.Event()
+        """Set when the last client's call has ended."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,20 +62,31 @@ class Precedence:
             finally:
                 self._clients -= 1
                 self._last_client = time.monotonic()
+                if self._clients == 0:
+                    self._served.set()
 
     async def _serve_function(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._turn:  # in the order of their coming
             until = time.monotonic() + LONGEST_SECONDS
             while (wait := min(self._missing_seconds(), until - time.monotonic())) > 0:
                 await asyncio.sleep(min(wait, ABOUT_SECONDS))
-        started, kept_out = time.monotonic(), self._clients_are_about()
+            if self._clients_are_about():
+                await self._serve_beside_clients(scope, receive, send)
+                return
+        await self._cloud(scope, receive, send)
+
+    async def _serve_beside_clients(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a function behind a client's call, when the next is farthest off, and take it off the credit."""
+        self._served.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._served.wait(), ABOUT_SECONDS)
+        started = time.monotonic()
         try:
             await self._cloud(scope, receive, send)
         finally:
             ended = time.monotonic()
             self._credit -= ended - started
-            if kept_out:
-                self._last_client = ended  # it could not come meanwhile
+            self._last_client = ended  # who would have come meanwhile could not
 
     def _missing_seconds(self) -> float:
         """How long a function has to wait, if clients stay about."""

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("administrator")
 
 SCHEDULE = "/system/gc/schedule"
 
-GARBAGE = 3000
+GARBAGE = 2200
 """Blobs: pages enough for a stop to find the run in the midst of them."""
 STOP_SECONDS = 5.0
 

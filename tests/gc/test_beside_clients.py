@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -211,12 +212,21 @@ class BesideClients(RuleBasedStateMachine):
 
 
 def test_beside_clients(project: str, clock: Clock) -> None:
+    explore(project, clock, examples=25)
+
+
+@pytest.mark.soak
+def test_beside_clients_at_length(project: str, clock: Clock) -> None:
+    explore(project, clock, examples=500)
+
+
+def explore(project: str, clock: Clock, *, examples: int) -> None:
     """S3 dates objects by its own clock, which this one is days ahead of: the reconciliation finds them old."""
     machine = type("BesideClientsHere", (BesideClients,), {"clock": clock, "project": project})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("BERTH_GC_EXAMPLES", "6")),
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
