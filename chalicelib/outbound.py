@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import urllib3
 from urllib3 import connection as plain
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError
 from urllib3.util import Retry, Timeout
 from urllib3.util.connection import create_connection
 
 from chalicelib.settings import settings
 
+T = TypeVar("T")
 Address = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -48,6 +49,10 @@ class UnreachableError(OutboundError):
     """No answer: the name is unknown, nothing listens, TLS fails, or it took too long."""
 
 
+class ConnectionLostError(UnreachableError):
+    """The connection ended before the answer did."""
+
+
 class AnswerTooLargeError(OutboundError):
     """The answer's body is longer than the caller takes."""
 
@@ -61,52 +66,126 @@ class Answer:
     body: bytes
 
 
+Verify = bool | str
+"""Whether a server's certificate is checked; a text is the certificates (PEM) that it must come from."""
+
+
+class Stream:
+    """An answer whose body is still to come. Whoever got it closes it."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, host: str) -> None:
+        self._answer = answer
+        self._host = host
+        self.status = answer.status
+        self.headers: Mapping[str, str] = _headers(answer)
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The body as it was sent, in pieces of up to `size` bytes, each as soon as it is there.
+
+        Raises UnreachableError when it breaks off.
+        """
+        try:
+            while chunk := self._answer.read1(size, decode_content=False):
+                yield chunk
+        except (HTTPError, OSError) as error:
+            raise _failure(self._host, error) from error
+
+    def close(self) -> None:
+        """Give the connection back, or end it when the body was not read to its end."""
+        self._answer.close()
+
+
 def call(
     method: str,
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-    verify: bool = True,
+    verify: Verify = True,
     seconds: float = 10.0,
     limit: int = 1 << 20,
     redirects: int = _REDIRECTS,
 ) -> Answer:
     """The answer to one request, with at most `limit` bytes, within about `seconds` altogether.
 
-    `verify` is whether the server's certificate is checked. As many `redirects` are followed; an Authorization header
-    goes to no other host. Nothing is tried twice. Raises AddressRefusedError, UnreachableError or AnswerTooLargeError.
+    As many `redirects` are followed; an Authorization header goes to no other host. Nothing is tried twice. Raises
+    AddressRefusedError, UnreachableError or AnswerTooLargeError.
     """
     deadline = time.monotonic() + seconds
-    if not url.lower().startswith(("http://", "https://")):
-        raise UnreachableError("only http and https are called")
+    timeout = Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds)
     try:
-        answer = pool(verify).request(
-            method,
-            url,
-            headers=dict(headers or {}),
-            body=body,
-            retries=_once(redirects),
-            timeout=Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds),
-            preload_content=False,
-        )
+        answer = _request(method, url, headers, body, verify, timeout, redirects)
         try:
             content = _content(answer, limit, deadline)
         finally:
             answer.close()
     except (HTTPError, ValueError, OSError) as error:
-        raise UnreachableError(f"{_host(url)} cannot be called: {_reason(error)}") from error
-    return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, content)
+        raise _failure(_host(url), error) from error
+    return Answer(answer.status, _headers(answer), content)
 
 
-@cache
-def pool(verify: bool = True) -> urllib3.PoolManager:
+def stream(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    verify: Verify = True,
+    seconds: float = 30.0,
+    redirects: int = _REDIRECTS,
+) -> Stream:
+    """The answer to a GET, when its head is there. Its body may take any time, but for pauses of `seconds`.
+
+    Otherwise as `call`.
+    """
+    timeout = Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds)
+    try:
+        return Stream(_request("GET", url, headers, None, verify, timeout, redirects), _host(url))
+    except (HTTPError, ValueError, OSError) as error:
+        raise _failure(_host(url), error) from error
+
+
+def again_if_lost(send: Callable[[], T]) -> T:
+    """What `send` returns, once more if the connection is lost: for what may be sent twice.
+
+    A connection that was kept open may have been closed by the other side while Lambda had the function frozen.
+    """
+    try:
+        return send()
+    except ConnectionLostError:
+        return send()
+
+
+def _request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None,
+    body: bytes | None,
+    verify: Verify,
+    timeout: Timeout,
+    redirects: int,
+) -> urllib3.BaseHTTPResponse:
+    if not url.lower().startswith(("http://", "https://")):
+        raise UnreachableError("only http and https are called")
+    return pool(verify).request(
+        method,
+        url,
+        headers=dict(headers or {}),
+        body=body,
+        retries=_once(redirects),
+        timeout=timeout,
+        preload_content=False,
+    )
+
+
+@lru_cache(16)
+def pool(verify: Verify = True) -> urllib3.PoolManager:
     """Connections that check where they go, for who needs more than `call`: streams, other time limits.
 
     Threads may share it. It raises urllib3's exceptions, and AddressRefusedError.
     """
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
-    manager = urllib3.PoolManager(num_pools=16, maxsize=8, **options)
+    if isinstance(verify, str):
+        options = {"ca_cert_data": verify}
+    manager = urllib3.PoolManager(num_pools=16, maxsize=32, **options)
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return manager
 
@@ -231,6 +310,16 @@ def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> b
         if time.monotonic() > deadline:
             raise UnreachableError("the answer took too long")
     return bytes(content)
+
+
+def _headers(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def _failure(host: str, error: Exception) -> UnreachableError:
+    is_lost = isinstance(getattr(error, "reason", None) or error, ProtocolError)
+    kind = ConnectionLostError if is_lost else UnreachableError
+    return kind(f"{host} cannot be called: {_reason(error)}")
 
 
 def _host(url: str) -> str:

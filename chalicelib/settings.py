@@ -26,6 +26,8 @@ class Settings:
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
     oidc_secret: str
     """Name of the Secrets Manager secret that holds what Berth proves itself by to the OIDC provider."""
+    endpoint_secrets: str
+    """What the names of the Secrets Manager secrets of upstream registries begin with."""
     state_machines: str
     """What the ARNs of the stack's state machines begin with; the name of each follows."""
     schedule_group: str
@@ -85,6 +87,7 @@ def settings() -> Settings:
         signing_secret=env["BERTH_SIGNING_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
         oidc_secret=env["BERTH_OIDC_SECRET"],
+        endpoint_secrets=env["BERTH_ENDPOINT_SECRETS"],
         state_machines=env["BERTH_STATE_MACHINES"],
         schedule_group=env["BERTH_SCHEDULE_GROUP"],
         schedule_target=env["BERTH_SCHEDULE_TARGET"],

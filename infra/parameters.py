@@ -138,11 +138,13 @@ COMPUTED = {
         "function:${AWS::StackName}-run-scheduled-job"
     },
     "ScheduleRole": {"Fn::GetAtt": ["JobSchedulerRole", "Arn"]},
+    "EndpointSecrets": {"Fn::Sub": "${AWS::StackName}-registry-"},
 }
 """What the environment names that is neither a parameter nor a resource's `Ref`; outputs of the stack, all the same.
 
 StateMachines is what the ARNs of all begin with. A machine needs the ARN of its function, so the function's environment
-cannot name the machine itself. ScheduleTarget is the function RunScheduledJob, by its fixed name.
+cannot name the machine itself. ScheduleTarget is the function RunScheduledJob, by its fixed name. EndpointSecrets is
+what the names of the secrets begin with that the API makes for upstream registries.
 """
 
 CONDITIONS = {
@@ -164,6 +166,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
     "BERTH_OIDC_SECRET": {"Ref": "OidcSecret"},
+    "BERTH_ENDPOINT_SECRETS": {"Ref": "EndpointSecrets"},
     "BERTH_STATE_MACHINES": {"Ref": "StateMachines"},
     "BERTH_SCHEDULE_GROUP": {"Ref": "ScheduleGroup"},
     "BERTH_SCHEDULE_TARGET": {"Ref": "ScheduleTarget"},

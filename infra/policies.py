@@ -38,7 +38,7 @@ _ITEM_ACTIONS = {
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "EventsTable": ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query"),
-    "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "JobsTable": ("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""
@@ -65,7 +65,15 @@ def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
     stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
     client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
-    return [*stores, client_secret, *_jobs_control(), *_schedules_control()]
+    made = ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"]
+    endpoints = allow("EndpointSecrets", made, endpoint_secrets())
+    return [*stores, client_secret, endpoints, *_jobs_control(), *_schedules_control()]
+
+
+def endpoint_secrets() -> list[Any]:
+    """The secrets of upstream registries, which the API makes."""
+    secrets = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:"
+    return [{"Fn::Sub": secrets + "${AWS::StackName}-registry-*"}]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
@@ -245,6 +253,34 @@ def recount_statements() -> list[Statement]:
     ]
 
 
+def health_statements() -> list[Statement]:
+    """Calling upstream registries, writing down which answer, and deleting secrets that no record names."""
+    return [
+        allow(
+            "ProjectsTable",
+            [f"dynamodb:{name}" for name in ("GetItem", "Query", "UpdateItem")],
+            [attribute_arn("ProjectsTable")],
+        ),
+        allow("EndpointSecrets", ["secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"], endpoint_secrets()),
+        # Listing takes "*" only (service authorization reference); it shows names, and no secret.
+        allow("ListSecrets", ["secretsmanager:ListSecrets"], ["*"]),
+    ]
+
+
+def fill_statements() -> list[Statement]:
+    """Fetching blobs from upstream registries: uploading, publishing and linking them, and charging projects."""
+    items = {
+        "BlobsTable": ("BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+        "RepositoriesTable": ("BatchGetItem",),
+        "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"),
+        "EventsTable": ("PutItem",),  # webhooks are told when a project has no room
+        "JobsTable": ("DeleteItem", "GetItem", "UpdateItem"),
+    }
+    secrets = allow("EndpointSecrets", ["secretsmanager:GetSecretValue"], endpoint_secrets())
+    return [*_stores(items, ("blobs", "uploads"), (), attribute_arn), secrets]
+
+
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
@@ -255,7 +291,9 @@ FUNCTIONS = {
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
+    "FillBlobs": (fill_statements, "FillBlobsLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

@@ -18,6 +18,7 @@ from infra.policies import FUNCTIONS, function_role
 from infra.resources import STORE_NAMES, resources
 from infra.schedules import FUNCTION_NAMES
 from infra.state_machines import state_machines
+from infra.upstreams import upstreams
 from infra.webhooks import webhooks
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,7 @@ def build(package: ChalicePackage) -> dict[str, Any]:
             **{f"{name}Role": function_role(name) for name in functions},
             **resources(),
             **webhooks(),
+            **upstreams(),
             **state_machines(),
             **alarms(),
         },

@@ -53,6 +53,7 @@ _NAMES = {
     "SigningSecret": "known once deployed",
     "AdminSecret": "known once deployed",
     "OidcSecret": "known once deployed",
+    "EndpointSecrets": "berth-registry-",
 }
 _AWS = {
     "AWS_ENDPOINT_URL": URL,

@@ -23,6 +23,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     project_metadata,
     purge,
     quota,
+    registry,
     repository,
     retention,
     robot,

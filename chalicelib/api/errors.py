@@ -13,6 +13,7 @@ from chalicelib.access import errors as access
 from chalicelib.gc import errors as gc
 from chalicelib.jobs import errors as jobs
 from chalicelib.projects import errors as projects
+from chalicelib.proxycache import errors as proxycache
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.webhooks import errors as webhooks
@@ -79,6 +80,13 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     webhooks.DeliveryNotFoundError: ("NOT_FOUND", 404),
     webhooks.PoliciesChangedError: _BUSY,
     projects.ChangedError: _BUSY,
+    projects.RegistryInvalidError: ("BAD_REQUEST", 400),
+    proxycache.EndpointInvalidError: ("BAD_REQUEST", 400),
+    proxycache.EndpointUnhealthyError: ("BAD_REQUEST", 400),
+    proxycache.EndpointExistsError: ("CONFLICT", 409),
+    proxycache.EndpointNotFoundError: ("NOT_FOUND", 404),
+    proxycache.EndpointInUseError: ("PRECONDITION", 412),
+    proxycache.EndpointChangedError: _BUSY,
     jobs.RunningError: ("CONFLICT", 409),
     jobs.ChangedError: _BUSY,
     jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),

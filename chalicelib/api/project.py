@@ -15,7 +15,7 @@ from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api import PREFIX, fields, project_metadata
 from chalicelib.api.allowlist import content_of
 from chalicelib.api.allowlist import to_json as allowlist_to_json
-from chalicelib.api.errors import BadRequestError, NotFoundError
+from chalicelib.api.errors import BadRequestError, ForbiddenError, NotFoundError
 from chalicelib.api.guards import flag, require_account, require_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
@@ -40,7 +40,8 @@ def create_project(call: Call) -> Response:
     """Every user may, unless only administrators are to, and is the project's admin then.
 
     Of a robot's project, the administrator is. `storage_limit` is for who may set quotas; others, and who gives none
-    or 0, get the default limit (Harbor, src/server/v2.0/handler/project.go).
+    or 0, get the default limit. A proxy cache of an upstream registry is for system administrators to make (Harbor,
+    src/server/v2.0/handler/project.go).
     """
     require_account(call.caller)
     if configuration.current().project_creation_restriction == "adminonly":
@@ -49,7 +50,7 @@ def create_project(call: Call) -> Response:
         require_system(call.caller, "project", "create")
     owner = users.get(call.caller.number or ADMINISTRATOR)
     body = json_body(call.request)
-    _refuse_unbuilt(body)
+    registry_id = _registry_id(call.caller, body)
     limit = _storage_limit(call.caller, body) or configuration.current().storage_per_project
     allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
@@ -61,6 +62,7 @@ def create_project(call: Call) -> Response:
         owner_number=owner.number,
         metadata=settings,
         storage_limit=limit,
+        registry_id=registry_id,
         actor=call.actor,
     )
     if allowlist is not None:
@@ -143,7 +145,8 @@ def update_project(call: Call) -> Response:
     """`storage_limit` counts only from who may set quotas."""
     project = require_project(call, "project", "update")
     body = json_body(call.request)
-    _refuse_unbuilt(body)
+    if body.get("registry_id") not in (None, project.registry_id):
+        raise BadRequestError("a project cannot become a proxy cache, or one of another registry")
     limit = _storage_limit(call.caller, body)
     allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
@@ -200,9 +203,19 @@ def _storage_limit(caller: Caller, body: dict[str, Any]) -> int:
     return 0
 
 
-def _refuse_unbuilt(body: dict[str, Any]) -> None:
-    if body.get("registry_id") is not None:
-        raise BadRequestError("proxy cache projects are not supported")
+def _registry_id(caller: Caller, body: dict[str, Any]) -> int:
+    """The upstream registry that a new project is to be a proxy cache of; 0 for none.
+
+    Raises ForbiddenError or BadRequestError.
+    """
+    if body.get("registry_id") is None:
+        return 0
+    if not permits_in_system(caller, Permission("project", "create")):
+        raise ForbiddenError("Only system admin can create proxy cache project")
+    number = fields.number(body, "registry_id")
+    if number <= 0:
+        raise BadRequestError(f"{number} is invalid value of registry_id, it should be greater than 0")
+    return number
 
 
 def _allowlist(body: dict[str, Any]) -> tuple[list[str], int | None] | None:
@@ -228,6 +241,7 @@ def to_json(project: Project, caller: Caller, counted: bool) -> dict[str, Any]:
         "update_time": fields.time(project.updated),
         "deleted": False,
         "metadata": project_metadata.of(project),
+        **({"registry_id": project.registry_id} if project.is_proxy else {}),
         "repo_count": project.repositories if counted else 0,
         "current_user_role_id": _strongest(roles),
         "current_user_role_ids": sorted(int(role) for role in roles),

@@ -31,6 +31,10 @@ class LimitInvalidError(ProjectError):
     """Not a storage limit that a project can have."""
 
 
+class RegistryInvalidError(ProjectError):
+    """No upstream registry that a project could be a proxy cache of."""
+
+
 class RepositoryNotFoundError(ProjectError):
     """No such repository."""
 

@@ -35,6 +35,12 @@ class Project:
     """The events that a webhook of the project is to be told of (chalicelib/webhooks/policies.py)."""
     storage_limit: int = UNLIMITED
     """Bytes that the project's distinct blobs and manifests may have; UNLIMITED for no limit."""
+    registry_id: int = 0
+    """The number of the upstream registry that the project is a proxy cache of, for its whole life; 0 for none."""
+
+    @property
+    def is_proxy(self) -> bool:
+        return self.registry_id != 0
 
     @property
     def guards_pulls(self) -> bool:

@@ -15,6 +15,7 @@ from chalicelib.projects.errors import (
     ChangedError,
     NameInvalidError,
     NotFoundError,
+    RegistryInvalidError,
 )
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import projects as table
@@ -90,11 +91,13 @@ def create(
     owner_number: int = ADMINISTRATOR,
     metadata: Mapping[str, str] = MappingProxyType({}),
     storage_limit: int = UNLIMITED,
+    registry_id: int = 0,
     actor: Actor = JOBS,
 ) -> Project:
     """Make a project, and its owner a member with the role of a project admin. `storage_limit` is a valid one.
 
-    Raises NameInvalidError, AlreadyExistsError, or ChangedError when others keep creating projects.
+    With a `registry_id`, a proxy cache of that upstream registry. Raises NameInvalidError, AlreadyExistsError,
+    RegistryInvalidError, or ChangedError when others keep creating projects.
     """
     if len(name) > NAME_LENGTH or not _NAME.match(name):
         raise NameInvalidError(
@@ -104,10 +107,20 @@ def create(
     for attempt in range(_ATTEMPTS):
         if table.read(name) is not None:
             raise AlreadyExistsError(f"The project named {name} already exists")
+        if registry_id and not table.has_registry(registry_id):
+            raise RegistryInvalidError(f"failed to get the registry {registry_id}: there is none")
         number = next_number("member", 0)
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         event = event_of("create", name, member.project_id, actor)
-        project = table.create(name, member, public=public, metadata=metadata, storage_limit=storage_limit, event=event)
+        project = table.create(
+            name,
+            member,
+            public=public,
+            metadata=metadata,
+            storage_limit=storage_limit,
+            registry_id=registry_id,
+            event=event,
+        )
         if project is not None:
             _found.drop(name)
             return project

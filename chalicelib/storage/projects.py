@@ -10,7 +10,7 @@ from chalicelib.auditing.records import Event
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
 from chalicelib.storage import audit, directory, members, reads, tables, usage
-from chalicelib.storage.accounts import ADMINISTRATOR
+from chalicelib.storage.accounts import ADMINISTRATOR, padded
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
@@ -26,6 +26,7 @@ PROJECT = "project"
 PROJECT_ID = "project-id"
 COUNTER = "counter"
 IMMUTABLE_RULE = "immutable-rule"
+REGISTRY = "registry"
 
 LIVE = "live"
 DELETING = "deleting"
@@ -86,9 +87,19 @@ def next_id() -> int:
 
 
 def create(
-    name: str, owner: Member, *, public: bool, metadata: Mapping[str, str], storage_limit: int, event: Event
+    name: str,
+    owner: Member,
+    *,
+    public: bool,
+    metadata: Mapping[str, str],
+    storage_limit: int,
+    registry_id: int,
+    event: Event,
 ) -> Project | None:
-    """Write a project, its number, its room and its first member, all or nothing. None when the name is taken."""
+    """Write a project, its number, its room and its first member, all or nothing.
+
+    None when the name is taken, or when the upstream registry `registry_id` (0 for none) is not there.
+    """
     time = now()
     project = Project(
         name,
@@ -102,6 +113,7 @@ def create(
         dict(metadata),
         0,
         storage_limit=storage_limit,
+        registry_id=registry_id,
     )
 
     def write(transaction: TransactWrite) -> None:
@@ -116,6 +128,7 @@ def create(
                 metadata=dict(metadata),
                 repositories=0,
                 storage_limit=storage_limit,
+                registry_id=registry_id or None,
                 state=LIVE,
                 version=project.version,
                 created=time,
@@ -128,6 +141,8 @@ def create(
         members.add(transaction, owner)
         if storage_limit != UNLIMITED:
             usage.make_room(transaction, owner.project_id, storage_limit)
+        if registry_id:
+            _count_at_registry(transaction, registry_id, 1)
         audit.record(transaction, event)
 
     return project if transact(write) else None
@@ -229,9 +244,25 @@ def delete(project: Project, mark: str, event: Event) -> bool:
         transaction.delete(tables.ProjectItem(PROJECT, project.name), condition=tables.ProjectItem.version == mark)
         transaction.delete(tables.ProjectIdItem(PROJECT_ID, str(project.project_id)))
         directory.remove(transaction, project.name, public=project.public)
+        if project.registry_id:
+            _count_at_registry(transaction, project.registry_id, -1)
         audit.record(transaction, event)
 
     return transact(write)
+
+
+def has_registry(registry_id: int) -> bool:
+    """Whether there is an upstream registry with this number (chalicelib/storage/registries.py)."""
+    return reads.get_item(Key(settings().projects_table, REGISTRY, padded(registry_id)), ("version",)) is not None
+
+
+def _count_at_registry(transaction: TransactWrite, registry_id: int, change: int) -> None:
+    """Add to a transaction that one project more or less pulls through from an upstream registry, which must exist."""
+    transaction.update(
+        tables.EndpointItem(REGISTRY, padded(registry_id)),
+        actions=[tables.EndpointItem.projects.add(change)],
+        condition=tables.EndpointItem.pk.exists(),
+    )
 
 
 def has_repositories(name: str) -> bool:
@@ -263,4 +294,5 @@ def _to_project(item: Item) -> Project:
         tuple(json.loads(item.get("immutable_rules") or "[]")),
         tuple(json.loads(item.get("webhook_events") or "[]")),
         item.get("storage_limit", UNLIMITED),
+        item.get("registry_id", 0),
     )

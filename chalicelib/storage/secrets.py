@@ -1,4 +1,5 @@
-"""Secrets Manager: reading a secret, and replacing it by a version that becomes current in a second, conditional step.
+"""Secrets Manager: reading a secret, making and deleting one, and replacing it by a version that becomes current in a
+second, conditional step.
 
 A secret's versions are immutable and named by a client request token (32 to 64 characters), so writing one
 twice is one write. Which version is read is decided by the stage label AWSCURRENT, which moves only from the
@@ -6,6 +7,9 @@ version that the caller names.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 from chalicelib.storage.aws_json import SECRETS_MANAGER, RefusedError, call
 
@@ -71,3 +75,31 @@ def promote(name: str, version: str, over: str) -> bool:
 def write(name: str, text: str) -> None:
     """Replace the secret's current text."""
     call(SECRETS_MANAGER, "PutSecretValue", {"SecretId": name, "SecretString": text})
+
+
+def create(name: str, text: str, description: str) -> None:
+    """Make a secret under a name that none had before."""
+    call(SECRETS_MANAGER, "CreateSecret", {"Name": name, "SecretString": text, "Description": description})
+
+
+def delete(name: str) -> None:
+    """Delete a secret for good. Nothing happens when there is none."""
+    try:
+        call(SECRETS_MANAGER, "DeleteSecret", {"SecretId": name, "ForceDeleteWithoutRecovery": True})
+    except RefusedError as error:
+        if error.kind != _NOT_FOUND:
+            raise
+
+
+def list_names(prefix: str, before: float) -> Iterator[str]:
+    """The names that begin with `prefix` of secrets made before the time `before`, in seconds since 1970."""
+    request: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}], "MaxResults": 100}
+    while True:
+        answer = call(SECRETS_MANAGER, "ListSecrets", request)
+        for entry in answer["SecretList"]:
+            # What is looked for as a prefix is found with other case too.
+            if entry["Name"].startswith(prefix) and entry["CreatedDate"] < before:
+                yield str(entry["Name"])
+        if not answer.get("NextToken"):
+            return
+        request["NextToken"] = answer["NextToken"]

@@ -164,6 +164,16 @@ RIGHTS: dict[str, Right] = {
     "GET /quotas": system("quota", "list"),
     "GET /quotas/{id}": system("quota", "read"),
     "PUT /quotas/{id}": system("quota", "update"),
+    # registry.go
+    "POST /registries": system("registry", "create"),
+    "GET /registries": system("registry", "list"),
+    "POST /registries/ping": system("registry", "read"),
+    "GET /registries/{id}": system("registry", "read"),
+    "PUT /registries/{id}": system("registry", "update"),
+    "DELETE /registries/{id}": system("registry", "delete"),
+    "GET /registries/{id}/info": system("registry", "read"),
+    "GET /replication/adapters": system("replication-adapter", "list"),
+    "GET /replication/adapterinfos": system("replication-adapter", "list"),
     # auditlog.go, notification_policy.go, webhook.go
     "GET /audit-logs": USER,
     "GET /auditlog-exts": USER,

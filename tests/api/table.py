@@ -31,7 +31,6 @@ _LATER = {
     "gc": "later, with garbage collection",
     "icon": "later, with the console",
     "preheat": "later, with preheating",
-    "registry": "later, with the proxy cache",
     "scan": "later, with scanners",
     "scan data export": "later, with scanners",
     "scanAll": "later, with scanners",

@@ -205,8 +205,3 @@ def test_a_setting_that_is_none_is_refused(project: str, settings: dict[str, Any
 def test_every_setting_of_harbors_is_kept(project: str, setting: dict[str, str]) -> None:
     assert call("POST", f"/projects/{project}/metadatas/", setting).status == 200
     assert ok(call("GET", f"/projects/{project}/metadatas/")) == {"public": "false", **setting}
-
-
-def test_a_proxy_cache_is_refused(project: str) -> None:
-    assert call("PUT", f"/projects/{project}", {"registry_id": 3}).status == 400
-    assert call("POST", "/projects", {"project_name": "limited", "registry_id": 3}).status == 400

@@ -10,12 +10,18 @@ import pytest
 
 from infra import relay, state_machines
 from infra.package import PROJECT
-from infra.policies import FUNCTIONS, function_role, registry_statements, rotation_statements
+from infra.policies import (
+    FUNCTIONS,
+    function_role,
+    health_statements,
+    registry_statements,
+    rotation_statements,
+)
 
 # Actions that name no resource: the service authorization reference gives them "*" alone.
 WITHOUT_RESOURCES = {
     "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
-    "ecr:GetAuthorizationToken",
+    "ecr:GetAuthorizationToken", "secretsmanager:ListSecrets",
     "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
     "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
 }  # fmt: skip
@@ -98,7 +104,12 @@ def test_the_secret_actions_are_those_that_the_code_calls() -> None:
         for module, literals in string_arguments("call")
         if module == "secrets.py" and literals
     }
-    granted = {a for s in rotation_statements() for a in s["Action"]}
+    granted = {
+        a
+        for s in [*rotation_statements(), *registry_statements(), *health_statements()]
+        for a in s["Action"]
+        if a.startswith("secretsmanager:")
+    }
     assert granted == called
 
 

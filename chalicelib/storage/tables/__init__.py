@@ -40,11 +40,14 @@ what runs in the background, dropped by TTL.
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
     webhook|<project's number>   <number>                           WebhookItem: a policy
+    registry               <number>                                 EndpointItem: an upstream registry
+    registry-name          <name>                                   EndpointNameItem: the upstream registry's number
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
     usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
     stored|<shard>         stored                                   StoredItem: a part of the sum of all projects'
     recount                round, <project's number>                RecountItem: progress of the round, last reports
-    counter                project, label, immutable-rule, webhook, retention    CounterItem: the last number given out
+    counter                project, label, immutable-rule, webhook, retention, registry    CounterItem: the last number
+                                                            given out
 
     user                   <number>                                 UserItem
     user-name              <user name>                              NumberItem: the user's number
@@ -71,6 +74,8 @@ what runs in the background, dropped by TTL.
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
     schedule               <vendor type>|<vendor id>        ScheduleItem
     pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    fill|<registry>|<digest>    request|<repository>        FillRequestItem: it wants the blob of the upstream registry
+    fill|<registry>|<digest>    lease                       FillLeaseItem: who fetches it, and the upload that it is in
     counter                execution, schedule              CounterItem: the last number given out
 
 Events: what was done, and what webhooks are still to be told of it.
@@ -122,6 +127,8 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.item import connection as connection
     from chalicelib.storage.tables.jobs import ExecutionItem as ExecutionItem
     from chalicelib.storage.tables.jobs import ExecutionNumberItem as ExecutionNumberItem
+    from chalicelib.storage.tables.jobs import FillLeaseItem as FillLeaseItem
+    from chalicelib.storage.tables.jobs import FillRequestItem as FillRequestItem
     from chalicelib.storage.tables.jobs import JobCounterItem as JobCounterItem
     from chalicelib.storage.tables.jobs import LogItem as LogItem
     from chalicelib.storage.tables.jobs import OccasionItem as OccasionItem
@@ -131,6 +138,8 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.jobs import UnfinishedItem as UnfinishedItem
     from chalicelib.storage.tables.projects import AllowlistItem as AllowlistItem
     from chalicelib.storage.tables.projects import ChargeItem as ChargeItem
+    from chalicelib.storage.tables.projects import EndpointItem as EndpointItem
+    from chalicelib.storage.tables.projects import EndpointNameItem as EndpointNameItem
     from chalicelib.storage.tables.projects import LabelItem as LabelItem
     from chalicelib.storage.tables.projects import LabelNameItem as LabelNameItem
     from chalicelib.storage.tables.projects import ListedItem as ListedItem
@@ -185,6 +194,8 @@ _MODULES = {
     "jobs": (
         "ExecutionItem",
         "ExecutionNumberItem",
+        "FillLeaseItem",
+        "FillRequestItem",
         "JobCounterItem",
         "LogItem",
         "OccasionItem",
@@ -196,6 +207,8 @@ _MODULES = {
     "projects": (
         "AllowlistItem",
         "ChargeItem",
+        "EndpointItem",
+        "EndpointNameItem",
         "LabelItem",
         "LabelNameItem",
         "ListedItem",

@@ -25,6 +25,8 @@ class ProjectItem(Item):
     repositories = NumberAttribute()
     storage_limit = NumberAttribute(null=True)
     """Bytes, or -1 for no limit; absent for what was made before there were quotas."""
+    registry_id = NumberAttribute(null=True)
+    """The upstream registry of a proxy cache."""
     state = UnicodeAttribute()
     version = UnicodeAttribute()
     created = NumberAttribute()
@@ -116,6 +118,35 @@ class WebhookItem(Item):
     creator = UnicodeAttribute()
     created = NumberAttribute()
     updated = NumberAttribute()
+
+
+class EndpointItem(Item):
+    """An upstream registry (chalicelib/storage/registries.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    name = UnicodeAttribute()
+    type = UnicodeAttribute()
+    url = UnicodeAttribute()
+    insecure = BooleanAttribute()
+    description = UnicodeAttribute()
+    ca_certificate = UnicodeAttribute()
+    access_key = UnicodeAttribute()
+    secret = UnicodeAttribute()
+    status = UnicodeAttribute()
+    projects = NumberAttribute()
+    """How many projects pull through from it: changed with each of them, in its transaction."""
+    version = UnicodeAttribute()
+    created = NumberAttribute()
+    updated = NumberAttribute()
+
+
+class EndpointNameItem(Item):
+    class Meta:
+        table_name = settings().projects_table
+
+    number = NumberAttribute()
 
 
 class ChargeItem(Item):

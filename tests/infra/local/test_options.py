@@ -32,7 +32,8 @@ RESOURCES = {
 }
 PLACED = {
     f"BERTH_{name}"
-    for name in RESOURCES | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
+    for name in RESOURCES
+    | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "ENDPOINT_SECRETS", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
 }
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import jwt
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from tests.proxycache.upstreams.asked import Asked, Log
 from tests.proxycache.upstreams.certificates import Certificate
@@ -82,7 +83,8 @@ class TokenService(Log):
             "jti": uuid.uuid4().hex,
             "access": access,
         }
-        token = jwt.encode(claims, self.certificate.key, "RS256", headers={"x5c": [self.certificate.x5c]})
+        key = RSAKey.import_key(self.certificate.key_file.read_bytes())
+        token = jwt.encode({"alg": "RS256", "x5c": [self.certificate.x5c]}, claims, key)
         with self._lock:
             self._tokens[token] = (now + self.seconds, access)
         return token

@@ -1,0 +1,273 @@
+"""The client of an upstream registry: the pulling half of the distribution protocol.
+
+Every connection goes through chalicelib/outbound.py, redirects and token services included. Nothing that an upstream
+says is believed before it is checked: a manifest is hashed here; a blob by whoever reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+from chalicelib import outbound
+from chalicelib.outbound import Answer, OutboundError, Stream
+from chalicelib.proxycache import answers, credentials, providers
+from chalicelib.proxycache.authorization import Authorizer, Credential
+from chalicelib.proxycache.errors import (
+    UpstreamContentInvalid,
+    UpstreamError,
+    UpstreamUnauthorized,
+    UpstreamUnreachable,
+)
+from chalicelib.proxycache.records import Endpoint
+from chalicelib.registry import digests
+from chalicelib.registry.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_ARTIFACT,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    SIZE_LIMIT,
+)
+from chalicelib.timed_cache import TimedCache
+
+_ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, "*/*;q=0.1"))
+_CALL_SECONDS = 10.0
+_REDIRECTS = 5
+_LIST_LIMIT = 4 << 20
+_CHUNK = 1 << 20
+_KEPT_SECONDS = 300
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
+
+_REQUESTS: list[Callable[[int], None]] = []
+
+
+def on_request(listener: Callable[[int], None]) -> None:
+    """Have `listener` told of every request that is sent to a registry from now on, by the registry's number.
+
+    Those to token services are not among them: no registry counts them.
+    """
+    _REQUESTS.append(listener)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a registry says of a manifest. `size` is -1 when it does not say."""
+
+    digest: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Body:
+    """A blob, or a part of it, on its way. `start` and `length` say which bytes come; `total` is -1 when not told."""
+
+    status: int
+    """206 for the part that was asked for; 200 for the whole blob, whatever was asked for."""
+    start: int
+    length: int
+    """-1 when not told."""
+    total: int
+    _stream: Stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes in pieces of up to 1 MiB. Raises UpstreamUnreachable when they end early."""
+        received = 0
+        try:
+            for chunk in self._stream.chunks(_CHUNK):
+                received += len(chunk)
+                yield chunk
+        except OutboundError as error:
+            raise UpstreamUnreachable(str(error)) from error
+        if self.length not in (-1, received):
+            raise UpstreamUnreachable(f"the blob ends after {received} of {self.length} bytes")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Answered(Protocol):
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+A = TypeVar("A", Answer, Stream)
+
+_clients: TimedCache[tuple[int, str], Upstream] = TimedCache(64)
+
+
+def of(endpoint: Endpoint) -> Upstream:
+    """The process's client of an upstream registry, with the tokens that it has."""
+    key = (endpoint.number, endpoint.version)
+    found = _clients.get(key)
+    return found[0] if found else _clients.put(key, Upstream(endpoint), _KEPT_SECONDS)
+
+
+class Upstream:
+    """Calls one registry. Each method raises UpstreamErrors. Threads may share it."""
+
+    def __init__(self, endpoint: Endpoint, credential: Credential | None = None) -> None:
+        """`credential` stands in the place of the one that Secrets Manager has of the registry."""
+        self._number = endpoint.number
+        self._who = f"registry {endpoint.name}"
+        self._address = providers.registry_address(endpoint.type, endpoint.url)
+        self._verify: outbound.Verify = endpoint.ca_certificate or True
+        if endpoint.insecure:
+            self._verify = False
+        self._is_anonymous = not credential.basic if credential is not None else not endpoint.access_key
+        known = partial(credentials.of, endpoint) if credential is None else lambda: credential
+        self._authorizer = Authorizer(self._address, self._verify, known)
+
+    def ping(self) -> None:
+        """Return if the registry answers, and to its credentials if it has any (Harbor, adapter/native)."""
+        try:
+            answer = self._call("GET", "/v2/", "")
+            answers.require_success(answer.status, answer.headers, self._who)
+        except UpstreamUnauthorized:
+            if not self._is_anonymous:
+                raise
+
+    def head_manifest(self, repository: str, reference: str) -> Descriptor:
+        """What `reference`, a tag or digest, stands for now. One GET more where a registry tells no digest."""
+        answer = self._manifest("HEAD", repository, reference)
+        digest = answer.headers.get("docker-content-digest", "")
+        if not digests.is_digest(digest):
+            media_type, content, digest = self.get_manifest(repository, reference)
+            return Descriptor(digest, media_type, len(content))
+        if digests.is_digest(reference) and digest != reference:
+            raise UpstreamContentInvalid(f"{self._who} answers {digest} for {reference}")
+        return Descriptor(digest, _media_type(answer), _length(answer))
+
+    def get_manifest(self, repository: str, reference: str) -> tuple[str, bytes, str]:
+        """The manifest's media type, its bytes and their digest: of a digest's algorithm, sha256 for a tag.
+
+        Raises UpstreamContentInvalid when the bytes are not those of `reference`.
+        """
+        answer = self._manifest("GET", repository, reference)
+        told = answer.headers.get("docker-content-digest", "")
+        expected = reference if digests.is_digest(reference) else told
+        algorithm = digests.algorithm(expected) if digests.is_digest(expected) else "sha256"
+        digest = digests.of(answer.body, algorithm)
+        if digests.is_digest(expected) and digest != expected:
+            raise UpstreamContentInvalid(f"the manifest that {self._who} sends is {digest}, not {expected}")
+        return _media_type(answer), answer.body, digest
+
+    def head_blob(self, repository: str, digest: str) -> int:
+        """The blob's size. Raises UpstreamUnreachable when the registry does not say it."""
+        answer = self._call("HEAD", _path(repository, "blobs", digest), _pull(repository))
+        answers.require_success(answer.status, answer.headers, self._who)
+        size = _length(answer)
+        if size < 0:
+            raise UpstreamUnreachable(f"{self._who} does not tell the size of a blob")
+        return size
+
+    def open_blob(self, repository: str, digest: str, start: int = 0, end: int | None = None) -> Body:
+        """The blob from byte `start` up to and without `end`; the caller closes it.
+
+        A registry that knows no ranges sends all of it, with the status 200. Raises UpstreamContentInvalid when another
+        part comes than was asked for. The bytes are not checked.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        send = partial(outbound.stream, verify=self._verify, redirects=_REDIRECTS)
+        url = self._address + _path(repository, "blobs", digest)
+        stream = self._authorized(lambda more: send(url, headers={**headers, **more}), _pull(repository))
+        try:
+            answers.require_success(stream.status, stream.headers, self._who)
+            return self._body(stream, start, end, "Range" in headers)
+        except UpstreamError:
+            stream.close()
+            raise
+
+    def list_tags(self, repository: str, n: int = 0, last: str = "") -> list[str]:
+        """The names of the tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
+        query = urlencode([(name, value) for name, value in (("n", n), ("last", last)) if value])
+        path = f"{_path(repository, 'tags', 'list')}{'?' if query else ''}{query}"
+        answer = self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
+        answers.require_success(answer.status, answer.headers, self._who)
+        try:
+            content = json.loads(answer.body)
+            tags = content.get("tags") or []
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise UpstreamUnreachable(f"{self._who} answers what is no list of tags") from error
+        if not isinstance(tags, list):
+            raise UpstreamUnreachable(f"{self._who} answers what is no list of tags")
+        return [tag for tag in tags if isinstance(tag, str)]
+
+    def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> bytes | None:
+        """The index of what refers to `digest`; None from a registry that has no such list (distribution-spec 1.1)."""
+        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+        path = _path(repository, "referrers", digest) + query
+        answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=_LIST_LIMIT)
+        if answer.status == 404:
+            return None
+        answers.require_success(answer.status, answer.headers, self._who)
+        return answer.body
+
+    def _manifest(self, method: str, repository: str, reference: str) -> Answer:
+        path = _path(repository, "manifests", reference)
+        answer = self._call(method, path, _pull(repository), accept=_ACCEPT, limit=SIZE_LIMIT)
+        answers.require_success(answer.status, answer.headers, self._who)
+        return answer
+
+    def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        send = partial(outbound.call, verify=self._verify, seconds=_CALL_SECONDS, limit=limit, redirects=_REDIRECTS)
+        return self._authorized(lambda more: send(method, self._address + path, headers={**headers, **more}), scope)
+
+    def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
+        """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
+        answer = self._sent(send, self._authorizer.headers(scope))
+        if answer.status != 401 or not self._authorizer.learn(answer.headers.get("www-authenticate", ""), scope):
+            return answer
+        if isinstance(answer, Stream):
+            answer.close()
+        return self._sent(send, self._authorizer.headers(scope))
+
+    def _sent(self, send: Callable[[Mapping[str, str]], A], headers: Mapping[str, str]) -> A:
+        try:
+            return outbound.again_if_lost(lambda: self._counted(send, headers))
+        except OutboundError as error:
+            raise UpstreamUnreachable(f"{self._who}: {error}") from error
+
+    def _counted(self, send: Callable[[Mapping[str, str]], A], headers: Mapping[str, str]) -> A:
+        for listener in _REQUESTS:
+            listener(self._number)
+        return send(headers)
+
+    def _body(self, stream: Stream, start: int, end: int | None, is_part: bool) -> Body:
+        length = _length(stream)
+        if stream.status != 206 or not is_part:
+            return Body(200, 0, length, length, stream)
+        match = _CONTENT_RANGE.match(stream.headers.get("content-range", ""))
+        if match is None:
+            raise UpstreamContentInvalid(f"{self._who} sends a part of a blob and does not say which")
+        first, last, total = int(match[1]), int(match[2]), -1 if match[3] == "*" else int(match[3])
+        wanted = last + 1 if end is None else min(end, total) if total >= 0 else end
+        if first != start or last + 1 != wanted or length not in (-1, last + 1 - first):
+            raise UpstreamContentInvalid(f"{self._who} sends another part of a blob than it was asked for")
+        return Body(206, first, last + 1 - first, total, stream)
+
+
+def _path(repository: str, kind: str, name: str) -> str:
+    return f"/v2/{quote(repository)}/{kind}/{quote(name, safe=':')}"
+
+
+def _pull(repository: str) -> str:
+    return f"repository:{repository}:pull"
+
+
+def _media_type(answer: _Answered) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip()
+
+
+def _length(answer: _Answered) -> int:
+    text = answer.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
