@@ -45,9 +45,7 @@ def test_without_a_rule_there_is_damage(rule: str) -> None:
             explore(processes, WORLDS, crashes=False)
         except Violation as violation:
             found.add(violation.problem)
-    expected = (
-        "no manifest names stays" if rule == "freed_after_fill" else "a manifest's blob is not charged"
-    )
+    expected = "no manifest names stays" if rule == "freed_after_fill" else "a manifest's blob is not charged"
     assert any(expected in problem for problem in found)
 
 
