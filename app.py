@@ -79,6 +79,13 @@ def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="fill_blobs")
+def fill_blobs(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.proxycache.steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="run_scheduled_job")
 def run_scheduled_job(event: dict[str, Any], _context: Any) -> int | None:
     from chalicelib.jobs.schedules import run  # noqa: PLC0415 -- see above

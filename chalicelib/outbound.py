@@ -80,9 +80,13 @@ class Stream:
         self.headers: Mapping[str, str] = _headers(answer)
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """The body as it was sent, in pieces of up to `size` bytes. Raises UnreachableError when it breaks off."""
+        """The body as it was sent, in pieces of up to `size` bytes, each as soon as it is there.
+
+        Raises UnreachableError when it breaks off.
+        """
         try:
-            yield from self._answer.stream(size, decode_content=False)
+            while chunk := self._answer.read1(size, decode_content=False):
+                yield chunk
         except (HTTPError, OSError) as error:
             raise _failure(self._host, error) from error
 
@@ -181,7 +185,7 @@ def pool(verify: Verify = True) -> urllib3.PoolManager:
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
     if isinstance(verify, str):
         options = {"ca_cert_data": verify}
-    manager = urllib3.PoolManager(num_pools=16, maxsize=8, **options)
+    manager = urllib3.PoolManager(num_pools=16, maxsize=32, **options)
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return manager
 

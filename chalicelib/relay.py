@@ -11,7 +11,6 @@ Run it with `uvicorn chalicelib.relay:app`.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,6 +21,7 @@ from urllib.parse import parse_qsl
 from chalicelib.observability import observed
 from chalicelib.registry import names, upload_http
 from chalicelib.registry.answers import answered
+from chalicelib.registry.buffers import Buffers
 from chalicelib.registry.errors import BlobUploadInvalid, SizeInvalid, Unavailable
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.upload_writer import Buffer, Writer
@@ -42,29 +42,6 @@ _UPLOADS = 64
 _FIELDS = 100
 _IDLE_SECONDS = 60.0
 """A client that sends nothing for so long is taken to be gone."""
-_BUFFER_SECONDS = 60.0
-
-
-class Buffers:
-    """A bounded number of buffers, used again and again. One of an unusual size is made anew."""
-
-    def __init__(self, count: int) -> None:
-        self._free: list[bytearray] = []
-        self._permits = threading.BoundedSemaphore(count)
-
-    def take(self, size: int) -> bytearray:
-        """A buffer of `size` bytes; waits for one to be given back. Raises Unavailable when that takes too long."""
-        if not self._permits.acquire(timeout=_BUFFER_SECONDS):
-            raise Unavailable("the upload relay is busy", retry_after=5)
-        with suppress(IndexError):
-            buffer = self._free.pop()
-            if len(buffer) == size:
-                return buffer
-        return bytearray(size)
-
-    def give(self, buffer: bytearray) -> None:
-        self._free.append(buffer)
-        self._permits.release()
 
 
 class _Parts:

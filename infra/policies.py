@@ -38,7 +38,7 @@ _ITEM_ACTIONS = {
     "ProjectsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "AccountsTable": ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
     "EventsTable": ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query"),
-    "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    "JobsTable": ("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
 }
 """Transactions need no action of their own: DynamoDB checks those of the items in them. tests/infra/iam.py holds the
 whole suite to this."""
@@ -267,6 +267,20 @@ def health_statements() -> list[Statement]:
     ]
 
 
+def fill_statements() -> list[Statement]:
+    """Fetching blobs from upstream registries: uploading, publishing and linking them, and charging projects."""
+    items = {
+        "BlobsTable": ("BatchGetItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+        "RepositoriesTable": ("BatchGetItem",),
+        "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"),
+        "EventsTable": ("PutItem",),  # webhooks are told when a project has no room
+        "JobsTable": ("DeleteItem", "GetItem", "UpdateItem"),
+    }
+    secrets = allow("EndpointSecrets", ["secretsmanager:GetSecretValue"], endpoint_secrets())
+    return [*_stores(items, ("blobs", "uploads"), (), attribute_arn), secrets]
+
+
 FUNCTIONS = {
     "RequestFunction": (registry_statements, "RequestLogs"),
     "RotateSigningKey": (rotation_statements, "RotateSigningKeyLogs"),
@@ -279,6 +293,7 @@ FUNCTIONS = {
     "RunRetention": (retention_statements, "RunRetentionLogs"),
     "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
+    "FillBlobs": (fill_statements, "FillBlobsLogs"),
 }
 """Each function's logical id, its statements, and its log group."""
 

@@ -57,6 +57,7 @@ def resources() -> dict[str, Resource]:
         "RunRetentionLogs": _log_group("run-retention"),
         "RunScheduledJobLogs": _log_group("run-scheduled-job"),
         "CheckRegistriesLogs": _log_group("check-registries"),
+        "FillBlobsLogs": _log_group("fill-blobs"),
         "AccessLogs": _log_group("access"),
         "RotationSchedulerRole": scheduler_role(attribute_arn("RotateSigningKey")),
         "Rotation": _rotation(),

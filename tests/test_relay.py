@@ -19,9 +19,9 @@ import pytest
 
 from chalicelib import relay as relay_module
 from chalicelib.projects import quotas, rules
+from chalicelib.registry import buffers as buffers_module
 from chalicelib.registry import digests
 from chalicelib.registry.errors import Unavailable
-from chalicelib.relay import Buffers
 from chalicelib.storage import aws_json, blobs, blobstore
 from chalicelib.storage import uploads as table
 from chalicelib.webhooks.records import Target
@@ -305,8 +305,8 @@ def test_it_answers_under_any_prefix_and_only_for_uploads(relay: RelayPath, repo
 
 
 def test_buffers_are_bounded_and_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "_BUFFER_SECONDS", 0.01)
-    buffers = Buffers(2)
+    monkeypatch.setattr(buffers_module, "_WAIT_SECONDS", 0.01)
+    buffers = buffers_module.Buffers(2)
     first, _ = buffers.take(10), buffers.take(10)
     with pytest.raises(Unavailable):
         buffers.take(10)

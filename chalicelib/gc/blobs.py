@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.gc import look, orphans, work
 from chalicelib.gc.look import Hold, Look
-from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Doomed, Stopped
+from chalicelib.gc.records import Tally, Times, Watch
+from chalicelib.gc.work import Doomed
 from chalicelib.storage import bulk, collection
 from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
@@ -17,19 +17,19 @@ THREADS = 2
 """Calls under way at once in one worker: enough to hide the way to the stores, and few beside those of clients."""
 
 _CHUNK = 100
-"""Candidates between two looks at whether the run was stopped."""
+"""Candidates between two calls of the watch."""
 
 
-def collect(page: str, digests: Sequence[str], times: Times, stopped: Stopped, *, condemn: bool = True) -> Tally:
+def collect(page: str, digests: Sequence[str], times: Times, watch: Watch, *, condemn: bool = True) -> Tally:
     """Deal with a page of candidates: what was condemned long enough and is free goes; what is due is condemned.
 
     May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try deletes
-    the objects whose records the last one deleted, and counts them. Ends early, with all that it began, when stopped.
+    the objects whose records the last one deleted, and counts them. Ends early, with all that it began, when told to.
     """
     total, doomed = Tally(), work.read_doomed(page)
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(digests), _CHUNK):
-            if stopped():
+            if not watch(start / len(digests), total + _sum(doomed)):
                 break
             looks = list(survey(pool, digests[start : start + _CHUNK], times))
             going = {seen.blob.digest: Doomed.of(seen.blob) for seen in looks if seen.blob and _goes(seen, times)}
@@ -38,6 +38,12 @@ def collect(page: str, digests: Sequence[str], times: Times, stopped: Stopped, *
                 work.write_doomed(page, doomed)
             total += _settle(pool, looks, going, times, condemn=condemn)
     return total + _delete_objects(doomed)
+
+
+def _sum(doomed: Iterable[Doomed]) -> Tally:
+    """What doomed blobs come to. While their page is worked on they count as gone: their records are, but for a few."""
+    sizes = [each.size for each in doomed]
+    return Tally(purged_blobs=len(sizes), freed_space=sum(sizes))
 
 
 def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times) -> Iterator[Look]:
@@ -87,4 +93,4 @@ def _delete_objects(doomed: Sequence[Doomed]) -> Tally:
     standing = {blob.object_key for blob in collection.read_blobs(each.digest for each in doomed)}
     gone = {each.object_key: each for each in doomed if each.object_key not in standing}
     bulk.delete(list(gone))
-    return Tally(purged_blobs=len(gone), freed_space=sum(each.size for each in gone.values()))
+    return _sum(gone.values())

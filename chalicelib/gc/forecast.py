@@ -1,27 +1,30 @@
-"""A dry run: what a run with the same parameters would free, and how long it would take. It writes nothing.
+"""A dry run: what a run with the same parameters would free, and how long it would take. It changes nothing.
 
 The same looks as the run's, but what they find free is only taken for gone: a manifest that nothing but such manifests
-hold is free too, and so is a blob. One process does it, for it needs to know all that is taken for gone.
+hold is free too, and so is a blob. So it goes in rounds as the run does: manifests, those that they let go of, level by
+level, then blobs, and last those that are no candidates yet. What a page of them has come to is written beside it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
+from dataclasses import asdict, dataclass, field
 
-from chalicelib.gc import blobs, look, manifests
+from chalicelib.gc import blobs, look, manifests, work
 from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.manifests import Seen
-from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Stopped
+from chalicelib.gc.records import Due, Tally, Task, Times, Watch
 from chalicelib.storage import candidates
 from chalicelib.storage.blobs import CONDEMNED
 from chalicelib.storage.conditions import now
+
+MANIFESTS, CHILDREN = "forecast-manifests", "forecast-children"
+BLOBS, NAMED, TELL = "forecast-blobs", "forecast-named", "forecast"
+_ORDER = (MANIFESTS, CHILDREN, BLOBS, NAMED, TELL)
+KINDS = frozenset(_ORDER)
 
 _CHUNK = 100
 
@@ -33,7 +36,6 @@ _LOOK_SECONDS = 0.005
 _ROUND_SECONDS = 1.0
 """Of a round: planning it, and starting its workers."""
 
-T = TypeVar("T")
 Name = tuple[str, str]
 """A repository and a digest in it."""
 
@@ -47,85 +49,153 @@ class Forecast:
     waits: float
 
 
-def make(times: Times, *, delete_untagged: bool, workers: int, stopped: Stopped = lambda: False) -> Forecast:
-    """Look at everything that may be garbage now."""
+@dataclass
+class Found:
+    """What a page has come to: what would go, by name and by digest, with sizes; and what that lets go of."""
+
+    level: int
+    """How many rounds of manifests came before."""
+    manifests: list[tuple[str, str, int]] = field(default_factory=list)
+    children: list[Name] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
+    blobs: list[tuple[str, int]] = field(default_factory=list)
+    condemned: int = 0
+    """Of the blobs, those that a run need not condemn first."""
+    looks: int = 0
+    seconds: float = 0.0
+
+
+def first(*, delete_untagged: bool) -> list[Due]:
+    return [Due(MANIFESTS if delete_untagged else BLOBS, 0)]
+
+
+def following(kind: str, tally: Tally) -> list[Due]:
+    """What comes after a round: another level of manifests as long as there may be one."""
+    if kind in (MANIFESTS, CHILDREN):
+        return [Due(CHILDREN if tally.released_manifests else BLOBS, 0)]
+    return [Due(NAMED if kind == BLOBS else TELL, 0)] if kind != TELL else []
+
+
+def plan(run: str, number: int, kind: str, times: Times) -> Iterator[Task]:
+    """Write the pages of a round, and yield its tasks. May be done again."""
+    name = f"{number}-{_ORDER.index(kind)}"
+    if kind == MANIFESTS:
+        pages = work.write_pages(run, name, candidates.manifests(now() - times.window))
+    elif kind == CHILDREN:
+        pages = work.write_pages(run, name, _released(run, number))
+    elif kind == BLOBS:
+        pages = work.write_pages(run, name, candidates.blobs(now()))
+    elif kind == NAMED:
+        pages = work.write_pages(run, name, _named(run))
+    else:
+        pages = iter([run])
+    yield from (Task(kind, page) for page in pages)
+
+
+def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
+    """Look at a page, and write what it has come to. May be done again. Ends early, without that, when told to."""
+    if task.kind == TELL:
+        return Tally()
     started = time.monotonic()
+    page, found = work.read_page(task.name), Found(int(task.name.rpartition("/")[2].partition("-")[0]))
+    gone = _names(run) if task.kind in (CHILDREN, NAMED) else set()
     with ThreadPoolExecutor(THREADS) as pool:
-        gone, levels = _manifests(pool, times, stopped) if delete_untagged else ({}, 0)
-        sizes, looks, condemned = _blobs(pool, gone, times, stopped)
-    tally = Tally(len(sizes), len(gone), sum(sizes.values()) + sum(seen.record.size for seen in gone.values()))
-    each = (time.monotonic() - started) / looks if looks else _LOOK_SECONDS
-    waits = times.window / 1000 * levels
-    if sizes and not (levels == 0 and condemned == len(sizes)):
-        waits += times.grace / 1000
-    rounds = 1 + levels + bool(sizes)
-    work = each * (_BLOB_LOOKS * len(sizes) + _MANIFEST_LOOKS * len(gone)) / workers
-    return Forecast(tally, waits + work + rounds * _ROUND_SECONDS, waits)
+        for start in range(0, len(page), _CHUNK):
+            if not watch(start / len(page), Tally()):
+                return Tally()
+            chunk = page[start : start + _CHUNK]
+            if task.kind in (MANIFESTS, CHILDREN):
+                _look_at_manifests(pool, [(entry[0], entry[1]) for entry in chunk], times, gone, found)
+            else:
+                _look_at_blobs(pool, chunk, times, gone, found, is_named=task.kind == NAMED)
+    found.seconds = time.monotonic() - started
+    work.write_result(task.name, asdict(found))
+    return Tally(released_manifests=len(found.children))
 
 
-def _manifests(pool: ThreadPoolExecutor, times: Times, stopped: Stopped) -> tuple[dict[Name, Seen], int]:
-    """The manifests that would go, and how many times the run would wait for what they release."""
-    gone: dict[Name, Seen] = {}
-    for names in _chunks(candidates.manifests(now() - times.window)):
-        if stopped():
-            return gone, 0
-        gone |= _with_accessories(seen for seen in manifests.survey(pool, names, times) if seen.hold is Hold.FREE)
-    levels, latest = int(bool(gone)), gone
-    while latest and not stopped():
-        released = [name for seen in latest.values() for name in _released(seen) if name not in gone]
-        looks = (seen for names in _chunks(released) for seen in manifests.look_at(pool, names, times))
-        latest = _with_accessories(seen for seen in looks if _would_be_free(seen.hold, seen.holders, gone))
-        levels += bool(latest)
-        gone |= latest
-    return gone, levels
-
-
-def _with_accessories(found: Iterable[Seen]) -> dict[Name, Seen]:
-    """Manifests that would go, and what goes with them."""
-    return {_name(each): each for seen in found for each in (seen, *manifests.accessories(seen.record))}
-
-
-def _released(seen: Seen) -> Iterator[Name]:
-    """What a manifest lets go of when it goes: its children."""
-    for digest in seen.parsed.children if seen.parsed else ():
-        yield seen.record.repository, digest
-
-
-def _blobs(
-    pool: ThreadPoolExecutor, gone: dict[Name, Seen], times: Times, stopped: Stopped
-) -> tuple[dict[str, int], int, int]:
-    """Sizes of the blobs that would go, by digest; how many were looked at, and how many were condemned already."""
+def tell(run: str, times: Times, workers: int) -> Forecast:
+    """What all pages together have come to."""
+    gone: dict[Name, int] = {}
     sizes: dict[str, int] = {}
-    looks = condemned = 0
-    for digests in _chunks(candidates.blobs(now())):
-        if stopped():
-            break
-        for seen in blobs.survey(pool, digests, times):
-            looks += 1
-            if seen.blob is not None and seen.hold is Hold.FREE:
-                sizes[seen.blob.digest] = seen.blob.size
-                condemned += seen.blob.state == CONDEMNED
-    named = {digest for seen in gone.values() if seen.parsed for digest in seen.parsed.references}
-    for digests in _chunks(digest for digest in sorted(named) if digest not in sizes):
-        if stopped():
-            break
-        for seen in pool.map(lambda digest: look.at_blob(digest, times, every=True), digests):
-            looks += 1
-            if seen.blob is not None and _would_be_free(seen.hold, seen.holders, gone):
-                sizes[seen.blob.digest] = seen.blob.size
-    return sizes, looks, condemned
+    levels: set[int] = set()
+    condemned, looks, seconds = 0, 0, 0.0
+    for found in _results(run):
+        gone |= {(repository, digest): size for repository, digest, size in found.manifests}
+        sizes |= dict(found.blobs)
+        levels |= {found.level} if found.manifests else set()
+        condemned, looks, seconds = condemned + found.condemned, looks + found.looks, seconds + found.seconds
+    each = seconds / looks if looks else _LOOK_SECONDS
+    waits = times.window / 1000 * len(levels)
+    if sizes and (levels or condemned < len(sizes)):
+        waits += times.grace / 1000
+    rounds = 1 + len(levels) + bool(sizes)
+    busy = each * (_BLOB_LOOKS * len(sizes) + _MANIFEST_LOOKS * len(gone)) / workers
+    freed = sum(sizes.values()) + sum(gone.values())
+    return Forecast(Tally(len(sizes), len(gone), freed), waits + busy + rounds * _ROUND_SECONDS, waits)
 
 
-def _would_be_free(hold: Hold, holders: frozenset[Name], gone: dict[Name, Seen]) -> bool:
+def _look_at_manifests(
+    pool: ThreadPoolExecutor, names: Sequence[Name], times: Times, gone: set[Name], found: Found
+) -> None:
+    """Candidates that nothing holds, and where some are gone, those that nothing else holds."""
+    seen = manifests.look_at(pool, names, times) if gone else manifests.survey(pool, names, times)
+    free = [each for each in seen if _would_be_free(each.hold, each.holders, gone)]
+    for each in [every for one in free for every in (one, *manifests.accessories(one.record))]:
+        _note(each, found)
+    found.looks += len(names)
+
+
+def _note(seen: Seen, found: Found) -> None:
+    """A manifest that would go, and what it lets go of."""
+    record = seen.record
+    found.manifests.append((record.repository, record.digest, record.size))
+    if seen.parsed:
+        found.children += ((record.repository, child) for child in seen.parsed.children)
+        found.references += seen.parsed.references
+
+
+def _look_at_blobs(
+    pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, gone: set[Name], found: Found, *, is_named: bool
+) -> None:
+    """Candidates that nothing holds; or what the manifests that are gone name, and nothing else does."""
+    if is_named:
+        looks = list(pool.map(lambda digest: look.at_blob(digest, times, every=True), digests))
+    else:
+        looks = list(blobs.survey(pool, digests, times))
+    for seen in looks:
+        if seen.blob is not None and _would_be_free(seen.hold, seen.holders, gone):
+            found.blobs.append((seen.blob.digest, seen.blob.size))
+            found.condemned += not is_named and seen.blob.state == CONDEMNED
+    found.looks += len(looks)
+
+
+def _would_be_free(hold: Hold, holders: frozenset[Name], gone: set[Name]) -> bool:
     """Whether nothing holds it but what would be gone. A tag is a hold without a holder."""
-    return hold is Hold.FREE or (hold is Hold.HELD and bool(holders) and holders <= gone.keys())
+    return hold is Hold.FREE or (hold is Hold.HELD and bool(holders) and holders <= gone)
 
 
-def _name(seen: Seen) -> Name:
-    return seen.record.repository, seen.record.digest
+def _results(run: str) -> Iterator[Found]:
+    for result in work.results(run):
+        found = Found(**result)
+        found.children = [(child[0], child[1]) for child in found.children]
+        yield found
 
 
-def _chunks(names: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(names)
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk
+def _names(run: str) -> set[Name]:
+    """The manifests that would be gone by now."""
+    return {(repository, digest) for found in _results(run) for repository, digest, _ in found.manifests}
+
+
+def _released(run: str, number: int) -> Iterable[Name]:
+    """What the round before has let go of, and is not gone yet."""
+    gone = _names(run)
+    return sorted({child for found in _results(run) if found.level == number - 1 for child in found.children} - gone)
+
+
+def _named(run: str) -> Iterable[str]:
+    """What manifests that would be gone name, without what would be gone anyway."""
+    named, free = set[str](), set[str]()
+    for found in _results(run):
+        named.update(found.references)
+        free.update(digest for digest, _ in found.blobs)
+    return sorted(named - free)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from chalicelib.gc import holds, look
 from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
-from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Stopped
+from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.registry import deletion, manifests, pull
 from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
@@ -32,15 +31,15 @@ class Seen:
     holders: frozenset[tuple[str, str]] = field(default=frozenset())
 
 
-def collect(candidates: Sequence[tuple[str, str]], times: Times, stopped: Stopped) -> Tally:
+def collect(candidates: Sequence[tuple[str, str]], times: Times, watch: Watch) -> Tally:
     """Delete those of (repository, digest) that have neither tag nor index nor subject, and clear those that have.
 
-    May be killed anywhere and done again. Ends early when stopped.
+    May be killed anywhere and done again. Ends early when told to.
     """
     total = Tally()
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(candidates), _CHUNK):
-            if stopped():
+            if not watch(start / len(candidates), total):
                 break
             for tally in pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)):
                 total += tally

@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from chalicelib.gc import orphans, work
-from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Stopped
+from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import bulk, scans
@@ -23,13 +22,13 @@ SHARDS = [f"{folder}/{digit}" for folder in FOLDERS for digit in string.hexdigit
 """What the keys of objects begin with: their names are random hexadecimal digits."""
 
 
-def tables(run: str, segment: int, times: Times, stopped: Stopped) -> Tally:
+def tables(run: str, segment: int, times: Times, watch: Watch) -> Tally:
     """Sweep orphan edges and dead links of a segment, and note which objects it names. May be done again."""
     total = Tally()
     records: dict[str, str] = {}
     used: dict[str, list[str]] = defaultdict(list)
     for page in scans.blobs_table(segment):
-        if stopped():
+        if not watch(0, total):
             return total
         _note(used, page.records.values())
         found = orphans.of([edge for edge in page.edges if edge.created < now() - times.window], times)
@@ -46,7 +45,7 @@ def tables(run: str, segment: int, times: Times, stopped: Stopped) -> Tally:
     return total
 
 
-def objects(run: str, shard: str, times: Times, stopped: Stopped) -> Tally:
+def objects(run: str, shard: str, times: Times, watch: Watch) -> Tally:
     """Delete the objects of a shard that nothing names and no upload can still publish. May be done again.
 
     S3 dates a multipart object by the start of its upload, so the longest upload is waited for beside the window.
@@ -55,7 +54,7 @@ def objects(run: str, shard: str, times: Times, stopped: Stopped) -> Tally:
     used = {key for segment in SEGMENTS for key in work.read_page(_used(run, shard, segment))}
     total = Tally()
     for page in bulk.pages(shard):
-        if stopped():
+        if not watch(0, total):
             return total
         strays = [key for key, time in page if time < before and key not in used]
         bulk.delete(strays)

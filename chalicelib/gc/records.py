@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -14,6 +15,22 @@ class Times:
     """How long a blob or a manifest must have been a candidate, and an edge without manifest be there."""
     grace: int
     """How long a blob stays condemned before it goes."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work: its kind, and the page, segment or shard that it is about."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Due:
+    """That a kind of work is to be looked for from a time on (milliseconds since 1970)."""
+
+    kind: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -58,3 +75,15 @@ class Tally:
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> Tally:
         return cls(**content)
+
+
+Watch = Callable[[float, Tally], bool]
+"""What a task calls between two pieces of its work, with the part of it that is done and what came of that so far.
+
+False: the run was told to end.
+"""
+
+
+def unwatched(_part: float, _tally: Tally) -> bool:
+    """The watch of who lets a task come to its end."""
+    return True

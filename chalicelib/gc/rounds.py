@@ -8,12 +8,10 @@ any moment: nothing is remembered through a wait but the records, so that the ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.gc import blobs, manifests, reconciliation, work
-from chalicelib.gc.records import Tally, Times
-from chalicelib.gc.work import Stopped
+from chalicelib.gc import blobs, forecast, manifests, reconciliation, work
+from chalicelib.gc.records import Due, Tally, Task, Times, Watch
 from chalicelib.registry import uploads
 from chalicelib.storage import candidates
 from chalicelib.storage.conditions import now
@@ -21,28 +19,17 @@ from chalicelib.storage.conditions import now
 UPLOADS, MANIFESTS, BLOBS, CONDEMNED = "uploads", "manifests", "blobs", "condemned"
 TABLES, OBJECTS = "tables", "objects"
 
+MANIFESTS_PAGE = 200
+"""Manifests of a page: each is deleted by itself, in a dozen calls, and a task is to end within minutes."""
+
 _SLACK = 1000
 """Milliseconds that a round waits beyond what it waits for: clocks differ, and times are compared strictly."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """A piece of work: its kind, and the page, segment or shard that it is about."""
-
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Due:
-    """That a kind of work is to be looked for from a time on (milliseconds since 1970)."""
-
-    kind: str
-    at: int
-
-
-def first(*, delete_untagged: bool, reconcile: bool) -> list[Due]:
+def first(*, delete_untagged: bool, reconcile: bool = False, dry_run: bool = False) -> list[Due]:
     """What a run begins with."""
+    if dry_run:
+        return forecast.first(delete_untagged=delete_untagged)
     kinds = [UPLOADS, BLOBS]
     kinds += [MANIFESTS] if delete_untagged else []
     kinds += [TABLES] if reconcile else []
@@ -52,11 +39,13 @@ def first(*, delete_untagged: bool, reconcile: bool) -> list[Due]:
 def plan(run: str, number: int, kinds: Iterable[str], times: Times) -> Iterator[Task]:
     """Write the pages of round `number`, and yield its tasks. May be done again."""
     for kind in kinds:
-        if kind == UPLOADS:
+        if kind in forecast.KINDS:
+            yield from forecast.plan(run, number, kind, times)
+        elif kind == UPLOADS:
             yield Task(kind, "")
         elif kind == MANIFESTS:
             found = candidates.manifests(now() - times.window)
-            yield from (Task(kind, page) for page in work.write_pages(run, f"{number}-{kind}", found))
+            yield from (Task(kind, page) for page in work.write_pages(run, f"{number}-{kind}", found, MANIFESTS_PAGE))
         elif kind in (BLOBS, CONDEMNED):
             # Condemned ones are looked at before their time, too, so that the run knows that they wait.
             listed = candidates.blobs(now())
@@ -67,18 +56,20 @@ def plan(run: str, number: int, kinds: Iterable[str], times: Times) -> Iterator[
             yield from (Task(kind, shard) for shard in reconciliation.SHARDS)
 
 
-def carry_out(run: str, task: Task, times: Times, stopped: Stopped) -> Tally:
-    """Do one task, which may have been begun before. Ends early when stopped."""
+def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
+    """Do one task, which may have been begun before. Ends early when told to."""
+    if task.kind in forecast.KINDS:
+        return forecast.carry_out(run, task, times, watch)
     if task.kind == UPLOADS:
         return Tally(purged_uploads=uploads.sweep())
     if task.kind == MANIFESTS:
-        return manifests.collect([(entry[0], entry[1]) for entry in work.read_page(task.name)], times, stopped)
+        return manifests.collect([(entry[0], entry[1]) for entry in work.read_page(task.name)], times, watch)
     if task.kind in (BLOBS, CONDEMNED):
         page = work.read_page(task.name)
-        return blobs.collect(task.name, page, times, stopped, condemn=task.kind == BLOBS)
+        return blobs.collect(task.name, page, times, watch, condemn=task.kind == BLOBS)
     if task.kind == TABLES:
-        return reconciliation.tables(run, int(task.name), times, stopped)
-    return reconciliation.objects(run, task.name, times, stopped)
+        return reconciliation.tables(run, int(task.name), times, watch)
+    return reconciliation.objects(run, task.name, times, watch)
 
 
 def following(kinds: Sequence[str], tally: Tally, times: Times) -> list[Due]:
@@ -86,6 +77,8 @@ def following(kinds: Sequence[str], tally: Tally, times: Times) -> list[Due]:
 
     A run ends: nested indexes are as deep as they are, and only blobs of the first kind are condemned.
     """
+    if not forecast.KINDS.isdisjoint(kinds):
+        return [due for kind in kinds for due in forecast.following(kind, tally)]
     due = []
     if tally.released_manifests:
         due.append(Due(MANIFESTS, now() + times.window + _SLACK))

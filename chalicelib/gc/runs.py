@@ -23,10 +23,10 @@ _WINDOW_HOURS = 24 * 365
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: its tasks, those that have ended, and what came of them."""
+    """How far a run has come: its tasks, how many of them are done, that begun in part, and what came of them."""
 
     tasks: int
-    ended: int
+    done: float
     tally: Tally
 
 
@@ -82,7 +82,8 @@ def progress(execution: Execution) -> Progress:
     """What the tasks of a run have come to so far. A task that was done twice has told twice of the same."""
     found = tasks.read_all(execution.number)
     tallies = (Tally.of_json(task.extra.get("tally", {})) for task in found)
-    return Progress(len(found), sum(task.status.is_final for task in found), sum(tallies, Tally()))
+    done = sum(1.0 if task.status.is_final else float(task.extra.get("part", 0)) for task in found)
+    return Progress(len(found), done, sum(tallies, Tally()))
 
 
 def told(execution: Execution) -> dict[str, Any]:
@@ -95,16 +96,24 @@ def told(execution: Execution) -> dict[str, Any]:
 def account(execution: Execution, so_far: Progress) -> dict[str, Any]:
     """Harbor's three figures, and Berth's own beside them."""
     tally = so_far.tally
-    pending = len(execution.extra.get("pending", ()))
-    total = so_far.tasks + pending
     seconds = ((execution.ended or now()) - execution.started) / 1000
     return {
         "purged_blobs": tally.purged_blobs,
         "purged_manifests": tally.purged_manifests,
         "freed_space": tally.freed_space,
         "duration_seconds": round(seconds, 1),
-        "percent": 100 if execution.status is Status.SUCCESS else 100 * so_far.ended // total if total else 0,
+        "percent": 100 if execution.status is Status.SUCCESS else _percent(execution, so_far),
     }
+
+
+def _percent(execution: Execution, so_far: Progress) -> int:
+    """How far a run has come that has not ended: never all the way, and never less far than it has told before.
+
+    Which rounds follow is known when one has ended; one more is always reckoned with.
+    """
+    following = max(1, len(execution.extra.get("pending", ())))
+    reached = int(100 * so_far.done / (so_far.tasks + following))
+    return max(reached, int(execution.extra.get("percent", 0)))
 
 
 def log(execution: Execution) -> str:

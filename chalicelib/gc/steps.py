@@ -7,15 +7,15 @@ in S3, the tasks and what they came to in the Jobs table.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.gc import forecast, rounds, runs, times, work
-from chalicelib.gc.records import Parameters, Tally
-from chalicelib.gc.rounds import Due
+from chalicelib.gc.records import Due, Parameters, Tally
+from chalicelib.gc.records import Task as Piece
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
@@ -24,10 +24,8 @@ from chalicelib.settings import settings
 from chalicelib.storage import audit, tasks
 from chalicelib.storage.conditions import now
 
-FORECAST = "forecast"
-
-_STOP_SECONDS = 1.0
-"""How often a task asks whether the run was stopped."""
+_WATCH_SECONDS = 1.0
+"""How often a task tells how far it is, and asks whether the run was stopped."""
 
 
 def run(event: Event) -> dict[str, Any]:
@@ -41,10 +39,11 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
     pending = rounds.of_json(state["pending"]) if state["round"] else _first(wanted)
     at, kinds, later = rounds.split(pending)
     if at > now():
-        return {**state, "wait": (at - now()) // 1000 + 1}
-    planned = _tasks(execution, state["round"], kinds, wanted)
+        wait = (at - now()) // 1000 + 1
+        return {**state, "wait": wait, "waited": state["waited"] + wait}
+    planned = rounds.plan(str(execution.number), state["round"], kinds, times.of(wanted.time_window))
     behind = tasks.create(execution.number, state["next"], ({"kind": each.kind, "name": each.name} for each in planned))
-    executions.tell(execution, pending=rounds.to_json(later))
+    executions.tell(execution, pending=rounds.to_json(later), wait_seconds=state["waited"])
     return {
         "round": state["round"] + 1,
         "start": state["next"] - 1,
@@ -54,23 +53,15 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
         "workers": list(range(min(wanted.workers, max(behind - state["next"], 1)))),
         "count": min(wanted.workers, max(behind - state["next"], 1)),
         "wait": 0,
+        "waited": state["waited"],
         "done": False,
     }
 
 
 def _first(wanted: Parameters) -> list[Due]:
-    if wanted.dry_run:
-        return [Due(FORECAST, 0)]
     reconcile = work.reconciled() < now() - settings().gc_reconcile_days * 86_400_000
     reconcile = reconcile if wanted.reconcile is None else wanted.reconcile
-    return rounds.first(delete_untagged=wanted.delete_untagged, reconcile=reconcile)
-
-
-def _tasks(execution: Execution, number: int, kinds: list[str], wanted: Parameters) -> Iterator[rounds.Task]:
-    if FORECAST in kinds:
-        yield rounds.Task(FORECAST, "")
-    else:
-        yield from rounds.plan(str(execution.number), number, kinds, times.of(wanted.time_window))
+    return rounds.first(delete_untagged=wanted.delete_untagged, reconcile=reconcile, dry_run=wanted.dry_run)
 
 
 def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
@@ -79,24 +70,19 @@ def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
 
 def _carry_out(execution: Execution, task: Task) -> None:
     """Do one task, as far as the run is not stopped, and write down what came of it."""
-    wanted, stopped = runs.of(execution), _Stopped(execution)
-    told: dict[str, Any] = dict(task.extra)
-    if task.extra["kind"] == FORECAST:
-        made = forecast.make(
-            times.of(wanted.time_window),
-            delete_untagged=wanted.delete_untagged,
-            workers=wanted.workers,
-            stopped=stopped,
-        )
+    wanted, watch = runs.of(execution), _Watch(execution, task)
+    run, limits = str(execution.number), times.of(wanted.time_window)
+    piece, told = Piece(task.extra["kind"], task.extra["name"]), dict(task.extra)
+    if piece.kind == forecast.TELL:
+        made = forecast.tell(run, limits, wanted.workers)
         tally = made.tally
         told |= {"expected_seconds": round(made.seconds, 1), "expected_wait_seconds": round(made.waits, 1)}
     else:
-        piece = rounds.Task(task.extra["kind"], task.extra["name"])
-        tally = rounds.carry_out(str(execution.number), piece, times.of(wanted.time_window), stopped)
+        tally = rounds.carry_out(run, piece, limits, watch)
     tasks.write_log(task, _log(task, tally, told), part=task.run_count)
-    over = stopped.is_over
-    tasks.finish(task, Status.STOPPED if over else Status.SUCCESS, extra={**told, "tally": tally.to_json()})
-    if over:
+    status = Status.STOPPED if watch.is_over else Status.SUCCESS
+    tasks.finish(task, status, extra={**told, "tally": tally.to_json()})
+    if watch.is_over:
         raise StoppedError(f"execution {execution.number} is over")
 
 
@@ -104,10 +90,9 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
     """End a round: what it came to says what is due later."""
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"])
-    if not wanted.dry_run:
-        found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
-        tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
-        pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
+    found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
+    tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
+    pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
     so_far = runs.account(execution, runs.progress(execution))
     executions.tell(execution, pending=rounds.to_json(pending), **so_far)
     return {**state, "pending": rounds.to_json(pending), "done": not pending}
@@ -143,16 +128,18 @@ def _record(execution: Execution, told: Mapping[str, Any]) -> None:
     )
 
 
-class _Stopped:
-    """Asks the table now and then whether the run has been ended."""
+class _Watch:
+    """Tells the table now and then how far a task is, and asks it whether the run has been ended."""
 
-    def __init__(self, execution: Execution) -> None:
-        self._execution, self._asked, self.is_over = execution, time.monotonic(), False
+    def __init__(self, execution: Execution, task: Task) -> None:
+        self._execution, self._task = execution, task
+        self._last, self.is_over = time.monotonic(), False
 
-    def __call__(self) -> bool:
-        if not self.is_over and time.monotonic() - self._asked > _STOP_SECONDS:
-            self._asked, self.is_over = time.monotonic(), executions.is_stopped(self._execution)
-        return self.is_over
+    def __call__(self, part: float, tally: Tally) -> bool:
+        if not self.is_over and time.monotonic() - self._last > _WATCH_SECONDS:
+            tasks.tell(self._task, {**self._task.extra, "part": round(part, 3), "tally": tally.to_json()})
+            self._last, self.is_over = time.monotonic(), executions.is_stopped(self._execution)
+        return not self.is_over
 
 
 def _log(task: Task, tally: Tally, told: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ A state machine's states and a task's item are small (256 KB, 400 KB), a page of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -16,11 +16,9 @@ from chalicelib.storage.blobs import Blob
 
 PREFIX = "gc/work/"
 _RECONCILED = "gc/reconciled"
+_RESULT = ".result"
 PAGE = 1000
 """Candidates of a page: as many objects as S3 deletes in one call."""
-
-Stopped = Callable[[], bool]
-"""Whether the run was told to end."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,10 @@ class Doomed:
         return cls(blob.digest, blob.object_key, blob.size)
 
 
-def write_pages(run: str, name: str, candidates: Iterable[Any]) -> Iterator[str]:
-    """Write candidates in pages; yields the name of each."""
+def write_pages(run: str, name: str, candidates: Iterable[Any], size: int = PAGE) -> Iterator[str]:
+    """Write candidates in pages of up to `size`; yields the name of each."""
     number, remaining = 0, iter(candidates)
-    while entries := list(islice(remaining, PAGE)):
+    while entries := list(islice(remaining, size)):
         page = f"{run}/{name}-{number}"
         write_page(page, entries)
         yield page
@@ -59,6 +57,20 @@ def read_page(page: str) -> list[Any]:
     content = blobstore.get(f"{PREFIX}{page}")
     entries: list[Any] = json.loads(content) if content else []
     return entries
+
+
+def write_result(page: str, result: Mapping[str, Any]) -> None:
+    """Write what a page has come to, in place of what an earlier try has written."""
+    blobstore.put(f"{PREFIX}{page}{_RESULT}", json.dumps(result, separators=(",", ":")).encode())
+
+
+def results(run: str) -> Iterator[Any]:
+    """What the pages of a run have come to so far."""
+    for keys in bulk.pages(f"{PREFIX}{run}/"):
+        for key in (key for key, _ in keys if key.endswith(_RESULT)):
+            content = blobstore.get(key)
+            if content is not None:
+                yield json.loads(content)
 
 
 def read_doomed(page: str) -> list[Doomed]:

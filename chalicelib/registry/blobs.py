@@ -78,6 +78,18 @@ def publish(repository: str, digest: str, size: int, object_key: str) -> str:
     raise Unavailable(f"the blob {digest} is being changed")
 
 
+def link(repository: str, digest: str) -> bool:
+    """Let `repository` serve the blob that the registry has of `digest`. False when it has none."""
+    for _ in range(_ATTEMPTS):
+        blob = table.read_record(digest)
+        if blob is None:
+            return False
+        if keep(blob):
+            table.put_link(repository, digest, blob.object_key)
+            return True
+    raise Unavailable(f"the blob {digest} is being changed")
+
+
 def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
     """Link `repository` to a blob that `caller` may pull from `source`, or from anywhere when that is empty.
 

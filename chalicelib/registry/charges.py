@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.registry import references
+from chalicelib.registry.errors import NameUnknown, QuotaExceeded, Unavailable
 from chalicelib.registry.names import project_of
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import usage
 from chalicelib.storage.usage import Charge
 
+_ATTEMPTS = 12
 A_TRANSACTION = 60
 """Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
 
@@ -33,6 +35,34 @@ def make(project: Project, sizes: Mapping[str, int]) -> bool:
         if not usage.charge(number, part, quotas.plan(project.storage_limit, totals, sum(part.values()))):
             return False
     return True
+
+
+def add(repository: str, digest: str, size: int) -> None:
+    """Charge a project for a blob that comes after the manifests that name it; again is no more.
+
+    Who does so looks whether it was right when the blob is there (docs/gc.md, "Charges"). Raises QuotaExceeded,
+    NameUnknown when the project is gone, or Unavailable.
+    """
+    refused: tuple[usage.Total, ...] = ()
+    for _ in range(_ATTEMPTS):
+        project = rules.find(project_of(repository))
+        if project is None:
+            raise NameUnknown(f"the project of {repository} is gone")
+        number = project.project_id
+        charge = usage.read_charges(number, [digest]).get(digest)
+        if charge is not None and (not charge.freeing or usage.keep(number, digest)):
+            return
+        totals = () if project.storage_limit == UNLIMITED else usage.read_totals([number])[number]
+        try:
+            adjustments = quotas.plan(project.storage_limit, totals, size)
+        except QuotaExceeded:
+            if totals == refused:
+                raise
+            refused = totals  # a read of several items is no snapshot: what is refused was seen twice
+            continue
+        if usage.charge(number, {digest: size}, adjustments):
+            return
+    raise Unavailable(f"what {project_of(repository)} is charged for is being changed by others")
 
 
 def free(repository: str, digests: Iterable[str]) -> None:

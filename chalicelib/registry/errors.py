@@ -136,6 +136,12 @@ class TooManyRequests(RegistryError):
     code, status = "TOOMANYREQUESTS", 429
 
 
+class UpstreamFailed(RegistryError):
+    """The registry that a proxy project pulls through from gives no usable answer, and there is no local copy."""
+
+    code, status = "UNAVAILABLE", 502
+
+
 class Unavailable(RegistryError):
     """A store is throttled or out of reach: retry after a second."""
 

@@ -69,6 +69,8 @@ class _View:
 def manifest(repository: str, reference: str, content: bytes, content_type: str, actor: Actor = JOBS) -> PushedManifest:
     """Store a manifest under a digest or a tag, for `actor`.
 
+    In a proxy project what it names may be absent: it is fetched later, and charged for then. Its edges are there.
+
     Raises ManifestInvalid, DigestInvalid, TooLarge, ManifestBlobUnknown (with the digests that are missing),
     NameUnknown when the project is gone, Immutable when the tag must stay, QuotaExceeded when the project is full,
     Unavailable when others keep changing the same manifest.
@@ -121,7 +123,7 @@ def _commit_when_unchanged(
         project = _project(repository)
         view = _read(project, repository, digest, tag, parsed)
         try:
-            _require(repository, parsed, view)
+            _require(project, repository, parsed, view)
             sizes, adjustments = _charges(project, digest, parsed, view)
         except _ChangedMeanwhileError:
             continue
@@ -234,15 +236,13 @@ def _is_same(project: Project, item: reads.Item | None) -> bool:
     return item is not None and known == (item["project_id"], item.get("storage_limit", UNLIMITED))
 
 
-def _require(repository: str, parsed: Manifest, view: _View) -> None:
+def _require(project: Project, repository: str, parsed: Manifest, view: _View) -> None:
     """Make sure that all the manifest names is there and stays. Raises ManifestBlobUnknown or _ChangedMeanwhileError.
 
     What a collector or a delete has in hand is rescued: both look for edges, and ours are written.
     """
-    missing = [digest for digest in parsed.blobs if not _served(digest, view)]
-    if not settings().sparse_indexes:
-        missing += [digest for digest in parsed.children if digest not in view.children]
-    if missing:
+    missing = _missing(parsed, view)
+    if missing and not project.is_proxy:
         message = f"{repository} does not have what the manifest names"
         raise ManifestBlobUnknown(message, detail=[{"digest": digest} for digest in missing])
     for digest in parsed.references:
@@ -251,6 +251,13 @@ def _require(repository: str, parsed: Manifest, view: _View) -> None:
     for child in view.children.values():
         if child.state == DELETING and not manifest_table.set_state(child, LIVE):
             raise _ChangedMeanwhileError
+
+
+def _missing(parsed: Manifest, view: _View) -> list[str]:
+    missing = [digest for digest in parsed.blobs if not _served(digest, view)]
+    if not settings().sparse_indexes:
+        missing += [digest for digest in parsed.children if digest not in view.children]
+    return missing
 
 
 def _charges(

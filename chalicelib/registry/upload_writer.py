@@ -176,19 +176,20 @@ class Writer:
         is then cancelled.
         """
         try:
-            completed = self._complete(index, rest, digest)
+            completed = self.finish(index, rest, digest)
         except BlobUploadUnknown:
             completed = uploads.find_any(self._session.repository, self._session.id)
             if completed.digest != digest:
                 raise  # and otherwise the same request, sent twice, is here twice
         uploads.settle(completed)
 
-    def _complete(self, index: int, rest: Buffer | None, digest: str) -> Session:
+    def finish(self, index: int, rest: Buffer | None, digest: str) -> Session:
+        """As `complete`, but the upload is only marked as completed: what is to be done with it is left to do."""
         if rest is None and self._session.parts and self._session.tail_key:
             rest = self.head()
         actual = self._hash(index, rest or b"")
         if actual != digest and digests.algorithm(actual) == digests.algorithm(digest):
-            uploads.cancel(self._session)
+            self._cancel()
             raise DigestInvalid(f"the content's digest is {actual}, not {digest}")
         self._require_room(rest, digest)
         if self._alone(index):
@@ -205,8 +206,13 @@ class Writer:
         try:
             quotas.require_room(session.repository, size, digest)
         except QuotaExceeded:
-            uploads.cancel(self._session)
+            self._cancel()
             raise
+
+    def _cancel(self) -> None:
+        """Forget the session, unless it has come to be another attempt's."""
+        if not uploads.discard(self._session):
+            raise self._overtaken()
 
     def _complete_object(self, rest: Buffer | None, actual: str, digest: str) -> Session:
         """The whole upload is `rest`, or the tail that is stored already."""
@@ -320,6 +326,15 @@ class Writer:
 
     def _overtaken(self) -> OutOfOrderError:
         return OutOfOrderError(uploads.find(self._session.repository, self._session.id))
+
+
+def take_over(session: Session) -> Session | None:
+    """Make sure that no attempt that has begun writes to `session` any more. None when it has changed meanwhile."""
+    hasher = _recall(session)
+    taken = table.write(session, session)
+    if taken is not None and hasher is not None:
+        _hashers.put((taken.id, taken.version), hasher, _HASHER_SECONDS)
+    return taken
 
 
 def _recall(session: Session) -> Hasher | None:

@@ -54,11 +54,20 @@ def find_any(repository: str, upload_id: str) -> Session:
 def cancel(session: Session) -> None:
     """Forget a session and what it stored. Raises BlobUploadUnknown when it is completed or gone."""
     for _ in range(_ATTEMPTS):
-        if table.delete(session):
-            _drop(session)
+        if discard(session):
             return
         session = find(session.repository, session.id)
     raise Unavailable("the upload is being written to")
+
+
+def discard(session: Session) -> bool:
+    """Forget a session and what it stored that became no blob. False when it has changed since it was read."""
+    if not table.delete(session):
+        return False
+    _drop(session)
+    if session.digest:
+        _drop_unpublished(session)
+    return True
 
 
 def sweep() -> int:
@@ -68,11 +77,7 @@ def sweep() -> int:
     """
     count = 0
     for session in table.expired():
-        if table.delete(session):
-            count += 1
-            _drop(session)
-            if session.digest:
-                _drop_unpublished(session)
+        count += discard(session)
     return count
 
 
@@ -102,8 +107,8 @@ def store(repository: str, digest: str, content: bytes) -> None:
 def settle(session: Session) -> None:
     """Bring a completed session to its end: the object whole, verified, and published. May be done again.
 
-    Raises DigestInvalid (and nothing stays) when the bytes turn out to be others, BlobUploadUnknown when they are
-    gone. A session that was completed long ago is not published again: its blob may have been collected since.
+    Raises as `assemble`. A session that was completed long ago is not published again: its blob may have been collected
+    since.
     """
     if now() - session.completed > settings().url_seconds * 1000 // 2:
         try:
@@ -111,12 +116,20 @@ def settle(session: Session) -> None:
         except BlobUnknown:
             raise BlobUploadUnknown("this upload was completed, and its blob deleted") from None
         return
+    assemble(session)
+    blobs.publish(session.repository, session.digest, session.offset, session.object_key)
+
+
+def assemble(session: Session) -> None:
+    """Make the object of a completed session whole, and be sure of its digest. May be done again.
+
+    Raises DigestInvalid (and nothing stays) when the bytes turn out to be others, BlobUploadUnknown when they are gone.
+    """
     if session.multipart:
         with gone_is_unknown():
             blobstore.complete_multipart(session.object_key, session.multipart, session.parts)
     if session.prefix_digest != session.digest:
         _verify(session)
-    blobs.publish(session.repository, session.digest, session.offset, session.object_key)
 
 
 def _verify(session: Session) -> None:

@@ -101,6 +101,13 @@ def begin(task: Task) -> Task | None:
     return read(task.number)
 
 
+def tell(task: Task, extra: Mapping[str, Any]) -> None:
+    """Give a task that is under way something else to tell. One that is final stays as it is."""
+    key = _key(task.execution, task.ordinal)
+    actions = [tables.TaskItem.extra.set(dict(extra)), tables.TaskItem.updated.set(now())]
+    holds(tables.TaskItem(key.pk, key.sk).update, actions=actions, condition=_is_unfinished())
+
+
 def finish(
     task: Task,
     status: Status,

@@ -16,6 +16,7 @@ import uvicorn
 
 from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
+from infra.local.precedence import Precedence
 from infra.local.processes import end_with_parent
 from infra.local.snapshots import SnapshotDamagedError, Snapshots
 
@@ -36,7 +37,7 @@ def main() -> None:
     end_with_parent()
     cloud = DurableCloud(app, journal, snapshots)
     config = uvicorn.Config(
-        cloud,
+        Precedence(cloud),
         host="127.0.0.1",
         port=port,
         http="httptools",

@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from chalicelib.gc import times
 from chalicelib.gc.errors import TimesTooShortError
+from chalicelib.jobs.records import Status
 from chalicelib.registry.http import Response
+from chalicelib.storage import blobstore, tasks
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
+from tests.gc.garbage import condemned, standing
 from tests.jobs.support import SECONDS
 from tests.registry.images import push_blob
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
 SCHEDULE = "/system/gc/schedule"
+
+GARBAGE = 2200
+"""Blobs: pages enough for a stop to find the run in the midst of them."""
+STOP_SECONDS = 5.0
 
 
 def asked(type_: str = "Manual", cron: str = "", **parameters: Any) -> dict[str, Any]:
@@ -68,6 +76,38 @@ def test_one_runs_at_a_time_and_is_stopped() -> None:
         ended(started(other))
 
 
+def test_a_run_is_stopped_within_seconds_and_a_later_one_goes_on() -> None:
+    """What a stop leaves is whole: a blob that is left has its object, and the object of one that went is gone."""
+    keys = condemned(GARBAGE)
+    number = started(call("POST", SCHEDULE, asked(reconcile=False)))
+    told = wait_for(number, lambda told: told["freed_space"] > 0)
+    assert 0 < told["percent"] < 100
+    stopped = time.monotonic()
+    assert call("PUT", f"/system/gc/{number}").status == 200
+    assert content(call("GET", f"/system/gc/{number}"))["job_status"] == "Stopped"
+    while not all(task.status.is_final or task.status is Status.PENDING for task in tasks.read_all(number)):
+        assert time.monotonic() - stopped < STOP_SECONDS, "it works on"
+        time.sleep(0.1)
+    left = standing(keys)
+    assert 0 < len(left) < GARBAGE
+    assert {digest for digest, key in keys.items() if blobstore.exists(key)} == left
+    number = started(call("POST", SCHEDULE, asked(reconcile=False, workers=2)))
+    wait_for(number, lambda told: told["purged_blobs"] >= len(left))
+    assert call("PUT", f"/system/gc/{number}").status == 200  # it may wait for what other tests have condemned
+    assert standing(keys) == set()
+
+
+def wait_for(number: int, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What a run tells once that holds."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        told: dict[str, Any] = json.loads(content(call("GET", f"/system/gc/{number}"))["job_parameters"])
+        if holds(told):
+            return told
+        time.sleep(0.3)
+    raise AssertionError(f"it does not come so far: {told}")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -95,8 +135,16 @@ def test_the_schedule_is_set_shown_changed_and_taken_away() -> None:
     assert json.loads(found["job_parameters"]) == {"dry_run": False, "delete_untagged": True, "workers": 3}
     assert call("PUT", SCHEDULE, asked("Custom", "0 30 3 * * *", time_window=5)).status == 200
     assert content(call("GET", SCHEDULE))["schedule"]["cron"] == "0 30 3 * * *"
-    assert call("PUT", SCHEDULE, asked("None")).status == 200
-    assert content(call("GET", SCHEDULE)) == {}
+    assert (
+        started(call("POST", SCHEDULE, asked("Weekly", "0 0 0 * * 0"))) == 0
+    )  # as in Harbor it takes the old one's place
+    assert content(call("GET", SCHEDULE))["schedule"]["type"] == "Weekly"
+    for _ in range(2):
+        assert call("PUT", SCHEDULE, asked("None")).status == 200
+        assert content(call("GET", SCHEDULE)) == {}
+    assert call("PUT", SCHEDULE, asked("Hourly", "0 0 * * * *")).status == 200  # there need not be one to change
+    assert content(call("GET", SCHEDULE))["schedule"]["type"] == "Hourly"
+    assert call("POST", SCHEDULE, asked("None")).status == 201
 
 
 def test_a_grace_that_is_too_short_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ size with blobs of which some are garbage, and to collect that, counting calls a
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import statistics
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from tests.crash.client import Client
 
 _BLOB_BYTES = 1000
 _HOUR_MS = 3_600_000
+_UNDER_WAY = ("Pending", "Running")
+_PUSHING = 3
+"""How much longer pushes are measured than GETs, of which there are thirty in the time of one."""
+_STOP_SECONDS = 2.0
+"""After which nothing of a run that was stopped is at work."""
 _PEER_ROOT = "docker/registry/v2"
 _SETTINGS = {
     "BERTH_GC_UNSAFE_TIMES": "true",
@@ -41,7 +47,7 @@ _SETTINGS = {
 def rows(folder: Path, scale: Scale) -> Iterator[Row]:
     """The collector's rows: a registry of its own, which is filled further for each size."""
     with servers.berth(folder / "collected", **_SETTINGS) as berth:
-        measured = {size: _collect(berth, size, scale.garbage) for size in scale.blobs}
+        measured = {size: _collect(berth, size, scale) for size in scale.blobs}
         smallest, largest = scale.blobs[0], scale.blobs[-1]
         for size, found in measured.items():
             yield Row(
@@ -60,9 +66,18 @@ def rows(folder: Path, scale: Scale) -> Iterator[Row]:
         yield from _impact(berth, scale)
 
 
-def _collect(berth: Berth, size: int, garbage: int) -> dict[str, Any]:
-    _run(berth, "fill", str(size), str(garbage))
-    return _run(berth, "collect")
+def _collect(berth: Berth, size: int, scale: Scale) -> dict[str, float]:
+    """The calls of a run, and the median time of runs by the API, without what they wait for the grace."""
+    _run(berth, "fill", str(size), str(scale.garbage))
+    calls = _run(berth, "collect")["calls"]
+    times = []
+    for _ in range(scale.repetitions):
+        _run(berth, "fill", "0", str(scale.garbage))
+        told = _job(berth)
+        if told["purged_blobs"] != scale.garbage:
+            raise SystemExit(f"bench: {scale.garbage} blobs were garbage, and a run purged {told['purged_blobs']}")
+        times.append(told["duration_seconds"] - told["wait_seconds"])
+    return {"calls": calls, "seconds": statistics.median(times)}
 
 
 def _run(berth: Berth, *arguments: str) -> dict[str, Any]:
@@ -77,30 +92,47 @@ def _run(berth: Berth, *arguments: str) -> dict[str, Any]:
 def _forecast(berth: Berth, scale: Scale) -> Iterator[Row]:
     """A dry run and a run by the API, as an operator starts them."""
     _run(berth, "fill", "0", str(scale.garbage))
-    foretold, done = _job(berth, dry_run=True), _job(berth, dry_run=False)
+    foretold, done = _job(berth, dry_run=True), _job(berth)
     yield Row("GC forecast, bytes", "B", foretold["freed_space"], done["freed_space"], at_most=1.1)
     ratio = foretold["expected_seconds"] / done["duration_seconds"]
     more = f"({foretold['expected_seconds']} s foretold, {done['duration_seconds']} s taken)"
     yield Row("GC forecast, time (the greater by the less)", "", max(ratio, 1 / ratio), at_most=2.0, berth_more=more)
 
 
-def _job(berth: Berth, *, dry_run: bool) -> dict[str, Any]:
-    body = json.dumps({"schedule": {"type": "Manual"}, "parameters": {"dry_run": dry_run, "reconcile": False}}).encode()
+def _job(berth: Berth, *, dry_run: bool = False) -> dict[str, Any]:
+    """Do a run; returns what it tells in the end."""
+    number = _start(berth, dry_run=dry_run)
+    while (found := _ask(berth, "GET", f"/{number}"))["job_status"] in _UNDER_WAY:
+        time.sleep(0.5)
+    if found["job_status"] != "Success":
+        raise SystemExit(f"bench: a garbage collection ended as {found['job_status']}")
+    told: dict[str, Any] = json.loads(found["job_parameters"])
+    return told
+
+
+def _start(berth: Berth, *, dry_run: bool = False) -> str:
+    body = {"schedule": {"type": "Manual"}, "parameters": {"dry_run": dry_run, "reconcile": False}}
+    with _open(berth, "POST", "/schedule", body) as answer:
+        number: str = answer.headers["Location"].rpartition("/")[2]
+        return number
+
+
+def _ask(berth: Berth, method: str, path: str) -> Any:
+    with _open(berth, method, path) as answer:
+        content = answer.read()
+        return json.loads(content) if content else None
+
+
+def _open(berth: Berth, method: str, path: str, body: Any = None) -> Any:
     basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
-    url = f"http://{berth.name}/api/v2.0/system/gc"
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/schedule", body, headers), timeout=30) as answer:
-        number = answer.headers["Location"].rpartition("/")[2]
-    while True:
-        found = json.loads(servers.fetch(urllib.request.Request(f"{url}/{number}", headers=headers)))
-        if found["job_status"] not in ("Pending", "Running"):
-            told: dict[str, Any] = json.loads(found["job_parameters"])
-            return told
-        time.sleep(0.2)
+    url = f"http://{berth.name}/api/v2.0/system/gc{path}"
+    content = None if body is None else json.dumps(body).encode()
+    return urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method), timeout=30)
 
 
 def _impact(berth: Berth, scale: Scale) -> Iterator[Row]:
-    """The 99th percentiles of clients, while the collector works and while it does not, in turns."""
+    """The 99th percentiles of clients, while a run works and while none does, in turns: each of all its samples."""
     berth.make_project("collected", public=False)
     client = Client(f"http://{berth.name}")
     client.log_in("collected/app", password=PASSWORD)
@@ -113,45 +145,42 @@ def _impact(berth: Berth, scale: Scale) -> Iterator[Row]:
     )
     gets: dict[bool, list[float]] = {True: [], False: []}
     pushes: dict[bool, list[float]] = {True: [], False: []}
+    _run(berth, "fill", "0", str(10 * scale.garbage))
     for _ in range(scale.repetitions):
         for collecting in (False, True):
-            with _collecting(berth, scale) if collecting else _nothing():
-                gets[collecting].append(load.run(target, 1, scale.load_seconds).p99)
-                pushes[collecting].append(_push_p99(client, scale.load_seconds))
+            with _collecting(berth) if collecting else contextlib.nullcontext():
+                gets[collecting] += load.times(target, 1, scale.load_seconds)
+                pushes[collecting] += _push_times(client, _PUSHING * scale.load_seconds)
     for name, found in (("manifest GET", gets), ("small push", pushes)):
-        quiet, busy = (statistics.median(found[collecting]) for collecting in (False, True))
-        yield Row(f"p99 of {name} while GC runs", "ms", busy, quiet, at_most=1.3)
+        quiet, busy = (1000 * _p99(found[collecting]) for collecting in (False, True))
+        more = f"({len(found[True])} of them)"
+        yield Row(f"p99 of {name} while GC runs", "ms", busy, quiet, at_most=1.3, berth_more=more)
 
 
-class _collecting:  # noqa: N801 -- a context manager that reads as what it does
-    def __init__(self, berth: Berth, scale: Scale) -> None:
-        _run(berth, "fill", "0", str(10 * scale.garbage))
-        command = [sys.executable, "-m", "tests.bench.collection", "collect"]
-        self._process = subprocess.Popen(command, cwd=PROJECT, env=berth.environment, stdout=subprocess.DEVNULL)
-
-    def __enter__(self) -> None:
-        time.sleep(1.0)
-
-    def __exit__(self, *_error: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
-class _nothing:  # noqa: N801 -- as above
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_error: object) -> None:
-        return
+@contextlib.contextmanager
+def _collecting(berth: Berth) -> Iterator[None]:
+    """A run that is at work, and is so until it is stopped."""
+    number = _start(berth)
+    while json.loads(_ask(berth, "GET", f"/{number}")["job_parameters"])["percent"] == 0:
+        time.sleep(0.2)
+    yield
+    if _ask(berth, "GET", f"/{number}")["job_status"] != "Running":
+        raise SystemExit("bench: the garbage collection had ended before the clients had")
+    _ask(berth, "PUT", f"/{number}")
+    time.sleep(_STOP_SECONDS)
 
 
-def _push_p99(client: Client, seconds: float) -> float:
+def _push_times(client: Client, seconds: float) -> list[float]:
     times = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         started = time.perf_counter()
         client.push("collected/app", "pushed", layers=1, size=1000)
-        times.append(1000 * (time.perf_counter() - started))
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def _p99(times: Sequence[float]) -> float:
     return sorted(times)[int(len(times) * 0.99)]
 
 
@@ -219,22 +248,20 @@ def _fill(live: int, garbage: int) -> dict[str, int]:
     return {"filled": len(requests)}
 
 
-def _collect_here() -> dict[str, float]:
-    """Both looks of a run, without the wait between them."""
+def _collect_here() -> dict[str, int]:
+    """The calls of both looks of a run."""
     from chalicelib.gc import rounds, work
-    from chalicelib.gc.records import Tally, Times
+    from chalicelib.gc.records import Tally, Times, unwatched
     from chalicelib.storage.conditions import fresh
     from tests.registry.test_budgets import counted
 
     times, run, tally = Times(_HOUR_MS // 2, 0), fresh(), Tally()
-    started = time.monotonic()
     with counted() as calls:
         for number, kind in enumerate((rounds.BLOBS, rounds.CONDEMNED)):
             for task in rounds.plan(run, number, [kind], times):
-                tally += rounds.carry_out(run, task, times, lambda: False)
-    seconds = time.monotonic() - started
+                tally += rounds.carry_out(run, task, times, unwatched)
     work.drop(run)
-    return {"seconds": seconds, "calls": len(calls), "purged": tally.purged_blobs}
+    return {"calls": len(calls), "purged": tally.purged_blobs}
 
 
 def main() -> None:

@@ -57,10 +57,15 @@ def median(loads: Sequence[Load]) -> Load:
 
 def run(target: Target, clients: int, seconds: float) -> Load:
     """Load a server. Raises WrongAnswerError at the first answer with another status."""
-    times, elapsed = uvloop.run(_run(target, clients, seconds))
-    ordered = sorted(times)
+    taken, elapsed = uvloop.run(_run(target, clients, seconds))
+    ordered = sorted(taken)
     percentiles = [1000 * ordered[int(len(ordered) * part)] for part in (0.5, 0.99)]
-    return Load(len(times) / elapsed, *percentiles)
+    return Load(len(taken) / elapsed, *percentiles)
+
+
+def times(target: Target, clients: int, seconds: float) -> list[float]:
+    """What each request of a load took, in seconds. Raises WrongAnswerError as `run` does."""
+    return uvloop.run(_run(target, clients, seconds))[0]
 
 
 async def _run(target: Target, clients: int, seconds: float) -> tuple[list[float], float]:

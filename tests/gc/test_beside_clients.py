@@ -11,12 +11,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from chalicelib.access.authentication import Caller
 from chalicelib.gc import collector, rounds
+from chalicelib.gc.records import unwatched
 from chalicelib.registry import blobs, deletion, digests, manifests, push
 from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
 from chalicelib.settings import settings as configured
@@ -164,13 +166,13 @@ class BesideClients(RuleBasedStateMachine):
         """Any page, planned now or long ago, for the first time or again."""
         if self.pages:
             task = self.pages[number % len(self.pages)]
-            self.attempt(lambda: rounds.carry_out("", task, TIMES, lambda: False), crash)
+            self.attempt(lambda: rounds.carry_out("", task, TIMES, unwatched), crash)
 
     @rule()
     def collect(self) -> None:
         tasks = list(rounds.plan(f"{self.name}-whole".replace("/", "-"), 0, [rounds.MANIFESTS, rounds.BLOBS], TIMES))
         for task in tasks:
-            rounds.carry_out("", task, TIMES, lambda: False)
+            rounds.carry_out("", task, TIMES, unwatched)
 
     @invariant()
     def every_tagged_image_pulls_whole(self) -> None:
@@ -210,12 +212,21 @@ class BesideClients(RuleBasedStateMachine):
 
 
 def test_beside_clients(project: str, clock: Clock) -> None:
+    explore(project, clock, examples=25)
+
+
+@pytest.mark.soak
+def test_beside_clients_at_length(project: str, clock: Clock) -> None:
+    explore(project, clock, examples=500)
+
+
+def explore(project: str, clock: Clock, *, examples: int) -> None:
     """S3 dates objects by its own clock, which this one is days ahead of: the reconciliation finds them old."""
     machine = type("BesideClientsHere", (BesideClients,), {"clock": clock, "project": project})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("BERTH_GC_EXAMPLES", "6")),
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.gc import collector, rounds
-from chalicelib.gc.records import Tally
+from chalicelib.gc import blobs, collector, rounds
+from chalicelib.gc.records import Tally, unwatched
 from chalicelib.registry import deletion, digests, manifests, push
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
@@ -17,6 +17,7 @@ from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
+from tests.gc.garbage import condemned, standing
 from tests.registry.accounting import charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 from tests.registry.test_budgets import counted
@@ -181,13 +182,29 @@ def test_a_stop_ends_a_run_and_the_next_goes_on(repository: str, clock: Clock, c
     assert collect().purged_blobs == 3
 
 
+def test_a_page_tells_how_far_it_is_and_stops_with_all_that_it_began() -> None:
+    keys = condemned(250)
+    told: list[tuple[float, int, int]] = []
+
+    def watch(part: float, tally: Tally) -> bool:
+        told.append((part, tally.purged_blobs, tally.freed_space))
+        return len(told) < 3
+
+    tally = blobs.collect("told", list(keys), TIMES, watch)
+    assert told == [(0, 0, 0), (0.4, 100, 2000), (0.8, 200, 4000)]
+    assert tally.purged_blobs == 200
+    left = standing(keys)
+    assert len(left) == 50
+    assert {digest for digest, key in keys.items() if blobstore.exists(key)} == left
+    assert blobs.collect("told", list(keys), TIMES, unwatched).purged_blobs == 250  # the page's whole, told again
+
+
 def test_a_task_may_run_twice(repository: str, clock: Clock, collect: Collect) -> None:
     push_blob(repository, os.urandom(100))
     clock.advance(3 * HOUR)
-    never = lambda: False  # noqa: E731
     for number in range(2):
         tasks = list(rounds.plan("twice", number, [rounds.BLOBS], TIMES))
-        tallies = [sum_of(rounds.carry_out("twice", task, TIMES, never) for task in tasks) for _ in range(2)]
+        tallies = [sum_of(rounds.carry_out("twice", task, TIMES, unwatched) for task in tasks) for _ in range(2)]
         assert tallies[0].purged_blobs == number
         clock.advance(3 * HOUR)
     assert tallies[1].purged_blobs == 1  # the same piece of work, told again: it is noted under the task, not added

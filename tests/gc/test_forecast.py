@@ -1,10 +1,10 @@
-"""A dry run: it tells what the run then does, and writes nothing."""
+"""A dry run: it tells what the run then does, and changes nothing."""
 
 from __future__ import annotations
 
 import pytest
 
-from chalicelib.gc import collector, forecast
+from chalicelib.gc import collector
 from chalicelib.registry import deletion, manifests, push
 from tests.gc.conftest import HOUR, TIMES, Collect, push_by_digest
 from tests.registry.images import descriptor, index, push_blob, push_image
@@ -13,6 +13,8 @@ from tests.registry.test_budgets import counted
 pytestmark = pytest.mark.usefixtures("cloud")
 
 READS = {"Query", "BatchGetItem", "GetItem", "GetObject"}
+NOTES = {("s3", "PutObject"), ("s3", "ListObjectsV2"), ("s3", "DeleteObjects")}
+"""What a dry run writes down of its own work, and drops."""
 
 
 @pytest.mark.parametrize("untagged", [True, False])
@@ -32,8 +34,8 @@ def test_the_run_does_what_was_foretold(
     push_blob(other_repository, b"never named, and of this size")
     clock.advance(3 * HOUR)
     with counted() as calls:
-        foretold = forecast.make(TIMES, delete_untagged=untagged, workers=1)
-    assert {operation for _, operation in calls} <= READS
+        foretold = collector.foretell(TIMES, delete_untagged=untagged)
+    assert {operation for _, operation in set(calls) - NOTES} <= READS
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -51,6 +53,6 @@ def test_the_run_does_what_was_foretold(
 def test_nothing_is_foretold_of_a_registry_without_garbage(repository: str, collect: Collect) -> None:
     push_image(repository)
     collect()
-    foretold = forecast.make(TIMES, delete_untagged=True, workers=1)
+    foretold = collector.foretell(TIMES, delete_untagged=True)
     assert foretold.tally.to_json() == {}
     assert foretold.waits == 0

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.gc import rounds, runs, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
-from chalicelib.gc.records import Parameters, Tally, Times
+from chalicelib.gc.records import Parameters, Tally, Times, unwatched
 from chalicelib.jobs import executions
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.registry import deletion
@@ -30,7 +30,7 @@ def condemn_everything(clock: Clock) -> None:
     """Do the first round of a run: what is garbage is condemned."""
     clock.advance(2.5 * HOUR)
     for task in rounds.plan("condemned", 0, [rounds.BLOBS], TIMES):
-        rounds.carry_out("condemned", task, TIMES, lambda: False)
+        rounds.carry_out("condemned", task, TIMES, unwatched)
     work.drop("condemned")
 
 

@@ -11,6 +11,8 @@ import pytest
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.steps import WORKERS
+from chalicelib.proxycache import filling
+from chalicelib.proxycache.steps import SLICE_SECONDS
 from infra.state_machines import DEFINITIONS, MACHINES, state_machines
 
 State = dict[str, Any]
@@ -37,10 +39,12 @@ def machines(machine: State) -> Iterator[State]:
 
 
 NAMES = [name for name, _ in MACHINES.values()]
+JOBS = [name for name in NAMES if name != filling.MACHINE]
+"""Those that are executions of a job: a fill's record is what repositories want (chalicelib/storage/fills.py)."""
 
 
 def test_every_kind_of_job_has_its_machine_and_no_definition_lies_about() -> None:
-    assert sorted(NAMES) == sorted(kind.machine for kind in KINDS.values())
+    assert sorted(JOBS) == sorted(kind.machine for kind in KINDS.values())
     assert sorted(path.name for path in DEFINITIONS.iterdir()) == sorted(f"{name}.asl.json" for name in NAMES)
 
 
@@ -54,7 +58,7 @@ def test_every_way_leads_to_a_state_that_is_there_and_every_state_is_reached(nam
         assert reached == machine["States"].keys()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JOBS)
 def test_every_task_is_tried_again_and_what_fails_for_good_is_told_to_the_table(name: str) -> None:
     machine = definition(name)
     tasks = [(step, state) for step, state in states(machine) if state["Type"] == "Task"]
@@ -69,6 +73,22 @@ def test_every_task_is_tried_again_and_what_fails_for_good_is_told_to_the_table(
             assert state["Catch"][-1] == {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Fail"}
     assert machine["States"]["Fail"]["Parameters"]["step"] == "fail"
     assert "TimeoutSeconds" in machine
+
+
+def test_a_lane_of_a_fill_is_tried_again_and_what_fails_for_good_is_told_and_ends_no_other_lane() -> None:
+    machine = definition(filling.MACHINE)
+    lanes = machine["States"]["Lanes"]
+    assert lanes["MaxConcurrency"] == filling.LANES
+    assert "TimeoutSeconds" in machine
+    for state in lanes["ItemProcessor"]["States"].values():
+        assert state["Type"] != "Fail"
+        if state["Type"] == "Task":
+            assert (state["Resource"], state["TimeoutSeconds"]) == ("${Function}", 900)
+            assert [retry["ErrorEquals"] for retry in state["Retry"]] == [["States.ALL"]]
+    fill = lanes["ItemProcessor"]["States"]["Fill"]
+    assert fill["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Tell"}]
+    assert lanes["ItemProcessor"]["States"]["Tell"]["Parameters"]["step"] == "fail"
+    assert fill["TimeoutSeconds"] > SLICE_SECONDS
 
 
 def test_as_many_workers_come_as_share_the_tasks() -> None:

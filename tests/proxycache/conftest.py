@@ -1,14 +1,17 @@
-"""Upstreams on this machine may be called, which Berth otherwise refuses."""
+"""Upstreams on this machine, which Berth otherwise refuses to call, and projects that pull through from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import boto3
 import pytest
 
 from chalicelib import outbound
 from chalicelib.settings import settings
+from tests.proxycache.filled import Proxy, proxy_of
+from tests.proxycache.upstreams.scripted import Scripted, scripted
 
 Allow = Callable[..., None]
 
@@ -29,3 +32,27 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
 @pytest.fixture
 def loopback(allow: Allow) -> None:
     allow("127.0.0.0/8")
+
+
+@pytest.fixture
+def upstream() -> Iterator[Scripted]:
+    with scripted() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(cloud: object, loopback: None, upstream: Scripted) -> Proxy:
+    """A proxy project of `upstream`."""
+    return proxy_of(upstream)
+
+
+@pytest.fixture(scope="session")
+def fill_function(cloud: dict[str, str]) -> None:
+    """The deployed function may call upstreams on this machine."""
+    client = boto3.client("lambda")
+    for function in client.list_functions(MaxItems=50)["Functions"]:
+        if function["Handler"] == "app.fill_blobs":
+            variables = {**function["Environment"]["Variables"], "BERTH_OUTBOUND_ALLOWED": "127.0.0.0/8"}
+            client.update_function_configuration(
+                FunctionName=function["FunctionName"], Environment={"Variables": variables}
+            )

@@ -33,7 +33,7 @@ def main() -> None:
     while not ended.is_set():
         run = fresh()
         for task in rounds.plan(run, 0, [rounds.MANIFESTS, rounds.BLOBS], limits):
-            purged += rounds.carry_out(run, task, limits, ended.is_set).purged_blobs
+            purged += rounds.carry_out(run, task, limits, lambda _part, _tally: not ended.is_set()).purged_blobs
         work.drop(run)
         time.sleep(0.1)
     print(f"purged {purged} blobs beside clients", flush=True)

@@ -74,6 +74,8 @@ what runs in the background, dropped by TTL.
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
     schedule               <vendor type>|<vendor id>        ScheduleItem
     pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    fill|<registry>|<digest>    request|<repository>        FillRequestItem: it wants the blob of the upstream registry
+    fill|<registry>|<digest>    lease                       FillLeaseItem: who fetches it, and the upload that it is in
     counter                execution, schedule              CounterItem: the last number given out
 
 Events: what was done, and what webhooks are still to be told of it.
@@ -125,6 +127,8 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.item import connection as connection
     from chalicelib.storage.tables.jobs import ExecutionItem as ExecutionItem
     from chalicelib.storage.tables.jobs import ExecutionNumberItem as ExecutionNumberItem
+    from chalicelib.storage.tables.jobs import FillLeaseItem as FillLeaseItem
+    from chalicelib.storage.tables.jobs import FillRequestItem as FillRequestItem
     from chalicelib.storage.tables.jobs import JobCounterItem as JobCounterItem
     from chalicelib.storage.tables.jobs import LogItem as LogItem
     from chalicelib.storage.tables.jobs import OccasionItem as OccasionItem
@@ -190,6 +194,8 @@ _MODULES = {
     "jobs": (
         "ExecutionItem",
         "ExecutionNumberItem",
+        "FillLeaseItem",
+        "FillRequestItem",
         "JobCounterItem",
         "LogItem",
         "OccasionItem",

@@ -107,3 +107,29 @@ class PauseItem(Item):
         table_name = settings().jobs_table
 
     since = NumberAttribute()
+
+
+class FillRequestItem(Item):
+    """A repository wants a blob of an upstream registry (chalicelib/storage/fills.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    execution = UnicodeAttribute()
+    until = NumberAttribute()
+    failures = NumberAttribute()
+    failure = JSONAttribute(null=True)
+    expires = NumberAttribute()
+
+
+class FillLeaseItem(Item):
+    """Who fetches a blob of an upstream registry, until when, and the upload that it has come to."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    holder = UnicodeAttribute()
+    until = NumberAttribute()
+    repository = UnicodeAttribute(null=True)
+    upload = UnicodeAttribute(null=True)
+    expires = NumberAttribute()

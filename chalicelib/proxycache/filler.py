@@ -1,0 +1,206 @@
+"""Fetching one blob from an upstream registry: by the one holder of its lease, verified before anybody can see it.
+
+A small blob comes in one piece, a large one through an upload session that whoever comes next goes on with. When all is
+there and its digest is right, the project is charged for it, the blob is published as an uploaded one is, and what the
+charge rests on is looked at again (docs/gc.md, "Charges"). Each step may be done again by another after a crash.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from chalicelib.projects import rules
+from chalicelib.proxycache import endpoints, leases, upstream
+from chalicelib.proxycache.errors import UpstreamContentInvalid
+from chalicelib.proxycache.leases import Hold
+from chalicelib.proxycache.reception import HaltedError, Pace, Reception
+from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
+from chalicelib.proxycache.upstream import Upstream
+from chalicelib.registry import blobs, charges, digests, upload_writer, uploads
+from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, QuotaExceeded, TooLarge, Unavailable
+from chalicelib.registry.names import project_of
+from chalicelib.registry.upload_writer import OutOfOrderError, Writer
+from chalicelib.settings import settings
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import fills as table
+from chalicelib.storage import uploads as upload_table
+from chalicelib.storage.blobs import Blob
+from chalicelib.storage.conditions import now
+from chalicelib.storage.fills import Wanted
+from chalicelib.storage.uploads import Session
+
+SPEED = "proxy_speed_kb"
+"""The project's setting: kilobits a second that a blob may come with; -1 or none is no limit (swagger)."""
+_KILOBIT = 128
+"""Bytes, as Harbor counts (src/lib/readers.go)."""
+_ATTEMPTS = 4
+
+
+class Outcome(StrEnum):
+    """What came of an attempt."""
+
+    DONE = "done"
+    HELD = "held"
+    """Another fetches the blob, or has taken over."""
+    HALTED = "halted"
+    """The time was over. The next attempt goes on."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a blob: a state machine's `execution` makes it, over so many connections, until `deadline`."""
+
+    wanted: Wanted
+    execution: str
+    connections: int
+    deadline: float
+    """Of time.monotonic."""
+
+
+def fill(attempt: Attempt) -> Outcome:
+    """Bring a blob that a repository of a proxy project wants into it.
+
+    Raises UpstreamErrors, EndpointNotFoundError, DigestInvalid when other bytes came, QuotaExceeded, TooLarge,
+    NameUnknown when the project is gone, or Unavailable.
+    """
+    with leases.held(attempt.wanted, attempt.execution, attempt.deadline) as hold:
+        if hold is None:
+            return Outcome.HELD
+        try:
+            blob = _Filler(attempt, hold).bring()
+        except (HaltedError, BlobUploadUnknown):  # of the latter, the upload's time was over: the next begins anew
+            return Outcome.HELD if hold.is_lost else Outcome.HALTED
+        except OutOfOrderError:
+            return Outcome.HELD
+        _settle_charge(attempt.wanted, blob)
+        hold.is_done = True
+        return Outcome.DONE
+
+
+def _settle_charge(wanted: Wanted, blob: Blob) -> None:
+    """Make sure that the project is charged if a manifest names the blob, now that it is there, and only then."""
+    charges.add(wanted.repository, wanted.digest, blob.size)
+    charges.free(wanted.repository, [wanted.digest])
+
+
+class _Filler:
+    """An attempt while its lease is held."""
+
+    def __init__(self, attempt: Attempt, hold: Hold) -> None:
+        self._hold, self._connections = hold, attempt.connections
+        self._repository, self._digest = attempt.wanted.repository, attempt.wanted.digest
+        self._remote = self._repository.partition("/")[2]
+        self._registry = attempt.wanted.registry
+
+    def bring(self) -> Blob:
+        """The blob, once the repository has it."""
+        for _ in range(_ATTEMPTS):
+            with suppress(BlobUnknown):
+                return blobs.find(self._repository, self._digest)
+            known = blob_table.read_record(self._digest)
+            if known is None:
+                self._fetch(self._upstream())
+            else:
+                self._link(known, self._upstream())
+        raise Unavailable(f"the blob {self._digest} is being changed")
+
+    def _upstream(self) -> Upstream:
+        return upstream.of(endpoints.get(self._registry))
+
+    def _link(self, known: Blob, source: Upstream) -> None:
+        """Let the repository serve what others have, if upstream shows it to the project's credentials too."""
+        if source.head_blob(self._remote, self._digest) != known.size:
+            raise UpstreamContentInvalid(f"what upstream has as {self._digest} is of another size")
+        charges.add(self._repository, self._digest, known.size)
+        blobs.link(self._repository, self._digest)
+
+    def _fetch(self, source: Upstream) -> None:
+        session = self._begun()
+        if session is not None and session.digest:
+            self._publish(session)
+        elif self._digest == digests.of(b"", digests.algorithm(self._digest)):
+            source.head_blob(self._remote, self._digest)
+            self._store(b"")
+        else:
+            self._transfer(source, session)
+
+    def _transfer(self, source: Upstream, session: Session | None) -> None:
+        pace = Pace(_speed(self._repository), self._hold.halt)
+        reception = Reception(partial(source.open_blob, self._remote, self._digest), pace, self._hold.halt)
+        start = session.offset if session else 0
+        first = reception.begin(start, start + PIECE)
+        with closing(first):
+            total = reception.total
+            if total > LARGEST:
+                raise TooLarge(f"the blob has {total} bytes, which is too many for a proxy cache")
+            if session is None and 0 < total <= PIECE:
+                self._store(reception.whole(first))
+                return
+            session = session or self._started()
+            writer = Writer(session, digests.algorithm(self._digest))
+            transfer = Transfer(reception, writer, start, self._connections, self._hold.halt)
+            if first.status == 206:
+                completed = transfer.by_ranges(total, self._digest, first)
+            else:
+                completed = transfer.by_stream(self._digest, first)
+        self._publish(completed)
+
+    def _store(self, content: bytes) -> None:
+        """Publish a small blob, which needs no session."""
+        digests.verify(content, self._digest)
+        self._hold.require()
+        charges.add(self._repository, self._digest, len(content))
+        uploads.store(self._repository, self._digest, content)
+
+    def _publish(self, session: Session) -> None:
+        """Publish what a completed session holds. Nothing is kept of what the project has no room for."""
+        try:
+            uploads.assemble(session)
+        except BlobUploadUnknown:
+            uploads.discard(session)
+            raise
+        try:
+            charges.add(self._repository, self._digest, session.offset)
+        except QuotaExceeded:
+            uploads.discard(session)
+            raise
+        self._hold.require()
+        blobs.publish(self._repository, self._digest, session.offset, session.object_key)
+
+    def _begun(self) -> Session | None:
+        """The session that an earlier holder has begun, with nobody else left who could write to it."""
+        lease = self._hold.lease
+        if not lease.upload or lease.repository != self._repository:
+            return None
+        for _ in range(_ATTEMPTS):
+            session = upload_table.read(lease.upload)
+            if session is None or _is_past(session):
+                return None
+            if session.digest:
+                return session
+            if taken := upload_writer.take_over(session):
+                return taken
+        raise Unavailable(f"the upload of {self._digest} is being written to")
+
+    def _started(self) -> Session:
+        """A new session, written down for the next holder."""
+        session = uploads.start(self._repository, digests.algorithm(self._digest))
+        if not table.note_upload(self._hold.lease, self._repository, session.id):
+            uploads.discard(session)
+            raise HaltedError
+        return session
+
+
+def _is_past(session: Session) -> bool:
+    """Whether it was completed so long ago that its blob may have been published, and collected, since."""
+    return bool(session.digest) and now() - session.completed > settings().url_seconds * 1000 // 2
+
+
+def _speed(repository: str) -> int:
+    """The bandwidth of a blob in bytes a second, 0 for any."""
+    project = rules.find(project_of(repository))
+    kilobits = int(project.metadata.get(SPEED) or -1) if project else -1
+    return max(kilobits, 0) * _KILOBIT

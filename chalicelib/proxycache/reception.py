@@ -1,0 +1,179 @@
+"""Receiving a blob's bytes from an upstream registry, whatever its connections do.
+
+A connection that breaks, stalls or is refused for now is made again, from the byte that it came to, with growing
+pauses; what comes counts against the project's bandwidth. What no other try can mend is raised as it is.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from chalicelib.proxycache.errors import (
+    UpstreamContentInvalid,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamUnreachable,
+)
+from chalicelib.proxycache.upstream import Body
+
+Open = Callable[[int, int | None], Body]
+"""Asks for a blob from a byte up to and without another one."""
+
+_TRIES = 6
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_LONGEST_RETRY_AFTER = 20
+"""Seconds that a connection waits when it is told to; who waits for the blob is told of a longer pause."""
+_PROGRESS = 1 << 20
+"""Bytes after which a connection's failures are forgotten."""
+_STALL_SECONDS, _STALL_BYTES = 30.0, 1 << 16
+
+
+class HaltedError(Exception):
+    """Whoever receives is to stop, and another goes on: its time is over, or the blob is another's to fetch."""
+
+
+class Pace:
+    """A bandwidth that connections share, in bytes a second; 0 is no limit."""
+
+    def __init__(self, rate: int, halt: threading.Event) -> None:
+        self._rate, self._halt = rate, halt
+        self._due = time.monotonic()
+        self._lock = threading.Lock()
+
+    def spend(self, size: int) -> float:
+        """Wait until `size` bytes more are within the bandwidth. Returns the seconds that it took."""
+        if not self._rate:
+            return 0.0
+        with self._lock:
+            present = time.monotonic()
+            self._due = max(self._due, present) + size / self._rate
+            pause = self._due - present
+        self._halt.wait(pause)
+        return pause
+
+
+class Reception:
+    """Receives the bytes of one blob over connections that `opener` makes.
+
+    Threads may share it. Methods raise HaltedError soon after `halt` is set, and UpstreamErrors.
+    """
+
+    def __init__(self, opener: Open, pace: Pace, halt: threading.Event) -> None:
+        self._open, self._pace, self._halt = opener, pace, halt
+        self.total = -1
+        """Bytes that the blob has, as upstream told first; -1 when it has not."""
+
+    def begin(self, start: int, end: int) -> Body:
+        """Ask for a part of the blob: what comes of it may be the whole."""
+        body = self._opened(_Tries(self._halt), start, end)
+        self.total = body.total
+        return body
+
+    def whole(self, body: Body) -> bytes:
+        """The content of a blob of which `body` is all."""
+        content = bytearray(self.total)
+        if body.status == 206:
+            self.fill(memoryview(content), 0, body)
+            return bytes(content)
+        filled = 0
+        for chunk in self.stream(0, body):
+            if filled + len(chunk) > self.total:
+                raise UpstreamContentInvalid("upstream sends more of a blob than it said")
+            content[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+        return bytes(content)
+
+    def fill(self, view: memoryview, start: int, body: Body | None = None) -> None:
+        """Fill `view` with the bytes from `start` on, by ranges; `body` is what has been asked for already."""
+        tries, came = _Tries(self._halt), 0
+        while came < len(view):
+            before = came
+            try:
+                body = body or self._open(start + came, start + len(view))
+                with closing(body):
+                    self._require_range(body)
+                    for chunk in self._chunks(body):
+                        if came + len(chunk) > len(view):
+                            raise UpstreamContentInvalid("upstream sends more of a blob than it was asked for")
+                        view[came : came + len(chunk)] = chunk
+                        came += len(chunk)
+                if came < len(view):
+                    raise UpstreamUnreachable("upstream sends less of a blob than it was asked for")
+            except UpstreamError as error:
+                tries.failed(error, came - before)
+            body = None
+
+    def stream(self, start: int, body: Body) -> Iterator[memoryview]:
+        """The bytes from `start` to the end, of an upstream that sends the blob from its first byte, always."""
+        tries, came = _Tries(self._halt), start
+        while True:
+            before = came
+            try:
+                with closing(body):
+                    position = 0
+                    for chunk in self._chunks(body):
+                        known = max(0, min(came - position, len(chunk)))
+                        position += len(chunk)
+                        if known < len(chunk):
+                            came = position
+                            yield memoryview(chunk)[known:]
+                if self.total < 0 or came == self.total:
+                    return
+                raise UpstreamUnreachable(f"the blob ends after {came} of {self.total} bytes")
+            except UpstreamError as error:
+                tries.failed(error, came - before)
+            body = self._opened(tries, 0, None)
+            if -1 not in (body.total, self.total) and body.total != self.total:
+                body.close()
+                raise UpstreamContentInvalid(f"the size of upstream's blob has changed: {body.total}, not {self.total}")
+
+    def _opened(self, tries: _Tries, start: int, end: int | None) -> Body:
+        while True:
+            try:
+                return self._open(start, end)
+            except UpstreamError as error:
+                tries.failed(error, 0)
+
+    def _require_range(self, body: Body) -> None:
+        if body.status != 206:
+            raise UpstreamUnreachable("upstream sends a whole blob where it sent ranges before")
+        if body.total not in (-1, self.total):
+            raise UpstreamContentInvalid(f"the size of upstream's blob has changed: {body.total}, not {self.total}")
+
+    def _chunks(self, body: Body) -> Iterator[bytes]:
+        """What comes, at the pace that is allowed, as long as enough comes."""
+        since, came = time.monotonic(), 0
+        for chunk in body:
+            if self._halt.is_set():
+                raise HaltedError
+            yield chunk
+            came += len(chunk)
+            since += self._pace.spend(len(chunk))
+            if time.monotonic() - since > _STALL_SECONDS:
+                if came < _STALL_BYTES:
+                    raise UpstreamUnreachable("upstream sends next to nothing")
+                since, came = time.monotonic(), 0
+
+
+class _Tries:
+    """The failures of one connection, in a row."""
+
+    def __init__(self, halt: threading.Event) -> None:
+        self._halt, self._count = halt, 0
+
+    def failed(self, error: UpstreamError, progress: int) -> None:
+        """Wait before another try, after `progress` bytes came in the last one. Raises `error` when there is none."""
+        self._count = 1 if progress >= _PROGRESS else self._count + 1
+        if not isinstance(error, UpstreamUnreachable | UpstreamRateLimited) or self._count >= _TRIES:
+            raise error
+        pause = min(_PAUSE * 2**self._count, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311 -- jitter, not a secret
+        if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
+            if error.retry_after > _LONGEST_RETRY_AFTER:
+                raise error
+            pause = max(pause, error.retry_after)
+        if self._halt.wait(pause):
+            raise HaltedError

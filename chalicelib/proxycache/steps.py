@@ -1,0 +1,117 @@
+"""The steps of infra/statemachines/proxy-fill.asl.json: a lane of the blobs that a repository wants, one by one.
+
+A step comes back before its function's time is over, with what is left. What cannot be had is told to those who wait,
+and is no failure of the step's. A step that fails for good tells them that too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.auditing import quotas as quota_events
+from chalicelib.auditing.records import JOBS
+from chalicelib.observability import logger
+from chalicelib.proxycache import filler
+from chalicelib.proxycache.errors import (
+    EndpointNotFoundError,
+    UpstreamContentInvalid,
+    UpstreamError,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+)
+from chalicelib.proxycache.filler import Attempt, Outcome
+from chalicelib.proxycache.filling import ASKED_SECONDS
+from chalicelib.registry.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
+from chalicelib.storage import fills as table
+from chalicelib.storage import reads
+from chalicelib.storage.conditions import now
+from chalicelib.storage.fills import Failure, Wanted
+
+Event = Mapping[str, Any]
+
+SLICE_SECONDS = 600.0
+"""How long a step works before it comes back: Lambda ends it after 15 minutes, and verifying a blob may take long."""
+_HELD_SECONDS = 2
+"""How long a lane waits when all that it has left is being fetched by others."""
+
+_AGAIN_SECONDS, _LONGEST_SECONDS = 2, 600
+"""What could not be had is left alone for so long, twice as long each time in a row."""
+_WRONG_SECONDS = 30
+"""The same, for bytes that were wrong: all of them were fetched for nothing."""
+
+
+def run(event: Event) -> dict[str, Any]:
+    """The Lambda's whole work."""
+    return _STEPS[event["step"]](event)
+
+
+def _fill(event: Event) -> dict[str, Any]:
+    """Fetch what a lane has, as far as the time goes. Returns what is left, and how long to wait before going on."""
+    deadline = time.monotonic() + SLICE_SECONDS
+    left: list[str] = []
+    is_idle = True
+    for digest in event["digests"]:
+        wanted = Wanted(event["repository"], event["registry"], digest)
+        if time.monotonic() > deadline:
+            outcome = Outcome.HALTED
+        else:
+            outcome = _fetch(Attempt(wanted, event["execution"], event["connections"], deadline))
+        is_idle = is_idle and outcome is Outcome.HELD
+        if outcome is not Outcome.DONE:
+            left.append(digest)
+    return {"digests": left, "wait": _HELD_SECONDS if is_idle else 0, "done": not left}
+
+
+def _fetch(attempt: Attempt) -> Outcome:
+    """One blob. It is done too when it cannot be had, and those who wait know."""
+    wanted = attempt.wanted
+    try:
+        outcome = filler.fill(attempt)
+    except (UpstreamError, EndpointNotFoundError, DigestInvalid, QuotaExceeded, TooLarge, NameUnknown) as error:
+        failure = _failure(wanted.digest, error)
+        logger.warning("blob not fetched", extra={"repository": wanted.repository, "reason": failure.message})
+        if isinstance(error, QuotaExceeded):
+            quota_events.tell_exceeded(JOBS, wanted.repository, error.message)
+        _tell(wanted, attempt.execution, failure)
+        return Outcome.DONE
+    if outcome is Outcome.DONE:
+        table.close(wanted)
+    elif outcome is Outcome.HELD:
+        table.renew(wanted, attempt.execution, now() + ASKED_SECONDS * 1000)
+    return outcome
+
+
+def _failure(digest: str, error: Exception) -> Failure:
+    """What those who wait are told."""
+    match error:
+        case UpstreamNotFound():
+            return Failure("unknown", f"upstream has no blob {digest}", _AGAIN_SECONDS)
+        case UpstreamRateLimited():
+            return Failure("limited", str(error), error.retry_after or _AGAIN_SECONDS)
+        case QuotaExceeded():
+            return Failure("denied", error.message, _AGAIN_SECONDS)
+        case DigestInvalid() | UpstreamContentInvalid():
+            return Failure("failed", f"upstream sends other bytes than those of {digest}: {error}", _WRONG_SECONDS)
+        case _:
+            return Failure("failed", f"the blob {digest} cannot be fetched: {error}", _AGAIN_SECONDS)
+
+
+def _tell(wanted: Wanted, execution: str, failure: Failure) -> None:
+    item = reads.get_item(table.request_key(wanted))
+    failures = table.to_request(item).failures if item else 0
+    seconds = min(failure.retry_after * 2 ** min(failures, 10), _LONGEST_SECONDS)
+    table.fail(wanted, execution, failure, now() + seconds * 1000)
+
+
+def _fail(event: Event) -> dict[str, Any]:
+    """Tell those who wait for what a lane has left that nobody is at it any more."""
+    for digest in event["digests"]:
+        wanted = Wanted(event["repository"], event["registry"], digest)
+        failure = Failure("failed", f"the blob {digest} cannot be fetched: an internal error", _AGAIN_SECONDS)
+        _tell(wanted, event["execution"], failure)
+    return {}
+
+
+_STEPS: Mapping[str, Callable[[Event], dict[str, Any]]] = {"fill": _fill, "fail": _fail}

@@ -1,0 +1,102 @@
+"""Clients go first in the local cloud: an ASGI middleware that lets background functions have a small share of it.
+
+DynamoDB and S3 serve a garbage collection without anybody else's noticing. MiniStack is one process that does one thing
+at a time, so what the functions of jobs ask of it would hold up every pull and push. They are told from the gateway by
+their key: MiniStack gives a Lambda the account's number for one. While clients are about, functions use up a credit of
+the cloud's time, which refills at a fraction of the clock's pace; while none is, they have all of it. The credit lets
+short work (a webhook, a counter) through at once; only what goes on and on is slowed.
+
+The decision and its limits are in docs/decisions/local-precedence.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ABOUT_SECONDS = 0.02
+"""After the last call of a client: a push makes its calls closer together than that."""
+SHARE = 0.015
+"""Of the cloud's time, what functions have while clients are about: few of their requests meet a call of a function."""
+CREDIT_SECONDS = 0.1
+"""Of the cloud's time, what functions may use at once before that."""
+LONGEST_SECONDS = 1.0
+"""Of a wait: their clients give up after 5 seconds (chalicelib/storage/aws_json.py)."""
+
+_FUNCTION = re.compile(rb"Credential=[0-9]{12}/")
+
+
+class Precedence:
+    """MiniStack's app, behind which functions stand back for clients."""
+
+    def __init__(self, cloud: AsgiApp) -> None:
+        self._cloud = cloud
+        self._clients = 0
+        """Calls of clients that are under way."""
+        self._last_client = float("-inf")
+        self._credit = CREDIT_SECONDS
+        self._credited = time.monotonic()
+        self._turn = asyncio.Lock()
+        self._served = asyncio.Event()
+        """Set when the last client's call has ended."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._cloud(scope, receive, send)
+        elif any(name == b"authorization" and _FUNCTION.search(value) for name, value in scope["headers"]):
+            await self._serve_function(scope, receive, send)
+        else:
+            self._clients += 1
+            try:
+                await self._cloud(scope, receive, send)
+            finally:
+                self._clients -= 1
+                self._last_client = time.monotonic()
+                if self._clients == 0:
+                    self._served.set()
+
+    async def _serve_function(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._turn:  # in the order of their coming
+            until = time.monotonic() + LONGEST_SECONDS
+            while (wait := min(self._missing_seconds(), until - time.monotonic())) > 0:
+                await asyncio.sleep(min(wait, ABOUT_SECONDS))
+            if self._clients_are_about():
+                await self._serve_beside_clients(scope, receive, send)
+                return
+        await self._cloud(scope, receive, send)
+
+    async def _serve_beside_clients(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a function behind a client's call, when the next is farthest off, and take it off the credit."""
+        self._served.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._served.wait(), ABOUT_SECONDS)
+        started = time.monotonic()
+        try:
+            await self._cloud(scope, receive, send)
+        finally:
+            ended = time.monotonic()
+            self._credit -= ended - started
+            self._last_client = ended  # who would have come meanwhile could not
+
+    def _missing_seconds(self) -> float:
+        """How long a function has to wait, if clients stay about."""
+        now = time.monotonic()
+        if self._clients_are_about():
+            self._credit = min(CREDIT_SECONDS, self._credit + SHARE * (now - self._credited))
+        else:
+            self._credit = CREDIT_SECONDS
+        self._credited = now
+        return max(0.0, -self._credit / SHARE)
+
+    def _clients_are_about(self) -> bool:
+        return self._clients > 0 or time.monotonic() - self._last_client < ABOUT_SECONDS

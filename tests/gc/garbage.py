@@ -1,0 +1,39 @@
+"""Much garbage at once, as a run finds it that comes after one that was stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from chalicelib.registry import digests
+from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore, collection
+from chalicelib.storage.blobs import BLOB, CONDEMNED
+from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.tables.blobs import BlobItem
+
+AGE_MS = 5 * 3_600_000
+
+
+def condemned(count: int) -> dict[str, str]:
+    """Write blobs that were condemned hours ago and are named by nothing: object keys by digest."""
+    blobs = {digests.of(content): content for content in (os.urandom(20) for _ in range(count))}
+    keys = {digest: blobstore.blob_key() for digest in blobs}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda digest: blobstore.put(keys[digest], blobs[digest]), blobs))
+    since = now() - AGE_MS
+    with BlobItem.batch_write() as batch:
+        for digest, key in keys.items():
+            batch.save(
+                BlobItem(
+                    digest, BLOB, object_key=key, size=20, state=CONDEMNED, version=fresh(), created=since,
+                    candidate=blob_table.shard(digest), candidate_since=since,
+                )
+            )  # fmt: skip
+    return keys
+
+
+def standing(digests: Iterable[str]) -> set[str]:
+    """Those whose records are there."""
+    return {blob.digest for blob in collection.read_blobs(digests)}

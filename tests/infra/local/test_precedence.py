@@ -1,0 +1,95 @@
+"""Who goes first in the local cloud: clients, by the key that a call is signed with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from infra.local.precedence import ABOUT_SECONDS, CREDIT_SECONDS, LONGEST_SECONDS, SHARE, Precedence
+
+CLIENT, FUNCTION = b"local", b"000000000000"
+CALL_SECONDS = 0.01
+SOON = 0.5 * CALL_SECONDS / SHARE
+"""Sooner than a call is served that had to wait."""
+
+
+async def cloud(scope: Any, _receive: Any, _send: Any) -> None:
+    """Takes its time, as MiniStack does: nobody else is served meanwhile."""
+    time.sleep(scope["seconds"])
+
+
+async def call(precedence: Precedence, key: bytes, seconds: float = CALL_SECONDS) -> float:
+    """Call as the owner of a key; returns how long that took."""
+    authorization = (
+        b"AWS4-HMAC-SHA256 Credential=" + key + b"/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host"
+    )
+    scope = {"type": "http", "headers": [(b"host", b"x"), (b"authorization", authorization)], "seconds": seconds}
+    started = time.monotonic()
+    await precedence(scope, _unused, _unused)
+    return time.monotonic() - started
+
+
+async def _unused(*_arguments: Any) -> Any:
+    raise AssertionError
+
+
+async def beside_clients(precedence: Precedence, work: Callable[[], Awaitable[Any]]) -> None:
+    """Do something while a client calls without a pause."""
+
+    async def client() -> None:
+        while True:
+            await call(precedence, CLIENT, 0.001)
+            await asyncio.sleep(0.001)
+
+    calling = asyncio.create_task(client())
+    await asyncio.sleep(0.01)
+    await work()
+    calling.cancel()
+
+
+def test_a_function_that_works_on_and_on_has_a_small_share_beside_clients() -> None:
+    precedence = Precedence(cloud)
+
+    async def work() -> None:
+        for _ in range(int(0.5 * CREDIT_SECONDS / CALL_SECONDS)):
+            assert await call(precedence, FUNCTION) < SOON
+        await call(precedence, FUNCTION, CREDIT_SECONDS)
+        for _ in range(3):
+            assert await call(precedence, FUNCTION) > SOON
+
+    asyncio.run(beside_clients(precedence, work))
+
+
+def test_a_function_has_all_of_it_when_no_client_is_about() -> None:
+    async def run() -> None:
+        precedence = Precedence(cloud)
+        await beside_clients(precedence, lambda: call(precedence, FUNCTION, 2 * CREDIT_SECONDS))
+        await asyncio.sleep(2 * ABOUT_SECONDS)
+        for _ in range(20):
+            assert await call(precedence, FUNCTION) < SOON
+
+    asyncio.run(run())
+
+
+def test_no_function_waits_for_ever() -> None:
+    precedence = Precedence(cloud)
+
+    async def work() -> None:
+        await call(precedence, FUNCTION, 1.0)
+        assert 0.9 * LONGEST_SECONDS < await call(precedence, FUNCTION) < 2 * LONGEST_SECONDS
+
+    asyncio.run(beside_clients(precedence, work))
+
+
+def test_calls_without_a_functions_key_are_clients() -> None:
+    async def run() -> None:
+        precedence = Precedence(cloud)
+        for _ in range(10):
+            await call(precedence, CLIENT, CREDIT_SECONDS)
+        scope = {"type": "http", "headers": [], "seconds": 0.0}
+        await precedence(scope, _unused, _unused)
+        assert await call(precedence, FUNCTION) < SOON  # they use up no credit
+
+    asyncio.run(run())
