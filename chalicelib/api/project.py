@@ -23,8 +23,10 @@ from chalicelib.api.query import Selection, selection
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
+from chalicelib.proxycache import refreshes
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
+from chalicelib.storage import traffic
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
@@ -55,6 +57,7 @@ def create_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=bool(registry_id))
     created = rules.create(
         fields.text(body, "project_name"),
         owner.username,
@@ -151,6 +154,7 @@ def update_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=project.is_proxy)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
     if limit:
@@ -166,6 +170,8 @@ def delete_project(call: Call) -> Response:
     deletion.delete(project, call.actor)
     if RETENTION_ID in project.metadata:
         policies.forget(int(project.metadata[RETENTION_ID]))
+    if project.is_proxy:
+        refreshes.forget(project.project_id)
     return Response(200)
 
 
@@ -188,7 +194,21 @@ def get_project_summary(call: Call) -> Response:
     if Permission("member", "list") in allowed:
         roles = [member.role for member in list_members(project)]
         summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
+    if project.is_proxy:
+        summary["proxy_cache"] = _traffic(project)
     return json_response(summary)
+
+
+def _traffic(project: Project) -> dict[str, int]:
+    """What pulls through a proxy project came to: Berth's own, Harbor's summary has no such thing."""
+    found = traffic.read(project.project_id)
+    return {
+        "hits": found.hits,
+        "misses": found.misses,
+        "upstream_requests": found.upstream_requests,
+        "upstream_requests_saved": found.saved_requests,
+        "bytes_saved": found.saved_bytes,
+    }
 
 
 def _quota(found: Usage) -> dict[str, Any]:
