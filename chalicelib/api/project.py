@@ -20,10 +20,11 @@ from chalicelib.api.guards import flag, require_account, require_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.api.registry import to_json as registry_to_json
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
-from chalicelib.proxycache import refreshes
+from chalicelib.proxycache import endpoints, refreshes
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
 from chalicelib.storage import traffic
@@ -70,6 +71,8 @@ def create_project(call: Call) -> Response:
     )
     if allowlist is not None:
         allowlists.replace(created.project_id, *allowlist)
+    if created.is_proxy:
+        policies.create_for_proxy_cache(created)
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
     return Response(201, {"Location": f"{PREFIX}/projects/{reference}"})
@@ -185,7 +188,9 @@ def get_project_deletable(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}/summary")
 def get_project_summary(call: Call) -> Response:
-    """As in Harbor, the members and the quota are told to who may list and read them."""
+    """As in Harbor, the members and the quota are told to who may list and read them, and a proxy cache's registry to
+    who sees the project, but for its credentials.
+    """
     project = require_project(call, "project", "read")
     allowed = permissions(call.caller, project)
     summary: dict[str, Any] = {"repo_count": project.repositories}
@@ -195,6 +200,8 @@ def get_project_summary(call: Call) -> Response:
         roles = [member.role for member in list_members(project)]
         summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
     if project.is_proxy:
+        shown = registry_to_json(endpoints.get(project.registry_id))
+        summary["registry"] = {name: value for name, value in shown.items() if name != "credential"}
         summary["proxy_cache"] = _traffic(project)
     return json_response(summary)
 

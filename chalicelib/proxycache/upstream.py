@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from chalicelib import outbound
 from chalicelib.outbound import Answer, OutboundError, Stream
-from chalicelib.proxycache import answers, credentials, providers
+from chalicelib.proxycache import answers, credentials, ecr, providers
 from chalicelib.proxycache.authorization import Authorizer, Credential
 from chalicelib.proxycache.errors import (
     UpstreamContentInvalid,
@@ -125,13 +125,16 @@ class Upstream:
         """`credential` stands in the place of the one that Secrets Manager has of the registry."""
         self._number = endpoint.number
         self._who = f"registry {endpoint.name}"
-        self._address = providers.registry_address(endpoint.type, endpoint.url)
         self._verify: outbound.Verify = endpoint.ca_certificate or True
         if endpoint.insecure:
             self._verify = False
         self._is_anonymous = not credential.basic if credential is not None else not endpoint.access_key
         known = partial(credentials.of, endpoint) if credential is None else lambda: credential
-        self._authorizer = Authorizer(self._address, self._verify, known)
+        self._address: Callable[[], str] = lambda: providers.registry_address(endpoint.type, endpoint.url)
+        if endpoint.type == providers.ECR:
+            account = ecr.Account(endpoint.url, known, self._verify)
+            known, self._address = account.credential, account.address
+        self._authorizer = Authorizer(endpoint.url, self._verify, known)
 
     def ping(self) -> None:
         """Return if the registry answers, and to its credentials if it has any (Harbor, adapter/native)."""
@@ -186,7 +189,7 @@ class Upstream:
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         send = partial(outbound.stream, verify=self._verify, redirects=_REDIRECTS)
-        url = self._address + _path(repository, "blobs", digest)
+        url = self._address() + _path(repository, "blobs", digest)
         stream = self._authorized(lambda more: send(url, headers={**headers, **more}), _pull(repository))
         try:
             answers.require_success(stream.status, stream.headers, self._who)
@@ -229,7 +232,7 @@ class Upstream:
     def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         send = partial(outbound.call, verify=self._verify, seconds=_CALL_SECONDS, limit=limit, redirects=_REDIRECTS)
-        return self._authorized(lambda more: send(method, self._address + path, headers={**headers, **more}), scope)
+        return self._authorized(lambda more: send(method, self._address() + path, headers={**headers, **more}), scope)
 
     def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
         """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
