@@ -62,7 +62,7 @@ def test_a_digest_that_is_here_is_served_without_asking(proxy: Proxy, upstream: 
     upstream.forget()
     for method in ("GET", "HEAD"):
         assert proxy.ask(method, f"app/manifests/{image.digest}").body == image.manifest
-    assert upstream.count() == 0
+    assert upstream.count(path="*/manifests/*") == 0
 
 
 def test_a_tag_that_has_changed_is_fetched_anew(proxy: Proxy, upstream: Scripted) -> None:
@@ -82,7 +82,7 @@ def test_a_tag_that_has_gone_back_costs_no_second_fetch(proxy: Proxy, upstream: 
     upstream.tags["app"]["v1"] = old.digest
     upstream.forget()
     assert proxy.get("app/manifests/v1").body == old.manifest
-    assert upstream.count("GET") == 0
+    assert upstream.count("GET", "*/manifests/*") == 0  # blobs may still be filled
     assert manifest_table.tags_of(f"{proxy.name}/app", old.digest) == ["v1"]
 
 
