@@ -24,9 +24,10 @@ from chalicelib.api.registry import to_json as registry_to_json
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
-from chalicelib.proxycache import endpoints
+from chalicelib.proxycache import endpoints, refreshes
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
+from chalicelib.storage import traffic
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
@@ -57,6 +58,7 @@ def create_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=bool(registry_id))
     created = rules.create(
         fields.text(body, "project_name"),
         owner.username,
@@ -155,6 +157,7 @@ def update_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=project.is_proxy)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
     if limit:
@@ -170,6 +173,8 @@ def delete_project(call: Call) -> Response:
     deletion.delete(project, call.actor)
     if RETENTION_ID in project.metadata:
         policies.forget(int(project.metadata[RETENTION_ID]))
+    if project.is_proxy:
+        refreshes.forget(project.project_id)
     return Response(200)
 
 
@@ -197,7 +202,20 @@ def get_project_summary(call: Call) -> Response:
     if project.is_proxy:
         shown = registry_to_json(endpoints.get(project.registry_id))
         summary["registry"] = {name: value for name, value in shown.items() if name != "credential"}
+        summary["proxy_cache"] = _traffic(project)
     return json_response(summary)
+
+
+def _traffic(project: Project) -> dict[str, int]:
+    """What pulls through a proxy project came to: Berth's own, Harbor's summary has no such thing."""
+    found = traffic.read(project.project_id)
+    return {
+        "hits": found.hits,
+        "misses": found.misses,
+        "upstream_requests": found.upstream_requests,
+        "upstream_requests_saved": found.saved_requests,
+        "bytes_saved": found.saved_bytes,
+    }
 
 
 def _quota(found: Usage) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from chalicelib import outbound
 from chalicelib.outbound import Answer, OutboundError, Stream
@@ -42,6 +42,7 @@ _REDIRECTS = 5
 _LIST_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 _KEPT_SECONDS = 300
+_NEXT = re.compile(r'<([^<>]{1,4096})>\s*;\s*rel="?next"?')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 _REQUESTS: list[Callable[[int], None]] = []
@@ -62,6 +63,14 @@ class Descriptor:
     digest: str
     media_type: str
     size: int
+
+
+@dataclass(frozen=True)
+class TagPage:
+    """Tags, and behind which the next page starts; empty at the end."""
+
+    tags: list[str]
+    next: str
 
 
 @dataclass(frozen=True)
@@ -189,8 +198,8 @@ class Upstream:
             stream.close()
             raise
 
-    def list_tags(self, repository: str, n: int = 0, last: str = "") -> list[str]:
-        """The names of the tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
+    def list_tags(self, repository: str, n: int = 0, last: str = "") -> TagPage:
+        """The tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
         query = urlencode([(name, value) for name, value in (("n", n), ("last", last)) if value])
         path = f"{_path(repository, 'tags', 'list')}{'?' if query else ''}{query}"
         answer = self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
@@ -202,7 +211,7 @@ class Upstream:
             raise UpstreamUnreachable(f"{self._who} answers what is no list of tags") from error
         if not isinstance(tags, list):
             raise UpstreamUnreachable(f"{self._who} answers what is no list of tags")
-        return [tag for tag in tags if isinstance(tag, str)]
+        return TagPage([tag for tag in tags if isinstance(tag, str)], _next(answer))
 
     def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> bytes | None:
         """The index of what refers to `digest`; None from a registry that has no such list (distribution-spec 1.1)."""
@@ -269,6 +278,12 @@ def _pull(repository: str) -> str:
 
 def _media_type(answer: _Answered) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip()
+
+
+def _next(answer: _Answered) -> str:
+    """The `last` of the page that a Link header names as the next (RFC 8288)."""
+    match = _NEXT.search(answer.headers.get("link", ""))
+    return parse_qs(urlsplit(match[1]).query).get("last", [""])[0] if match else ""
 
 
 def _length(answer: _Answered) -> int:
