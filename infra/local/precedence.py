@@ -26,7 +26,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ABOUT_SECONDS = 0.02
 """After the last call of a client: a push makes its calls closer together than that."""
-SHARE = 0.015
+SHARE = 0.008
 """Of the cloud's time, what functions have while clients are about: few of their requests meet a call of a function."""
 CREDIT_SECONDS = 0.1
 """Of the cloud's time, what functions may use at once before that."""
