@@ -90,6 +90,7 @@ def _send(service: Service, operation: str, body: bytes) -> tuple[int, bytes]:
     """The status and the body of the answer. Raises OSError when there was none."""
     connections = _connections(service)
     headers = {
+        "user-agent": user_agent(),
         "content-type": f"application/x-amz-json-{service.json_version}",
         "x-amz-target": f"{service.target}.{operation}",
     }
@@ -118,6 +119,12 @@ def _endpoint(service: Service) -> str:
     given = os.environ.get(service.endpoint_variable) or os.environ.get("AWS_ENDPOINT_URL")
     suffix = "amazonaws.com.cn" if region().startswith("cn-") else "amazonaws.com"
     return (given or f"https://{service.name}.{region()}.{suffix}").rstrip("/")
+
+
+@cache
+def user_agent() -> str:
+    """Who calls: the function's name in Lambda, for CloudTrail, and for the local cloud to know whose turn it is."""
+    return f"berth/{os.environ.get('AWS_LAMBDA_FUNCTION_NAME', 'gateway')}"
 
 
 @cache

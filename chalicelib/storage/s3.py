@@ -23,7 +23,7 @@ from botocore.awsrequest import AWSRequest
 
 from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
-from chalicelib.storage.aws_json import RefusedError, credentials, events, region
+from chalicelib.storage.aws_json import RefusedError, credentials, events, region, user_agent
 
 RETRY_SECONDS = 15.0
 """No new attempt is made after this long: inside the gateway's 30 seconds."""
@@ -103,7 +103,7 @@ def _send(
         method,
         f"{parts.path}?{parts.query}" if parts.query else parts.path,
         body=body,  # type: ignore[arg-type]  # urllib3 takes any buffer
-        headers=dict(request.headers.items()),
+        headers={**dict(request.headers.items()), "User-Agent": user_agent()},
         timeout=urllib3.Timeout(connect=2, read=read_seconds),
         preload_content=not stream,
     )

@@ -4,7 +4,8 @@ DynamoDB and S3 serve a garbage collection without anybody else's noticing. Mini
 at a time, so what the functions of jobs ask of it would hold up every pull and push. They are told from the gateway by
 their key: MiniStack gives a Lambda the account's number for one. While clients are about, functions use up a credit of
 the cloud's time, which refills at a fraction of the clock's pace; while none is, they have all of it. The credit lets
-short work (a webhook, a counter) through at once; only what goes on and on is slowed.
+short work (a webhook, a counter) through at once; only what goes on and on is slowed. The function that clients wait
+for, told by the name in its User-Agent, goes as they do.
 
 The decision and its limits are in docs/decisions/local-precedence.md.
 """
@@ -34,6 +35,8 @@ LONGEST_SECONDS = 1.0
 """Of a wait: their clients give up after 5 seconds (chalicelib/storage/aws_json.py)."""
 
 _FUNCTION = re.compile(rb"Credential=[0-9]{12}/")
+_AWAITED = b"FillBlobs"
+"""In the name of a function that clients wait for."""
 
 
 class Precedence:
@@ -53,7 +56,7 @@ class Precedence:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._cloud(scope, receive, send)
-        elif any(name == b"authorization" and _FUNCTION.search(value) for name, value in scope["headers"]):
+        elif _may_wait(scope):
             await self._serve_function(scope, receive, send)
         else:
             self._clients += 1
@@ -100,3 +103,11 @@ class Precedence:
 
     def _clients_are_about(self) -> bool:
         return self._clients > 0 or time.monotonic() - self._last_client < ABOUT_SECONDS
+
+
+def _may_wait(scope: Scope) -> bool:
+    """Whether a function calls for which no client waits."""
+    headers = dict(scope["headers"])
+    return bool(_FUNCTION.search(headers.get(b"authorization", b""))) and _AWAITED not in headers.get(
+        b"user-agent", b""
+    )

@@ -40,6 +40,7 @@ class World(NamedTuple):
     used: int = 0  # the project's total, in blobs
     manifests: tuple[tuple[str, str], ...] = ()  # digest and generation
     edges: frozenset[tuple[str, str, int]] = frozenset()  # digest, generation, age
+    there: bool = True  # whether the repository serves the blob: in a proxy project it may come later (filling.py)
 
     def tick(self) -> World:
         return self._replace(edges=frozenset((m, g, min(age + 1, _YOUNG)) for m, g, age in self.edges))

@@ -31,6 +31,30 @@ def safe(world: World) -> str | None:
     return None
 
 
+def safe_ahead(world: World) -> str | None:
+    """The same in a proxy project: what a manifest names may not be there yet, but once it is it stays."""
+    if world.lost:
+        return "a blob is collected that a manifest names, and that was there"
+    blob, link = world.blob, world.link(APP)
+    is_served = blob is not None and link is not None and link.key == blob.key
+    if is_served and all(key != link.key for key, _ in world.objects):
+        return "a blob that can be pulled has no object"
+    for tag, digest in world.tags:
+        if world.manifest(digest) is None:
+            return f"the tag {tag} points at {digest}, which does not exist"
+    return None
+
+
+def whole(digest: str) -> Callable[[World], str | None]:
+    """The claim of a filler's end, of a manifest that nobody deletes."""
+
+    def holds(world: World) -> str | None:
+        problem = safe(world)
+        return problem if world.manifest(digest) is not None else f"{digest} is gone"
+
+    return holds
+
+
 def settle(world: World) -> World:
     """Time passes and the collector and the sweep run, until nothing changes any more."""
     rules = Rules()

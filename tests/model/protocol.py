@@ -144,6 +144,39 @@ def mount_and_push(rules: Rules, name: str, digest: str, tag: str) -> Body:
     return (yield from push(rules, name, digest, tag))
 
 
+# --- a proxy project: manifests come before their blobs
+
+
+def push_ahead(rules: Rules, name: str, digest: str, tag: str | None) -> Body:
+    """Commits a manifest whose blob may be absent; what is there is kept, as by any push."""
+    generation = name if rules.generations else "-"
+    if rules.edges_before_read:
+        yield store.write_edges(digest, generation)
+    while True:
+        found = yield store.read_blob(not rules.shared_touch)
+        link = yield store.read_link(APP)
+        if found is None or link is None or link[0] != found[0] or (yield from keep(rules, *found)):
+            break
+    if not rules.edges_before_read:
+        yield store.write_edges(digest, generation)
+    replaced = yield from _commit(rules, name, digest, tag, False)
+    if replaced is not None and rules.generations:
+        yield store.delete_edges(digest, replaced)
+    return CREATED
+
+
+def fill(rules: Rules, name: str) -> Steps:
+    """A filler: it links what the registry has, or publishes what it fetched, and then all is as after an upload."""
+    while True:
+        found = yield store.read_blob(not rules.shared_touch)
+        if found is None:
+            yield from complete_upload(rules, name)
+            return CREATED
+        if (yield from keep(rules, *found)):
+            yield store.put_link(APP, found[0])
+            return CREATED
+
+
 # --- deletes
 
 

@@ -45,6 +45,14 @@ class Cast:
         promised, leaves = frozenset({CREATED}), claims.tagged(tag, digest)
         return self._request(name, body, name, digest, tag, *lost, promised=promised, leaves=leaves)
 
+    def push_ahead(self, name: str, digest: str, tag: str | None) -> Process:
+        """A pull through a proxy project, as far as it puts the manifest."""
+        return self._request(name, protocol.push_ahead, name, digest, tag)
+
+    def fill(self, name: str, *, leaves: Callable[[World], str | None] | None = None) -> Process:
+        """A filler's end, in one life of its function; it may have lost its lease meanwhile, and not know it."""
+        return self._request(name, protocol.fill, name, leaves=leaves)
+
     def upload(self, name: str) -> Process:
         """A client that uploads a blob and leaves."""
         return self._request(name, protocol.complete_upload, name)
@@ -100,6 +108,14 @@ def referenced(clock: Clock) -> list[World]:
     return [world._replace(manifests=manifests, tags=tags, edges=edges) for world in worlds]
 
 
+def ahead(clock: Clock) -> list[World]:
+    """`m1` was put into a proxy project, and the blob it names is not there; or it is, but not in the repository."""
+    manifests, tags = (("m1", Manifest("g0")),), (("latest", "m1"),)
+    edges = frozenset({Edge(BLOB, "m1", "g0", clock.oldest)})
+    elsewhere = [w._replace(links=((BASE, Link("k0")),)) for w in unreferenced(clock)]
+    return [w._replace(manifests=manifests, tags=tags, edges=edges) for w in (World(clock=clock), *elsewhere)]
+
+
 def twice_referenced(clock: Clock) -> list[World]:
     """`m1` and `m2` name it."""
     second = (("m2", Manifest("h0")),)
@@ -150,9 +166,8 @@ def explore(
     *,
     crashes: bool = True,
     finally_: Callable[[World], str | None] | None = None,
+    always: Callable[[World], str | None] = claims.safe,
 ) -> Explored:
     """Walks everything; raises checker.Violation. Without crashes nothing at all may be left over in the end."""
     left_over = claims.nothing_lost_to_the_collector if crashes else claims.nothing_left_over
-    return Exploration(processes, Claims(claims.safe, finally_ or left_over, claims.settle), crashes=crashes).run(
-        initial
-    )
+    return Exploration(processes, Claims(always, finally_ or left_over, claims.settle), crashes=crashes).run(initial)

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from .processes import Call
-from .world import NOBODY, REFERENCES, SUBJECTS, Blob, Edge, Link, Manifest, World
+from .world import BLOB, NOBODY, REFERENCES, SUBJECTS, Blob, Edge, Link, Manifest, World
 
 Moves = list[tuple[Hashable, World]]
 
@@ -127,7 +127,9 @@ def clear_blob(world: World, blob: Blob) -> World:
 
 @_collectors
 def delete_blob(world: World, blob: Blob) -> World:
-    return world._replace(blob=None)
+    link = world.link("app")
+    named = any(REFERENCES[digest] == BLOB for digest, _ in world.manifests)
+    return world._replace(blob=None, lost=world.lost or (named and link is not None and link.key == blob.key))
 
 
 # --- edges

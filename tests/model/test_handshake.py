@@ -18,6 +18,7 @@ from .scenarios import (
     TIMELESS_EDGES,
     UNTAGGED,
     Cast,
+    ahead,
     explore,
     indexed,
     marked,
@@ -214,3 +215,27 @@ def test_reconciliation_leaves_the_links_of_uploads_alone(walk: Walk) -> None:
     clients = [cast.promised_push("upload", "push", "m1", "v1"), cast.upload("upload")]
     worlds = [*nothing(cast.clock), *unreferenced(cast.clock)]
     walk([*clients, cast.collector(), cast.link_reconciliation()], worlds)
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+@pytest.mark.parametrize("initial", [nothing, ahead, referenced], ids=["nothing", "ahead", "there"])
+def test_a_filler_a_pull_through_a_delete_and_the_collector(
+    walk: Walk, initial: Callable[[Clock], list[World]], crashes: bool
+) -> None:
+    """The pull puts again what is deleted; the filler may come before, between or after."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    processes = [cast.push_ahead("pull", "m1", "v1"), cast.fill("filler"), cast.delete("delete", "m1")]
+    walk([*processes, cast.collector()], initial(cast.clock), crashes=crashes, always=claims.safe_ahead)
+
+
+def test_two_fillers_of_which_one_has_lost_its_lease(walk: Walk) -> None:
+    cast = Cast(clock=TIMELESS_EDGES)
+    fillers = [cast.fill(name, leaves=claims.whole("m1")) for name in ("filler", "sleeper")]
+    pull = cast.push_ahead("pull", "m2", "v2")
+    walk([*fillers, pull, cast.collector()], ahead(cast.clock), always=claims.safe_ahead)
+
+
+def test_a_filler_a_pull_through_a_delete_and_the_sweep(walk: Walk) -> None:
+    cast = Cast()
+    processes = [cast.push_ahead("pull", "m1", "v1"), cast.fill("filler"), cast.delete("delete", "m1"), cast.sweep()]
+    walk([*processes, cast.collector()], ahead(cast.clock), always=claims.safe_ahead)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from . import claims
 from .checker import Violation
 from .processes import Process
 from .protocol import UNKNOWN
 from .rules import LONG, NO_WINDOW, SHORT, Rules
-from .scenarios import UNTAGGED, Cast, explore, marked, nothing, referenced, signed, unreferenced, uploaded
+from .scenarios import UNTAGGED, Cast, ahead, explore, marked, nothing, referenced, signed, unreferenced, uploaded
 from .world import World
 
 NO_RECORD, NO_OBJECT = "a blob that has no record", "a blob whose object is gone"
@@ -201,3 +202,27 @@ def test_the_grace_outlives_a_url_where_the_window_does_not() -> None:
 def test_a_pull_rescues() -> None:
     cast = Cast(without("rescue"), LONG)
     assert DEAD_URL in damage([cast.pull("pull"), cast.collector()], unreferenced(cast.clock))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("edges_before_read", "collected that a manifest names"),
+        ("rescue", "collected that a manifest names"),
+        ("condemn_before_look", "collected that a manifest names"),
+        ("record_before_object", "has no object"),
+    ],
+)
+def test_a_pull_through_a_proxy_project_keeps_what_is_there(rule: str, expected: str) -> None:
+    cast = Cast(without(rule), NO_WINDOW)
+    processes = [cast.push_ahead("pull", "m2", "latest"), cast.collector()]
+    with pytest.raises(Violation) as found:
+        explore(processes, uploaded(cast.clock), always=claims.safe_ahead)
+    assert expected in found.value.problem
+
+
+def test_what_a_filler_brings_of_a_manifest_that_is_deleted_does_not_stay() -> None:
+    cast = Cast(without("born_candidates"))
+    with pytest.raises(Violation) as found:
+        explore([cast.fill("filler"), cast.delete("delete", "m1")], ahead(cast.clock), always=claims.safe_ahead)
+    assert LEAK in found.value.problem

@@ -56,6 +56,7 @@ class World(NamedTuple):
     edges: frozenset[Edge] = frozenset()
     objects: frozenset[tuple[str, int]] = frozenset()  # (key, age); the age stands still while a record has the key
     clock: Clock = LONG
+    lost: bool = False  # a blob was collected that the repository served and a manifest of it named
 
     def tick(self) -> World:
         older, blob = self.clock.older, self.blob

@@ -9,6 +9,10 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.connection import Connection, TableConnection
 from pynamodb.models import Model
 
+if name := os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+    # What botocore adds to its User-Agent, 50 characters at most (aws_json.user_agent says what for).
+    os.environ.setdefault("AWS_SDK_UA_APP_ID", name[-50:])
+
 _connection = Connection(
     # botocore by itself reads AWS_DEFAULT_REGION alone, which Lambda sets, but not every container or shell.
     region=os.environ.get("AWS_REGION"),

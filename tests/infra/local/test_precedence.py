@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,12 +23,13 @@ async def cloud(scope: Any, _receive: Any, _send: Any) -> None:
     time.sleep(scope["seconds"])
 
 
-async def call(precedence: Precedence, key: bytes, seconds: float = CALL_SECONDS) -> float:
+async def call(precedence: Precedence, key: bytes, seconds: float = CALL_SECONDS, agent: bytes = b"berth/x") -> float:
     """Call as the owner of a key; returns how long that took."""
     authorization = (
         b"AWS4-HMAC-SHA256 Credential=" + key + b"/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host"
     )
-    scope = {"type": "http", "headers": [(b"host", b"x"), (b"authorization", authorization)], "seconds": seconds}
+    headers = [(b"host", b"x"), (b"authorization", authorization), (b"user-agent", agent)]
+    scope = {"type": "http", "headers": headers, "seconds": seconds}
     started = time.monotonic()
     await precedence(scope, _unused, _unused)
     return time.monotonic() - started
@@ -93,3 +97,25 @@ def test_calls_without_a_functions_key_are_clients() -> None:
         assert await call(precedence, FUNCTION) < SOON  # they use up no credit
 
     asyncio.run(run())
+
+
+def test_the_function_that_clients_wait_for_does_not_wait() -> None:
+    precedence = Precedence(cloud)
+
+    async def work() -> None:
+        for _ in range(int(2 * CREDIT_SECONDS / CALL_SECONDS)):
+            assert await call(precedence, FUNCTION, agent=b"Botocore/1 app/berth-FillBlobs-A0") < SOON
+        await call(precedence, FUNCTION, 2 * CREDIT_SECONDS)
+        assert await call(precedence, FUNCTION) > SOON
+
+    asyncio.run(beside_clients(precedence, work))
+
+
+def test_a_function_says_its_name_to_the_cloud_by_both_ways_in_which_it_calls() -> None:
+    script = """
+from chalicelib.storage import aws_json, tables
+print(aws_json.user_agent(), tables.connection().client.meta.config.user_agent_appid)
+"""
+    environment = {**os.environ, "AWS_LAMBDA_FUNCTION_NAME": "berth-FillBlobs-A0"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("berth-FillBlobs-A0") == 2
