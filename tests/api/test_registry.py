@@ -484,6 +484,32 @@ def test_a_project_keeps_its_registry_from_being_deleted(create: Callable[..., i
     assert call("DELETE", f"/registries/{number}").status == 200
 
 
+def test_a_proxy_cache_begins_with_harbors_retention_and_shows_its_registry(create: Callable[..., int]) -> None:
+    number = create()
+    name = f"proxy-{uuid.uuid4().hex[:12]}"
+    metadata = {"public": "true", "max_upstream_conn": "4", "proxy_speed_kb": "1000"}
+    sent = {"project_name": name, "registry_id": number, "metadata": metadata}
+    assert call("POST", "/projects", sent).status == 201
+    shown = content(call("GET", f"/projects/{name}"))["metadata"]
+    policy = content(call("GET", f"/retentions/{shown.pop('retention_id')}"))
+    assert shown == metadata
+    [rule] = policy["rules"]
+    assert (rule["template"], rule["params"], rule["action"]) == (
+        "nDaysSinceLastPull",
+        {"nDaysSinceLastPull": 7},
+        "retain",
+    )
+    assert policy["trigger"]["settings"]["cron"] == "0 0 0 * * *"
+    assert [each["vendor_id"] for each in content(call("GET", "/schedules?page_size=100"))].count(policy["id"]) == 1
+    summary = content(call("GET", f"/projects/{name}/summary"))
+    assert summary["registry"]["id"] == number
+    assert "credential" not in summary["registry"]
+    anybody = content(call("GET", f"/projects/{name}/summary", admin=False))
+    assert "credential" not in anybody["registry"]
+    assert call("DELETE", f"/projects/{name}").status == 200
+    assert call("GET", f"/retentions/{policy['id']}").status == 404
+
+
 def test_only_administrators_make_proxy_caches(create: Callable[..., int]) -> None:
     number = create()
     name, _ = new_user()
