@@ -12,10 +12,11 @@ import random
 import time
 from functools import partial
 
+from chalicelib.observability import logger
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import blobs
-from chalicelib.registry.errors import BlobUnknown
+from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
 from chalicelib.storage.blobs import Blob
@@ -28,21 +29,23 @@ def wait(source: Source, digest: str) -> Blob | None:
     """The blob, once it is filled; None when it still is not after `proxy_wait_seconds`.
 
     Raises BlobUnknown when upstream has none, or what else the fill has failed with. Whether somebody is at it is asked
-    before whether it is there, so that a fill which ends in between is not started anew.
+    before whether it is there, so that a fill which ends in between is not started anew. A store that does not answer
+    is waited for too: MiniStack answers nobody while it puts a blob of gigabytes together.
     """
     deadline = time.monotonic() + settings().proxy_wait_seconds
     traffic.missed(source.project.project_id)
     pause = 0.1
     while True:
-        state = filling.state(source.repository, digest, source.project.registry_id)
         try:
+            state = filling.state(source.repository, digest, source.project.registry_id)
             return blobs.find(source.repository, digest)
         except BlobUnknown:
-            pass
-        if state.error is not None:
-            raise state.error
-        if not state.is_running:
-            _start(source, digest)
+            if state.error is not None:
+                raise state.error from None
+            if not state.is_running:
+                _start(source, digest)
+        except Unavailable:
+            logger.warning("a store did not answer", extra={"repository": source.repository, "digest": digest})
         if time.monotonic() + pause > deadline:
             return None
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
