@@ -466,6 +466,16 @@ def test_a_busy_secrets_manager_leaves_nothing_half_done(
     assert (secrets_of_registries(), endpoints.get(number)) == (before, seen)
 
 
+def test_a_secret_whose_making_is_tried_again_is_made_once(create: Callable[..., int]) -> None:
+    """AWS may have made it although its answer was lost."""
+    secret = endpoints.get(create()).secret
+    secrets.create(secret, "secret", "again")
+    assert secrets.read(secret) == "secret"
+    for _ in range(2):
+        secrets.delete(secret)
+    assert secrets.read(secret) is None
+
+
 def test_a_project_keeps_its_registry_from_being_deleted(create: Callable[..., int]) -> None:
     number = create()
     name = f"proxy-{uuid.uuid4().hex[:12]}"

@@ -19,6 +19,7 @@ from chalicelib.proxycache.errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
+from chalicelib.proxycache.providers import registry_address
 from chalicelib.proxycache.upstream import Descriptor, TagPage, Upstream
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.upstreams import faults
@@ -389,3 +390,10 @@ def test_the_process_keeps_a_client_for_a_record_as_it_is(peer: Scripted) -> Non
     record = endpoint(peer.url)
     assert client.of(record) is client.of(record)
     assert client.of(record) is not client.of(endpoint(peer.url))
+
+
+@pytest.mark.parametrize("host", ["hub.docker.com", "docker.io", "index.docker.io", "registry.hub.docker.com"])
+def test_docker_hub_serves_elsewhere_than_people_say(host: str) -> None:
+    assert registry_address("docker-hub", f"https://{host}") == "https://registry-1.docker.io"
+    assert registry_address("docker-registry", f"https://{host}") == f"https://{host}"
+    assert registry_address("docker-hub", "https://mirror.example.com") == "https://mirror.example.com"
