@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, wraps
@@ -98,6 +98,17 @@ def measured(metric: str, size: int, **properties: str) -> None:
     """Tell of a number of bytes that work in the background found, with properties to search by."""
     metrics = _emitter.metrics
     metrics.add_metric(metric, MetricUnit.Bytes, size)
+    for name, value in properties.items():
+        metrics.add_metadata(name, value)
+    metrics.flush_metrics()
+    metrics.clear_metrics()  # see _record
+
+
+def counted(numbers: Mapping[str, int], **properties: str) -> None:
+    """Tell of what was counted over some time, by metric, with properties to search by."""
+    metrics = _emitter.metrics
+    for metric, number in numbers.items():
+        metrics.add_metric(metric, MetricUnit.Bytes if "Bytes" in metric else MetricUnit.Count, number)
     for name, value in properties.items():
         metrics.add_metadata(name, value)
     metrics.flush_metrics()

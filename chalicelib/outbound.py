@@ -182,6 +182,8 @@ def pool(verify: Verify = True) -> urllib3.PoolManager:
 
     Threads may share it. It raises urllib3's exceptions, and AddressRefusedError.
     """
+    # Who switches the check off is told so where they do, and not again in the log of every call.
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
     if isinstance(verify, str):
         options = {"ca_cert_data": verify}

@@ -63,6 +63,10 @@ class Settings:
     """Allow a grace and a window of any length: clients may be told of blobs that then go. For tests."""
     sparse_indexes: bool
     """Accept an index that names manifests which the repository does not hold."""
+    proxy_fresh_seconds: int
+    """How long what an upstream registry said of a tag is good for (chalicelib/proxycache/freshness.py)."""
+    proxy_wait_seconds: int
+    """How long a request waits for a blob that is being fetched, inside the gateway's 30 seconds."""
     webhook_queue: str
     """URL of the queue of deliveries."""
     webhook_retry_seconds: int
@@ -105,6 +109,8 @@ def settings() -> Settings:
         gc_reconcile_days=int(env.get("BERTH_GC_RECONCILE_DAYS", "7")),
         gc_unsafe_times=env.get("BERTH_GC_UNSAFE_TIMES", "false").lower() == "true",
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
+        proxy_fresh_seconds=int(env.get("BERTH_PROXY_FRESH_SECONDS", "5")),
+        proxy_wait_seconds=int(env.get("BERTH_PROXY_WAIT_SECONDS", "24")),
         webhook_queue=env["BERTH_WEBHOOK_QUEUE"],
         webhook_retry_seconds=int(env.get("BERTH_WEBHOOK_RETRY_SECONDS", "10")),
         outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),

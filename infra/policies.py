@@ -233,6 +233,20 @@ def retention_statements() -> list[Statement]:
     return _stores(items, ("manifests",), (), attribute_arn)
 
 
+def refresh_statements() -> list[Statement]:
+    """Asking upstream registries, pushing what they have as the protocol does it, and having blobs fetched."""
+    items = {
+        "BlobsTable": ("BatchGetItem", "BatchWriteItem", "Query", "UpdateItem"),
+        "RepositoriesTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"),
+        "EventsTable": ("PutItem",),
+        "AccountsTable": ("GetItem",),  # which types of events the log leaves out
+        "JobsTable": ("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+    }
+    secrets = allow("EndpointSecrets", ["secretsmanager:GetSecretValue"], endpoint_secrets())
+    return [*_stores(items, ("manifests",), (), attribute_arn), secrets, *_jobs_control()]
+
+
 def recount_statements() -> list[Statement]:
     """Reading manifests and who names what, and correcting what projects are charged for."""
     charges = ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
@@ -292,6 +306,7 @@ FUNCTIONS = {
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
     "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
+    "RefreshProxies": (refresh_statements, "RefreshProxiesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),
     "FillBlobs": (fill_statements, "FillBlobsLogs"),
 }

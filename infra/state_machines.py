@@ -16,6 +16,7 @@ MACHINES = {
     "CollectionMachine": ("gc", "CollectGarbage"),
     "PurgeAuditLogMachine": ("purge-audit-log", "RunPurgeAuditLog"),
     "RetentionMachine": ("retention", "RunRetention"),
+    "ProxyRefreshMachine": ("proxy-refresh", "RefreshProxies"),
     "FillMachine": ("proxy-fill", "FillBlobs"),
 }
 """Each machine's logical id, the name of its definition, and the function that does its steps.

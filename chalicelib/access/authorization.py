@@ -81,6 +81,9 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     project = rules.find(project_of(repository))
     if project is None:
         return granted
+    if project.is_proxy and caller.grants is not None:
+        # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
+        granted |= caller.grants.get(repository.replace("/library/", "/", 1), _NONE)
     allowed = permissions(caller, project)
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.access.roles import Permission
 from chalicelib.api import PREFIX, artifact_json, fields
-from chalicelib.api.errors import BadRequestError, ConflictError
+from chalicelib.api.errors import BadRequestError, ConflictError, MethodNotAllowedError
 from chalicelib.api.guards import repository_name, require_other_project, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
@@ -72,7 +72,8 @@ def list_project_artifacts(call: Call) -> Response:
 @operation("POST", _BASE)
 def copy_artifact(call: Call) -> Response:
     """From another repository, or the same: `from` is `<repository>:<tag>` or `<repository>@<digest>`."""
-    require_project(call, "artifact", "create")
+    if require_project(call, "artifact", "create").is_proxy:
+        raise MethodNotAllowedError("the operation isn't supported for a proxy cache project")
     source, reference = _parse(call.request.query.get("from", ""))
     needed = Permission("artifact", "read"), Permission("repository", "pull")
     require_other_project(call, names.project_of(source), *needed)

@@ -21,6 +21,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     permissions,
     project,
     project_metadata,
+    proxy_refresh,
     purge,
     quota,
     registry,

@@ -55,6 +55,8 @@ class Operation:
     path: str
     pattern: re.Pattern[str]
     handler: Handler
+    is_own: bool = False
+    """Whether it is Berth's own, and Harbor has none like it."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -67,13 +69,13 @@ class Operation:
 _operations: list[Operation] = []
 
 
-def operation(method: str, path: str) -> Callable[[Handler], Handler]:
+def operation(method: str, path: str, *, is_own: bool = False) -> Callable[[Handler], Handler]:
     """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
     # Of a slash at the end, as Harbor's metadatas have it, a gateway or a client may make none.
     pattern = re.compile(_SEGMENT.sub(_group, path) + (r"?\Z" if path.endswith("/") else r"\Z"))
 
     def register(handler: Handler) -> Handler:
-        _operations.append(Operation(method, path, pattern, handler))
+        _operations.append(Operation(method, path, pattern, handler, is_own))
         return handler
 
     return register

@@ -20,11 +20,14 @@ from chalicelib.api.guards import flag, require_account, require_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.api.registry import to_json as registry_to_json
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
+from chalicelib.proxycache import endpoints, refreshes
 from chalicelib.registry.http import Response
 from chalicelib.retention import policies
+from chalicelib.storage import traffic
 from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
@@ -55,6 +58,7 @@ def create_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = project_metadata.settings_of(fields.mapping(body, "metadata"))
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=bool(registry_id))
     created = rules.create(
         fields.text(body, "project_name"),
         owner.username,
@@ -67,6 +71,8 @@ def create_project(call: Call) -> Response:
     )
     if allowlist is not None:
         allowlists.replace(created.project_id, *allowlist)
+    if created.is_proxy:
+        policies.create_for_proxy_cache(created)
     by_name = flag(call.request, "x-resource-name-in-location")
     reference = created.name if by_name else str(created.project_id)
     return Response(201, {"Location": f"{PREFIX}/projects/{reference}"})
@@ -151,6 +157,7 @@ def update_project(call: Call) -> Response:
     allowlist = _allowlist(body)
     settings = {**project.metadata, **project_metadata.settings_of(fields.mapping(body, "metadata"))}
     public = settings.pop("public", None)
+    project_metadata.require_valid_filter(settings, is_proxy=project.is_proxy)
     is_public = project.public if public is None else public == "true"
     rules.update(project, public=is_public, metadata=settings, actor=call.actor)
     if limit:
@@ -166,6 +173,8 @@ def delete_project(call: Call) -> Response:
     deletion.delete(project, call.actor)
     if RETENTION_ID in project.metadata:
         policies.forget(int(project.metadata[RETENTION_ID]))
+    if project.is_proxy:
+        refreshes.forget(project.project_id)
     return Response(200)
 
 
@@ -179,7 +188,9 @@ def get_project_deletable(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}/summary")
 def get_project_summary(call: Call) -> Response:
-    """As in Harbor, the members and the quota are told to who may list and read them."""
+    """As in Harbor, the members and the quota are told to who may list and read them, and a proxy cache's registry to
+    who sees the project, but for its credentials.
+    """
     project = require_project(call, "project", "read")
     allowed = permissions(call.caller, project)
     summary: dict[str, Any] = {"repo_count": project.repositories}
@@ -188,7 +199,23 @@ def get_project_summary(call: Call) -> Response:
     if Permission("member", "list") in allowed:
         roles = [member.role for member in list_members(project)]
         summary |= {f"{role.name.lower()}_count": roles.count(role) for role in Role}
+    if project.is_proxy:
+        shown = registry_to_json(endpoints.get(project.registry_id))
+        summary["registry"] = {name: value for name, value in shown.items() if name != "credential"}
+        summary["proxy_cache"] = _traffic(project)
     return json_response(summary)
+
+
+def _traffic(project: Project) -> dict[str, int]:
+    """What pulls through a proxy project came to: Berth's own, Harbor's summary has no such thing."""
+    found = traffic.read(project.project_id)
+    return {
+        "hits": found.hits,
+        "misses": found.misses,
+        "upstream_requests": found.upstream_requests,
+        "upstream_requests_saved": found.saved_requests,
+        "bytes_saved": found.saved_bytes,
+    }
 
 
 def _quota(found: Usage) -> dict[str, Any]:

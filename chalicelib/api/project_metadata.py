@@ -15,6 +15,7 @@ from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
+from chalicelib.proxycache import filters
 from chalicelib.registry.http import Response
 from chalicelib.storage.retentions import RETENTION_ID
 
@@ -48,6 +49,17 @@ def settings_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     """
     named = {name: value for name, value in metadata.items() if value is not None and name != RETENTION_ID}
     return {name: _checked(name, value) for name, value in named.items()}
+
+
+def require_valid_filter(settings: Mapping[str, str], *, is_proxy: bool) -> None:
+    """Return if what a project's filter of upstream repositories consists of fits together. Raises BadRequestError."""
+    pattern, kind = settings.get(filters.PATTERN, ""), settings.get(filters.KIND, "")
+    if (pattern or kind) and not is_proxy:
+        raise BadRequestError(f"{filters.PATTERN} is for proxy cache projects")
+    try:
+        filters.require_valid(pattern, kind)
+    except filters.FilterInvalidError as error:
+        raise BadRequestError(f"invalid {filters.PATTERN}: {error}") from error
 
 
 @operation("GET", "/projects/{project_name_or_id}/metadatas/")
@@ -108,6 +120,7 @@ def _present(project: Project, name: str) -> str:
 
 def _save(call: Call, project: Project, settings: dict[str, str]) -> None:
     public = settings.pop("public") == "true"
+    require_valid_filter(settings, is_proxy=project.is_proxy)
     rules.update(project, public=public, metadata=settings, actor=call.actor)
 
 
@@ -125,6 +138,9 @@ def _checked(name: str, value: Any) -> str:
     elif name in _NUMBERS:
         if not (isinstance(value, str) and _NUMBER.match(value) and _is_allowed(name, int(value))):
             raise BadRequestError(f"{name} must be a number, as a string")
+    elif name in (filters.PATTERN, filters.KIND):
+        if not isinstance(value, str):
+            raise BadRequestError(f"{name} must be a string")
     else:
         raise BadRequestError(f"{name[:64]} is no setting that is supported")
     return str(value)

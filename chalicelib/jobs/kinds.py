@@ -7,7 +7,9 @@ from chalicelib.jobs.records import Kind
 GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc")
 PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
+PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")
+"""Berth's own: of a project, whose number is the vendor id."""
 
 
-KINDS = {kind.vendor_type: kind for kind in (GARBAGE_COLLECTION, PURGE_AUDIT_LOG, RETENTION)}
+KINDS = {kind.vendor_type: kind for kind in (GARBAGE_COLLECTION, PURGE_AUDIT_LOG, RETENTION, PROXY_REFRESH)}
 """By Harbor's vendor type (src/jobservice/job/known_jobs.go)."""

@@ -18,7 +18,7 @@ from chalicelib.projects.records import Project
 from chalicelib.storage import allowlists as allowlist_table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import projects as table
-from chalicelib.storage import recounts, usage
+from chalicelib.storage import recounts, traffic, usage
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage import webhooks as webhook_table
 
@@ -42,6 +42,7 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
             member_table.delete(member)
         robot_table.delete_all(project.project_id)
         usage.delete_all(project.project_id)
+        traffic.delete(project.project_id)
         recounts.delete(project.project_id)
         webhook_table.delete_all(project.project_id)
     if not removed:

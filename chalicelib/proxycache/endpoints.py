@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from chalicelib import outbound
-from chalicelib.proxycache import credentials
+from chalicelib.proxycache import credentials, ecr
 from chalicelib.proxycache.authorization import Credential
 from chalicelib.proxycache.errors import (
     EndpointChangedError,
@@ -22,7 +22,7 @@ from chalicelib.proxycache.errors import (
     EndpointUnhealthyError,
     UpstreamError,
 )
-from chalicelib.proxycache.providers import PROVIDERS
+from chalicelib.proxycache.providers import ECR, PROVIDERS
 from chalicelib.proxycache.records import HEALTHY, UNHEALTHY, Endpoint
 from chalicelib.proxycache.upstream import Upstream
 from chalicelib.storage import registries as table
@@ -221,6 +221,8 @@ def _require_valid(endpoint: Endpoint) -> None:
         raise EndpointInvalidError(f"an access key has up to {_KEY_LENGTH} characters, and no colon (RFC 7617)")
     _require_certificates(endpoint.ca_certificate)
     _require_url(endpoint.url)
+    if endpoint.type == ECR and not (ecr.is_address(endpoint.url) and endpoint.access_key):
+        raise EndpointInvalidError("a registry of ECR needs an address of ECR's, and an access key")
 
 
 def _require_certificates(text: str) -> None:

@@ -21,13 +21,21 @@ class Provider:
     """What stands for the user's name, where that is always the same."""
 
 
+_ECR_REGIONS = (
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "ca-west-1", "mx-central-1", "sa-east-1"),
+    *("eu-central-1", "eu-central-2", "eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2"),
+    *("ap-east-1", "ap-south-1", "ap-south-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3"),
+    *("ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5"),
+    *("af-south-1", "il-central-1", "me-central-1", "me-south-1"),
+)
+
 PROVIDERS = {
     "docker-registry": Provider(),
     "harbor": Provider(),
     DOCKER_HUB: Provider((("hub.docker.com", "https://hub.docker.com"),), fixed=True),
     "github-ghcr": Provider((("ghcr.io", "https://ghcr.io"),), fixed=True),
     "quay": Provider((("quay.io", "https://quay.io"),)),
-    ECR: Provider(),
+    ECR: Provider(tuple((region, f"https://api.ecr.{region}.amazonaws.com") for region in _ECR_REGIONS)),
     "google-gcr": Provider(
         tuple((host, f"https://{host}") for host in ("gcr.io", "us.gcr.io", "eu.gcr.io", "asia.gcr.io")),
         access_key="_json_key",

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from chalicelib import outbound
 from chalicelib.outbound import Answer, OutboundError, Stream
-from chalicelib.proxycache import answers, credentials, providers
+from chalicelib.proxycache import answers, credentials, ecr, providers
 from chalicelib.proxycache.authorization import Authorizer, Credential
 from chalicelib.proxycache.errors import (
     UpstreamContentInvalid,
@@ -42,6 +42,7 @@ _REDIRECTS = 5
 _LIST_LIMIT = 4 << 20
 _CHUNK = 1 << 20
 _KEPT_SECONDS = 300
+_NEXT = re.compile(r'<([^<>]{1,4096})>\s*;\s*rel="?next"?')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 _REQUESTS: list[Callable[[int], None]] = []
@@ -62,6 +63,14 @@ class Descriptor:
     digest: str
     media_type: str
     size: int
+
+
+@dataclass(frozen=True)
+class TagPage:
+    """Tags, and behind which the next page starts; empty at the end."""
+
+    tags: list[str]
+    next: str
 
 
 @dataclass(frozen=True)
@@ -116,13 +125,16 @@ class Upstream:
         """`credential` stands in the place of the one that Secrets Manager has of the registry."""
         self._number = endpoint.number
         self._who = f"registry {endpoint.name}"
-        self._address = providers.registry_address(endpoint.type, endpoint.url)
         self._verify: outbound.Verify = endpoint.ca_certificate or True
         if endpoint.insecure:
             self._verify = False
         self._is_anonymous = not credential.basic if credential is not None else not endpoint.access_key
         known = partial(credentials.of, endpoint) if credential is None else lambda: credential
-        self._authorizer = Authorizer(self._address, self._verify, known)
+        self._address: Callable[[], str] = lambda: providers.registry_address(endpoint.type, endpoint.url)
+        if endpoint.type == providers.ECR:
+            account = ecr.Account(endpoint.url, known, self._verify)
+            known, self._address = account.credential, account.address
+        self._authorizer = Authorizer(endpoint.url, self._verify, known)
 
     def ping(self) -> None:
         """Return if the registry answers, and to its credentials if it has any (Harbor, adapter/native)."""
@@ -177,7 +189,7 @@ class Upstream:
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         send = partial(outbound.stream, verify=self._verify, redirects=_REDIRECTS)
-        url = self._address + _path(repository, "blobs", digest)
+        url = self._address() + _path(repository, "blobs", digest)
         stream = self._authorized(lambda more: send(url, headers={**headers, **more}), _pull(repository))
         try:
             answers.require_success(stream.status, stream.headers, self._who)
@@ -186,8 +198,8 @@ class Upstream:
             stream.close()
             raise
 
-    def list_tags(self, repository: str, n: int = 0, last: str = "") -> list[str]:
-        """The names of the tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
+    def list_tags(self, repository: str, n: int = 0, last: str = "") -> TagPage:
+        """The tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
         query = urlencode([(name, value) for name, value in (("n", n), ("last", last)) if value])
         path = f"{_path(repository, 'tags', 'list')}{'?' if query else ''}{query}"
         answer = self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
@@ -199,7 +211,7 @@ class Upstream:
             raise UpstreamUnreachable(f"{self._who} answers what is no list of tags") from error
         if not isinstance(tags, list):
             raise UpstreamUnreachable(f"{self._who} answers what is no list of tags")
-        return [tag for tag in tags if isinstance(tag, str)]
+        return TagPage([tag for tag in tags if isinstance(tag, str)], _next(answer))
 
     def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> bytes | None:
         """The index of what refers to `digest`; None from a registry that has no such list (distribution-spec 1.1)."""
@@ -220,7 +232,7 @@ class Upstream:
     def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         send = partial(outbound.call, verify=self._verify, seconds=_CALL_SECONDS, limit=limit, redirects=_REDIRECTS)
-        return self._authorized(lambda more: send(method, self._address + path, headers={**headers, **more}), scope)
+        return self._authorized(lambda more: send(method, self._address() + path, headers={**headers, **more}), scope)
 
     def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
         """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
@@ -266,6 +278,12 @@ def _pull(repository: str) -> str:
 
 def _media_type(answer: _Answered) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip()
+
+
+def _next(answer: _Answered) -> str:
+    """The `last` of the page that a Link header names as the next (RFC 8288)."""
+    match = _NEXT.search(answer.headers.get("link", ""))
+    return parse_qs(urlsplit(match[1]).query).get("last", [""])[0] if match else ""
 
 
 def _length(answer: _Answered) -> int:

@@ -142,6 +142,12 @@ class UpstreamFailed(RegistryError):
     code, status = "UNAVAILABLE", 502
 
 
+class MovedPermanently(RegistryError):
+    """The repository has another name, which `headers` tell the address of."""
+
+    code, status = "NAME_UNKNOWN", 301
+
+
 class Unavailable(RegistryError):
     """A store is throttled or out of reach: retry after a second."""
 

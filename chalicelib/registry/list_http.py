@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlencode
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import authorize_catalog
 from chalicelib.access.visibility import visibility_of
-from chalicelib.registry import listings, manifests
+from chalicelib.projects import rules
+from chalicelib.projects.records import Project
+from chalicelib.registry import listings, manifests, names
 from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response, json_response
 from chalicelib.registry.names import Target
@@ -16,7 +18,14 @@ from chalicelib.registry.names import Target
 
 def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
     limit = listings.page_size(request.query.get("n"))
-    page = listings.tags(target.repository, request.query.get("last", ""), limit)
+    after = request.query.get("last", "")
+    project = _proxy(target.repository)
+    if project is None:
+        page = listings.tags(target.repository, after, limit)
+    else:
+        from chalicelib.proxycache import http  # noqa: PLC0415 -- other projects' lists do without
+
+        page = http.tags(request, target, project, after, limit)
     body = {"name": target.repository, "tags": page.entries}
     return json_response(body, _link(request, page.next, n=str(limit)))
 
@@ -26,7 +35,14 @@ def _list_referrers(request: Request, target: Target, _caller: Caller) -> Respon
     artifact_type = request.query.get("artifactType", "")
     if artifact_type and not manifests.is_media_type(artifact_type):
         artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
-    page = listings.referrers(target.repository, target.reference, artifact_type, request.query.get("last", ""), limit)
+    after = request.query.get("last", "")
+    project = _proxy(target.repository)
+    if project is None:
+        page = listings.referrers(target.repository, target.reference, artifact_type, after, limit)
+    else:
+        from chalicelib.proxycache import http  # noqa: PLC0415 -- see above
+
+        page = http.referrers(request, target, project, artifact_type, after, limit)
     index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": page.entries}
     headers = {"Content-Type": manifests.OCI_INDEX}
     parameters = {"n": str(limit)}
@@ -34,6 +50,12 @@ def _list_referrers(request: Request, target: Target, _caller: Caller) -> Respon
         headers["OCI-Filters-Applied"] = "artifactType"
         parameters["artifactType"] = artifact_type
     return json_response(index, {**headers, **_link(request, page.next, **parameters)})
+
+
+def _proxy(repository: str) -> Project | None:
+    """The repository's project, if it pulls through from an upstream registry."""
+    project = rules.find(names.project_of(repository))
+    return project if project is not None and project.is_proxy else None
 
 
 def catalog(request: Request, caller: Caller) -> Response:

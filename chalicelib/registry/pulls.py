@@ -13,11 +13,18 @@ from dataclasses import dataclass, field
 
 from chalicelib.auditing.records import Actor
 from chalicelib.background import Gathered
+from chalicelib.projects.records import Project
 from chalicelib.registry import digests
+from chalicelib.registry.names import project_of
 from chalicelib.storage import pulls as table
 from chalicelib.storage.conditions import fresh, is_transient, now
+from chalicelib.timed_cache import TimedCache
 
 _SIDE_BY_SIDE = 8
+_UNCOUNTED_SECONDS = 3600
+
+_uncounted: TimedCache[str, None] = TimedCache(1024)
+"""Projects whose pulls of blobs nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,34 @@ def note(repository: str, reference: str, digest: str, actor: Actor) -> None:
     pull = Pull(repository, digest, tag, actor, now())
     for consumer in _consumers:
         consumer.add(pull)
+
+
+def note_blob(repository: str, method: str, size: int) -> None:
+    """Remember that a client was sent to a blob of `size` bytes: a proxy project's traffic is counted."""
+    name = project_of(repository)
+    if _uncounted.get(name) is None:
+        blobs.add((name, size if method == "GET" else None))
+
+
+def _write_blobs(pulled: list[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
+    """Hand on what was pulled from proxy projects; the others are remembered, and cost nothing from then on."""
+    from chalicelib.projects import rules  # noqa: PLC0415 -- a pull's cold start does without it
+
+    projects: dict[str, Project | None] = {}
+    if not _written(lambda: projects.update({name: rules.find(name) for name, _ in pulled})):
+        return pulled
+    for name, size in pulled:
+        project = projects[name]
+        if project is None or not project.is_proxy:
+            _uncounted.put(name, None, _UNCOUNTED_SECONDS)
+            continue
+        from chalicelib.proxycache import traffic  # noqa: PLC0415 -- see above
+
+        if size is None:
+            traffic.looked(project.project_id)
+        else:
+            traffic.hit(project.project_id, size)
+    return []
 
 
 def _write_times(pulls: list[Pull]) -> list[Pull]:
@@ -104,3 +139,4 @@ def _write_log(pulls: list[Pull]) -> list[Pull]:
 
 times = on_pull(_write_times)
 log = on_pull(_write_log)
+blobs = Gathered(_write_blobs)

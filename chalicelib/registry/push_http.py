@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chalicelib.access.authentication import Caller, actor_of
+from chalicelib.projects import rules
 from chalicelib.registry import deletion, push
+from chalicelib.registry.errors import Denied
 from chalicelib.registry.http import Request, Response
-from chalicelib.registry.names import Target
+from chalicelib.registry.names import Target, project_of
+
+
+def require_pushable(repository: str) -> None:
+    """Raises Denied for a proxy project, as Harbor does (src/server/middleware/repoproxy/proxy.go)."""
+    project = rules.find(project_of(repository))
+    if project is not None and project.is_proxy:
+        raise Denied(f"can not push artifact to a proxy project: {project.name}")
 
 
 def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
+    require_pushable(target.repository)
     content_type = request.headers.get("content-type", "")
     pushed = push.manifest(target.repository, target.reference, request.body, content_type, actor_of(caller, request))
     headers = {

@@ -11,9 +11,10 @@ from chalicelib.access.authorization import authorize, may_sign, require_authent
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
 from chalicelib.observability import observed
 from chalicelib.projects import rules
+from chalicelib.projects.records import Project
 from chalicelib.registry import blobs, names, pull, pulls
 from chalicelib.registry.answers import answered
-from chalicelib.registry.errors import Unsupported
+from chalicelib.registry.errors import BlobUnknown, Unsupported
 from chalicelib.registry.http import Request, Response, json_response
 from chalicelib.registry.names import Target
 from chalicelib.registry.pull import PulledManifest
@@ -81,12 +82,13 @@ def _handlers(kind: str, method: str) -> Handlers:
 
 
 def _upload(request: Request, target: Target) -> Response:
-    from chalicelib.registry import upload_http  # noqa: PLC0415 -- see _handlers
+    from chalicelib.registry import push_http, upload_http  # noqa: PLC0415 -- see _handlers
 
     if target.kind == "upload" and upload_http.is_capability(request, target):
         return upload_http.handle(request, target, None)
     caller = authenticate(request)
     authorize(caller, "push", target.repository, request)
+    push_http.require_pushable(target.repository)
     return upload_http.handle(request, target, caller)
 
 
@@ -104,11 +106,15 @@ def _base(request: Request, caller: Caller) -> Response:
 
 
 def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    if request.method == "GET":
-        pulled = _pull(request, target, caller)
-        pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
+    project = rules.find(names.project_of(target.repository))
+    if project is not None and project.is_proxy:
+        pulled = _pull_through(request, target, caller, project)
+    elif request.method == "GET":
+        pulled = _pull(request, target.repository, target.reference, caller, project)
     else:
         pulled = pull.manifest(target.repository, target.reference)
+    if request.method == "GET":
+        pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
     return Response(
         200,
         {
@@ -121,23 +127,47 @@ def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
     )
 
 
-def _pull(request: Request, target: Target, caller: Caller) -> PulledManifest:
-    project = rules.find(names.project_of(target.repository))
+def _pull(request: Request, repository: str, reference: str, caller: Caller, project: Project | None) -> PulledManifest:
+    """What a GET is answered with, as far as the project's policies let it be."""
     if project is None or not project.guards_pulls:
-        return pull.manifest(target.repository, target.reference)
+        return pull.manifest(repository, reference)
     from chalicelib.registry import policies  # noqa: PLC0415 -- most projects have none: their pulls do without
 
-    signs = policies.is_signer(request.headers.get("user-agent", "")) and may_sign(caller, target.repository)
-    return policies.allowed(target.repository, target.reference, policies.Policy.of(project), signs=signs)
+    signs = policies.is_signer(request.headers.get("user-agent", "")) and may_sign(caller, repository)
+    return policies.allowed(repository, reference, policies.Policy.of(project), signs=signs)
+
+
+def _pull_through(request: Request, target: Target, caller: Caller, project: Project) -> PulledManifest:
+    from chalicelib.proxycache import http  # noqa: PLC0415 -- other projects' pulls do without
+
+    def read(digest: str) -> PulledManifest:
+        return _pull(request, target.repository, digest, caller, project)
+
+    return http.manifest(request, target, project, read)
 
 
 def _get_blob(request: Request, target: Target, _caller: Caller) -> Response:
-    return _redirect(request, blobs.find(target.repository, target.reference))
+    return _send_blob(request, target, blobs.find)
 
 
 def _pull_blob(request: Request, target: Target, _caller: Caller) -> Response:
     """A blob's GET or HEAD by who cannot push, and so relies on it for no longer than the answer."""
-    return _redirect(request, blobs.find_to_pull(target.repository, target.reference))
+    return _send_blob(request, target, blobs.find_to_pull)
+
+
+def _send_blob(request: Request, target: Target, find: Callable[[str, str], Blob]) -> Response:
+    try:
+        blob = find(target.repository, target.reference)
+    except BlobUnknown:
+        project = rules.find(names.project_of(target.repository))
+        if project is None or not project.is_proxy:
+            raise
+        from chalicelib.proxycache import http  # noqa: PLC0415 -- other projects' pulls do without
+
+        found = http.blob(request, target, project)
+        return _redirect(request, found) if isinstance(found, Blob) else found
+    pulls.note_blob(target.repository, request.method, blob.size)
+    return _redirect(request, blob)
 
 
 def _redirect(request: Request, blob: Blob) -> Response:

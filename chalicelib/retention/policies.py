@@ -11,13 +11,17 @@ from chalicelib.jobs.errors import ChangedError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Trigger
 from chalicelib.projects import rules as projects
+from chalicelib.projects import selectors
 from chalicelib.projects.errors import NotFoundError, RuleInvalidError, RuleNotFoundError
 from chalicelib.projects.records import Project
+from chalicelib.retention import rules as retention_rules
 from chalicelib.retention.records import Policy
 from chalicelib.storage import retentions as table
 from chalicelib.storage.retentions import RETENTION_ID
 
 _ATTEMPTS = 8
+_PROXY_CACHE_DAYS = 7
+_DAILY = "0 0 0 * * *"
 
 
 def get(number: int) -> Policy:
@@ -44,6 +48,24 @@ def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> P
             return policy
         project = projects.get(project.name)
     raise ChangedError(f"the project {project.name} is being changed by others: try again")
+
+
+def create_for_proxy_cache(project: Project) -> Policy:
+    """Give a new proxy cache the policy that Harbor gives it: what was not pulled for a week goes, at midnight.
+
+    Source: Harbor, src/pkg/retention/policy/models.go, WithNDaysSinceLastPull. Raises as `create` does.
+    """
+    rule = {
+        "priority": 1,
+        "action": retention_rules.RETAIN,
+        "template": "nDaysSinceLastPull",
+        "params": {"nDaysSinceLastPull": _PROXY_CACHE_DAYS},
+        "tag_selectors": [{"kind": selectors.KIND, "decoration": "matches", "pattern": "**"}],
+        "scope_selectors": {
+            "repository": [{"kind": selectors.KIND, "decoration": "repoMatches", "pattern": "**"}],
+        },
+    }
+    return create(project, retention_rules.checked([rule]), _DAILY)
 
 
 def update(number: int, rules: Sequence[Mapping[str, Any]], cron: str) -> None:

@@ -107,6 +107,12 @@ def read_all(repository: str) -> list[Artifact]:
     return [_to_artifact(item) for item in reversed(items)]
 
 
+def pulled(repository: str) -> dict[str, int]:
+    """When artifacts that are no accessories were pulled last, by digest: those that ever were."""
+    items = reads.query_all(settings().repositories_table, repository, ARTIFACT_PREFIX, ("pulled",))
+    return {item["sk"].rpartition("|")[2]: item["pulled"] for item in items if "pulled" in item}
+
+
 def sort_key(pushed: int, digest: str, accessory: Accessory | None) -> str:
     prefix = f"{ACCESSORY_PREFIX}{accessory.subject}|" if accessory else ARTIFACT_PREFIX
     return f"{prefix}{pushed:015d}|{digest}"

@@ -78,8 +78,12 @@ def write(name: str, text: str) -> None:
 
 
 def create(name: str, text: str, description: str) -> None:
-    """Make a secret under a name that none had before."""
-    call(SECRETS_MANAGER, "CreateSecret", {"Name": name, "SecretString": text, "Description": description})
+    """Make a secret under a name that nobody else uses: if it is there, an earlier try has made it."""
+    try:
+        call(SECRETS_MANAGER, "CreateSecret", {"Name": name, "SecretString": text, "Description": description})
+    except RefusedError as error:
+        if error.kind != _EXISTS:
+            raise
 
 
 def delete(name: str) -> None:

@@ -17,6 +17,7 @@ SECRETS = "secretsmanager."
 WRITES = {
     *(DYNAMODB + name for name in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")),
     *(SECRETS + name for name in ("PutSecretValue", "UpdateSecretVersionStage", "UpdateSecret")),
+    *(SECRETS + name for name in ("CreateSecret", "DeleteSecret")),
 }
 UNKNOWN = {DYNAMODB + name for name in ("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")}
 """Writes whose items cannot be told from the request: PartiQL's."""
@@ -32,8 +33,10 @@ class Effects:
 
     async def of(self, call: Call, target: str, request: dict[str, Any]) -> list[Image]:
         """The images of all that a successful request has touched."""
+        if target == f"{SECRETS}DeleteSecret":
+            return [{"secret": request["SecretId"], "value": None}]
         if target.startswith(SECRETS):
-            return [await _secret(call, request["SecretId"])]
+            return [await _secret(call, request.get("SecretId") or request["Name"])]
         images: list[Image] = []
         updated: dict[str, list[Item]] = {}
         for kind, table, item in _touched(target.removeprefix(DYNAMODB), request):
@@ -96,15 +99,32 @@ async def write_back(call: Call, images: list[Image]) -> None:
             write = {"DeleteRequest": {"Key": image["key"]}} if gone else {"PutRequest": {"Item": image["item"]}}
             batch.setdefault(image["table"], []).append(write)
         await call(DYNAMODB + "BatchWriteItem", {"RequestItems": batch})
-    for image in images:
-        if "secret" in image:
-            await call(SECRETS + "PutSecretValue", {"SecretId": image["secret"], "SecretString": image["value"]})
+    secrets = {image["secret"]: image["value"] for image in images if "secret" in image}
+    present = {image["secret"] for image in await all_secrets(call)} if secrets else set()
+    for name, value in secrets.items():
+        await _write_secret(call, name, value, is_there=name in present)
+
+
+async def _write_secret(call: Call, name: str, value: str | None, *, is_there: bool) -> None:
+    """Make a secret what its image says: those that the API makes a fresh deployment does not have."""
+    if value is None and is_there:
+        await call(SECRETS + "DeleteSecret", {"SecretId": name, "ForceDeleteWithoutRecovery": True})
+    elif value is not None and is_there:
+        await call(SECRETS + "PutSecretValue", {"SecretId": name, "SecretString": value})
+    elif value is not None:
+        await call(SECRETS + "CreateSecret", {"Name": name, "SecretString": value})
 
 
 async def all_secrets(call: Call) -> list[Image]:
     """The images of every secret that there is."""
-    listed = await call(SECRETS + "ListSecrets", {"MaxResults": 100})
-    return [await _secret(call, secret["Name"]) for secret in listed["SecretList"]]
+    request: dict[str, Any] = {"MaxResults": 100}
+    images: list[Image] = []
+    while True:
+        listed = await call(SECRETS + "ListSecrets", request)
+        images += [await _secret(call, secret["Name"]) for secret in listed["SecretList"]]
+        if not listed.get("NextToken"):
+            return images
+        request["NextToken"] = listed["NextToken"]
 
 
 async def _secret(call: Call, name: str) -> Image:

@@ -2,8 +2,8 @@
 
 The file is append-only. A line stands for one acknowledged request and is a JSON array of its images:
 {"table", "key", "item"} is what the request has left of an item, null when it is gone; {"secret", "value"} is the
-current value of a secret. Images, unlike requests, can be written twice and over any older state, so a line may be
-replayed that MiniStack has saved already (docs/decisions/local-durability.md).
+current value of a secret, null when it is deleted. Images, unlike requests, can be written twice and over any older
+state, so a line may be replayed that MiniStack has saved already (docs/decisions/local-durability.md).
 """
 
 from __future__ import annotations

@@ -27,12 +27,15 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ABOUT_SECONDS = 0.02
 """After the last call of a client: a push makes its calls closer together than that."""
-SHARE = 0.015
+SHARE = 0.008
 """Of the cloud's time, what functions have while clients are about: few of their requests meet a call of a function."""
 CREDIT_SECONDS = 0.1
 """Of the cloud's time, what functions may use at once before that."""
 LONGEST_SECONDS = 1.0
 """Of a wait: their clients give up after 5 seconds (chalicelib/storage/aws_json.py)."""
+
+_POLL_SECONDS = 0.002
+"""How often a function looks whether the one before it has been served."""
 
 _FUNCTION = re.compile(rb"Credential=[0-9]{12}/")
 _AWAITED = b"FillBlobs"
@@ -46,6 +49,8 @@ class Precedence:
         self._cloud = cloud
         self._clients = 0
         """Calls of clients that are under way."""
+        self._functions = 0
+        """Calls of functions that are: beside clients one at a time, unless one takes long."""
         self._last_client = float("-inf")
         self._credit = CREDIT_SECONDS
         self._credited = time.monotonic()
@@ -73,23 +78,25 @@ class Precedence:
             until = time.monotonic() + LONGEST_SECONDS
             while (wait := min(self._missing_seconds(), until - time.monotonic())) > 0:
                 await asyncio.sleep(min(wait, ABOUT_SECONDS))
-            if self._clients_are_about():
-                await self._serve_beside_clients(scope, receive, send)
-                return
-        await self._cloud(scope, receive, send)
-
-    async def _serve_beside_clients(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a function behind a client's call, when the next is farthest off, and take it off the credit."""
-        self._served.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._served.wait(), ABOUT_SECONDS)
+            is_beside = self._clients_are_about()
+            if is_beside:
+                await self._for_a_gap()
+            self._functions += 1
         started = time.monotonic()
         try:
             await self._cloud(scope, receive, send)
         finally:
+            self._functions -= 1
             ended = time.monotonic()
-            self._credit -= ended - started
-            self._last_client = ended  # who would have come meanwhile could not
+            if is_beside:
+                self._credit -= ended - started
+                self._last_client = ended  # who would have come meanwhile could not
+
+    async def _for_a_gap(self) -> None:
+        """Wait for the end of a client's call: the next one is farthest off then."""
+        self._served.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._served.wait(), ABOUT_SECONDS)
 
     def _missing_seconds(self) -> float:
         """How long a function has to wait, if clients stay about."""
@@ -99,7 +106,8 @@ class Precedence:
         else:
             self._credit = CREDIT_SECONDS
         self._credited = now
-        return max(0.0, -self._credit / SHARE)
+        owed = max(0.0, -self._credit / SHARE)
+        return max(owed, _POLL_SECONDS) if self._functions and self._clients_are_about() else owed
 
     def _clients_are_about(self) -> bool:
         return self._clients > 0 or time.monotonic() - self._last_client < ABOUT_SECONDS

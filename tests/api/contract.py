@@ -48,7 +48,7 @@ _AS_HARBOR = {
     ("PUT", "/retentions/{id}"): {404, 409},
     ("PATCH", "/retentions/{id}/executions/{eid}"): {404},
     ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
-    ("POST", _ARTIFACTS): {412},
+    ("POST", _ARTIFACTS): {405, 412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}/tags/{{tag_name}}"): {412},
 }
@@ -105,7 +105,7 @@ def _operation(request: Request) -> tuple[str, str] | None:
     path = request.path.removeprefix(PREFIX)
     found = [each for each in operations.registered() if each.pattern.match(path) and each.method == request.method]
     first = min(found, key=lambda each: each.rank, default=None)
-    return (first.method, first.path) if first else None
+    return (first.method, first.path) if first and not first.is_own else None
 
 
 @cache

@@ -105,6 +105,14 @@ RIGHTS: dict[str, Right] = {
     f"POST {_PROJECT}/immutabletagrules": project("immutable-tag", "create"),
     f"PUT {_PROJECT}/immutabletagrules/{{immutable_rule_id}}": project("immutable-tag", "update"),
     f"DELETE {_PROJECT}/immutabletagrules/{{immutable_rule_id}}": project("immutable-tag", "delete"),
+    # Berth's own: who may read and who may change a project
+    f"GET {_PROJECT}/refreshes": project("project", "read"),
+    f"GET {_PROJECT}/refreshes/{{refresh_id}}": project("project", "read"),
+    f"PUT {_PROJECT}/refreshes/{{refresh_id}}": project("project", "update"),
+    f"GET {_PROJECT}/refreshes/{{refresh_id}}/log": project("project", "read"),
+    f"GET {_PROJECT}/refreshes/schedule": project("project", "read"),
+    f"POST {_PROJECT}/refreshes/schedule": project("project", "update"),
+    f"PUT {_PROJECT}/refreshes/schedule": project("project", "update"),
     # repository.go, artifact.go
     "GET /repositories": OPEN,
     "GET /projects/{project_name}/repositories": project("repository", "list"),

@@ -63,7 +63,13 @@ def rows(text: str) -> list[Row]:
 def built() -> list[str]:
     """The operations that are built, as the table names them, in the order of their modules."""
     assert dispatch.handle  # whose import has registered them
-    return [f"{each.method} {each.path}" for each in operations.registered()]
+    return [f"{each.method} {each.path}" for each in operations.registered() if not each.is_own]
+
+
+def own() -> list[str]:
+    """The operations that Harbor does not have."""
+    assert dispatch.handle  # see above
+    return [f"{each.method} {each.path}" for each in operations.registered() if each.is_own]
 
 
 def written(text: str) -> str:

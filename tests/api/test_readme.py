@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.api import table
@@ -20,6 +22,11 @@ def test_the_readme_says_what_is_built() -> None:
 def test_every_operation_that_is_built_is_explained() -> None:
     silent = [row.operation for row in table.rows(TEXT) if row.built == "yes" and not row.remark]
     assert not silent, f"say in README.md what these are: {silent}"
+
+
+def test_the_readme_says_what_berth_has_of_its_own() -> None:
+    """Below the table of Harbor's operations; each in a list's item that begins with it."""
+    assert re.findall(r"^- `((?:GET|POST|PUT|DELETE) /\S*)`", TEXT, re.MULTILINE) == table.own()
 
 
 @pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")

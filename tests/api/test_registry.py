@@ -466,6 +466,16 @@ def test_a_busy_secrets_manager_leaves_nothing_half_done(
     assert (secrets_of_registries(), endpoints.get(number)) == (before, seen)
 
 
+def test_a_secret_whose_making_is_tried_again_is_made_once(create: Callable[..., int]) -> None:
+    """AWS may have made it although its answer was lost."""
+    secret = endpoints.get(create()).secret
+    secrets.create(secret, "secret", "again")
+    assert secrets.read(secret) == "secret"
+    for _ in range(2):
+        secrets.delete(secret)
+    assert secrets.read(secret) is None
+
+
 def test_a_project_keeps_its_registry_from_being_deleted(create: Callable[..., int]) -> None:
     number = create()
     name = f"proxy-{uuid.uuid4().hex[:12]}"
@@ -482,6 +492,32 @@ def test_a_project_keeps_its_registry_from_being_deleted(create: Callable[..., i
     assert call("DELETE", f"/projects/{name}").status == 200
     assert endpoints.get(number).projects == 0
     assert call("DELETE", f"/registries/{number}").status == 200
+
+
+def test_a_proxy_cache_begins_with_harbors_retention_and_shows_its_registry(create: Callable[..., int]) -> None:
+    number = create()
+    name = f"proxy-{uuid.uuid4().hex[:12]}"
+    metadata = {"public": "true", "max_upstream_conn": "4", "proxy_speed_kb": "1000"}
+    sent = {"project_name": name, "registry_id": number, "metadata": metadata}
+    assert call("POST", "/projects", sent).status == 201
+    shown = content(call("GET", f"/projects/{name}"))["metadata"]
+    policy = content(call("GET", f"/retentions/{shown.pop('retention_id')}"))
+    assert shown == metadata
+    [rule] = policy["rules"]
+    assert (rule["template"], rule["params"], rule["action"]) == (
+        "nDaysSinceLastPull",
+        {"nDaysSinceLastPull": 7},
+        "retain",
+    )
+    assert policy["trigger"]["settings"]["cron"] == "0 0 0 * * *"
+    assert [each["vendor_id"] for each in content(call("GET", "/schedules?page_size=100"))].count(policy["id"]) == 1
+    summary = content(call("GET", f"/projects/{name}/summary"))
+    assert summary["registry"]["id"] == number
+    assert "credential" not in summary["registry"]
+    anybody = content(call("GET", f"/projects/{name}/summary", admin=False))
+    assert "credential" not in anybody["registry"]
+    assert call("DELETE", f"/projects/{name}").status == 200
+    assert call("GET", f"/retentions/{policy['id']}").status == 404
 
 
 def test_only_administrators_make_proxy_caches(create: Callable[..., int]) -> None:

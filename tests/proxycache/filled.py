@@ -16,7 +16,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, fills, reads, uploads
 from chalicelib.storage.fills import Wanted
-from chalicelib.storage.tables.jobs import FillLeaseItem
+from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 from tests.conftest import ADMIN
 from tests.proxycache.upstreams.scripted import Scripted
 
@@ -97,3 +97,9 @@ def expire_lease(registry: int, digest: str) -> None:
     """As if its holder had been silent for long."""
     pk = fills.request_key(Wanted("", registry, digest)).pk
     FillLeaseItem(pk, "lease").update(actions=[FillLeaseItem.until.set(0)])
+
+
+def let_be_tried_again(wanted: Wanted) -> None:
+    """As if a request had been written long ago."""
+    key = fills.request_key(wanted)
+    FillRequestItem(key.pk, key.sk).update(actions=[FillRequestItem.until.set(0)])

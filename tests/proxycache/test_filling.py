@@ -394,3 +394,30 @@ def test_an_artifact_takes_no_more_connections_than_its_project_may(
     assert sorted(digest for lane in state["lanes"] for digest in lane) == sorted(digests)
     filling.ensure(proxy.repository, digests, proxy.registry)
     assert len(started) == 1
+
+
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE], ids=["small", "large"])
+def test_an_upstream_that_sends_next_to_nothing_is_given_up(
+    proxy: Proxy, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = proxy.upstream.put_blob(os.urandom(size))
+    proxy.upstream.script(f"*{digest}", faults.drip(2000), always=True)
+    monkeypatch.setattr(reception, "_STALL_SECONDS", 0.3)
+    began = time.monotonic()
+    assert proxy.step([digest]) == DONE
+    assert isinstance(proxy.error(digest), UpstreamFailed)
+    assert time.monotonic() - began < 20
+
+
+def test_a_limit_in_the_middle_is_told_with_its_time_and_what_came_is_kept(proxy: Proxy) -> None:
+    content = os.urandom(12 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", *[faults.well()] * 8)
+    proxy.upstream.script(f"*{digest}", faults.too_many("120"), always=True)
+    assert proxy.step([digest], connections=2) == DONE
+    error = proxy.error(digest)
+    assert isinstance(error, TooManyRequests)
+    assert 100 < int(error.headers["Retry-After"]) <= 120
+    session = proxy.session(digest)
+    assert session is not None
+    assert session.offset > 0

@@ -19,7 +19,8 @@ from chalicelib.proxycache.errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from chalicelib.proxycache.upstream import Descriptor, Upstream
+from chalicelib.proxycache.providers import registry_address
+from chalicelib.proxycache.upstream import Descriptor, TagPage, Upstream
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.certificates import Certificate, make_certificate
@@ -72,8 +73,9 @@ def test_manifests_blobs_tags_and_referrers(peer: Scripted) -> None:
     assert it.head_blob("team/app", image.layers[0]) == 10
     whole = it.open_blob("team/app", image.layers[0])
     assert (whole.status, whole.start, whole.length, content(whole)) == (200, 0, 10, b"0123456789")
-    assert it.list_tags("team/app") == ["sig", "v1"]
-    assert it.list_tags("team/app", n=1, last="sig") == ["v1"]
+    assert it.list_tags("team/app") == TagPage(["sig", "v1"], "")
+    assert it.list_tags("team/app", n=1) == TagPage(["sig"], "sig")
+    assert it.list_tags("team/app", n=1, last="sig") == TagPage(["v1"], "")
     assert b"test/signature" in (it.list_referrers("team/app", image.digest) or b"")
     assert b"test/signature" not in (it.list_referrers("team/app", image.digest, "other/type") or b"")
 
@@ -388,3 +390,10 @@ def test_the_process_keeps_a_client_for_a_record_as_it_is(peer: Scripted) -> Non
     record = endpoint(peer.url)
     assert client.of(record) is client.of(record)
     assert client.of(record) is not client.of(endpoint(peer.url))
+
+
+@pytest.mark.parametrize("host", ["hub.docker.com", "docker.io", "index.docker.io", "registry.hub.docker.com"])
+def test_docker_hub_serves_elsewhere_than_people_say(host: str) -> None:
+    assert registry_address("docker-hub", f"https://{host}") == "https://registry-1.docker.io"
+    assert registry_address("docker-registry", f"https://{host}") == f"https://{host}"
+    assert registry_address("docker-hub", "https://mirror.example.com") == "https://mirror.example.com"

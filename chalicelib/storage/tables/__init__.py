@@ -45,6 +45,7 @@ what runs in the background, dropped by TTL.
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
     usage|<project's number>|<shard>    total                       TotalItem: a part of the sum of all its charges
     stored|<shard>         stored                                   StoredItem: a part of the sum of all projects'
+    traffic|<project's number>       traffic                        TrafficItem: what pulls through it came to
     recount                round, <project's number>                RecountItem: progress of the round, last reports
     counter                project, label, immutable-rule, webhook, retention, registry    CounterItem: the last number
                                                             given out
@@ -74,6 +75,9 @@ what runs in the background, dropped by TTL.
     log|<task's number>    <slice>|<piece>                  LogItem: a piece of the task's log
     schedule               <vendor type>|<vendor id>        ScheduleItem
     pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
+    upstream|<repository>  <question>                       ReplyItem: what its upstream registry replied lately
+    upstream|<repository>  waiting|<digest>|<tag>           WaitingTagItem: the tag points at it upstream
+    connections|<project's number>   <place>                PlaceItem: a connection to the project's upstream registry
     fill|<registry>|<digest>    request|<repository>        FillRequestItem: it wants the blob of the upstream registry
     fill|<registry>|<digest>    lease                       FillLeaseItem: who fetches it, and the upload that it is in
     counter                execution, schedule              CounterItem: the last number given out
@@ -133,9 +137,12 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.jobs import LogItem as LogItem
     from chalicelib.storage.tables.jobs import OccasionItem as OccasionItem
     from chalicelib.storage.tables.jobs import PauseItem as PauseItem
+    from chalicelib.storage.tables.jobs import PlaceItem as PlaceItem
+    from chalicelib.storage.tables.jobs import ReplyItem as ReplyItem
     from chalicelib.storage.tables.jobs import ScheduleItem as ScheduleItem
     from chalicelib.storage.tables.jobs import TaskItem as TaskItem
     from chalicelib.storage.tables.jobs import UnfinishedItem as UnfinishedItem
+    from chalicelib.storage.tables.jobs import WaitingTagItem as WaitingTagItem
     from chalicelib.storage.tables.projects import AllowlistItem as AllowlistItem
     from chalicelib.storage.tables.projects import ChargeItem as ChargeItem
     from chalicelib.storage.tables.projects import EndpointItem as EndpointItem
@@ -151,6 +158,7 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.projects import StoredItem as StoredItem
     from chalicelib.storage.tables.projects import TotalItem as TotalItem
     from chalicelib.storage.tables.projects import TotalsItem as TotalsItem
+    from chalicelib.storage.tables.projects import TrafficItem as TrafficItem
     from chalicelib.storage.tables.projects import WebhookItem as WebhookItem
     from chalicelib.storage.tables.repositories import ArtifactItem as ArtifactItem
     from chalicelib.storage.tables.repositories import CatalogItem as CatalogItem
@@ -200,9 +208,12 @@ _MODULES = {
         "LogItem",
         "OccasionItem",
         "PauseItem",
+        "PlaceItem",
+        "ReplyItem",
         "ScheduleItem",
         "TaskItem",
         "UnfinishedItem",
+        "WaitingTagItem",
     ),
     "projects": (
         "AllowlistItem",
@@ -220,6 +231,7 @@ _MODULES = {
         "StoredItem",
         "TotalItem",
         "TotalsItem",
+        "TrafficItem",
         "WebhookItem",
     ),
     "repositories": (

@@ -109,6 +109,41 @@ class PauseItem(Item):
     since = NumberAttribute()
 
 
+class ReplyItem(Item):
+    """What an upstream registry replied lately, and whose turn it is to ask (chalicelib/storage/replies.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    version = UnicodeAttribute(null=True)
+    reply = BinaryAttribute(null=True, legacy_encoding=False)
+    """Compressed JSON."""
+    fresh_until = NumberAttribute(null=True)
+    turn = UnicodeAttribute(null=True)
+    turn_until = NumberAttribute(null=True)
+    expires = NumberAttribute()
+
+
+class WaitingTagItem(Item):
+    """A tag of a manifest that a proxy project does not hold yet."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    expires = NumberAttribute()
+
+
+class PlaceItem(Item):
+    """A connection to an upstream registry (chalicelib/storage/connections.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    until = NumberAttribute()
+    holder = UnicodeAttribute()
+    expires = NumberAttribute()
+
+
 class FillRequestItem(Item):
     """A repository wants a blob of an upstream registry (chalicelib/storage/fills.py)."""
 

@@ -188,3 +188,16 @@ class RecountItem(Item):
 
     report = JSONAttribute()
     updated = NumberAttribute()
+
+
+class TrafficItem(Item):
+    """What pulls through a proxy project came to (chalicelib/storage/traffic.py)."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+    requests = NumberAttribute()
+    hits = NumberAttribute()
+    misses = NumberAttribute()
+    upstream_requests = NumberAttribute()
+    saved_bytes = NumberAttribute()

@@ -257,18 +257,55 @@ def test_a_kill_in_the_middle_of_a_stop_loses_nothing(run: Callable[[], Any]) ->
             cloud.kill()
 
 
-def test_secrets_survive_a_kill_those_that_were_generated_too(run: Callable[[], Any]) -> None:
-    with run() as cloud:
+def test_secrets_that_were_made_or_deleted_are_so_after_a_kill(run: Callable[[], Any]) -> None:
+    def current(cloud: Cloud) -> dict[str, str]:
         secrets = cloud.client("secretsmanager")
-        for name in ("generated", "rotated"):
-            secrets.create_secret(Name=name, SecretString="first")
+        names = [entry["Name"] for entry in secrets.list_secrets()["SecretList"]]
+        return {name: secrets.get_secret_value(SecretId=name)["SecretString"] for name in names}
+
+    with run() as cloud:
         cloud.deploy()
-        secrets.put_secret_value(SecretId="rotated", SecretString="second")
+        cloud.client("secretsmanager").create_secret(Name="saved and deleted", SecretString="first")
+    with run() as cloud:
+        cloud.deploy()
+        secrets = cloud.client("secretsmanager")
+        for name in ("made", "made and deleted", "made again"):
+            secrets.create_secret(Name=name, SecretString="first")
+        for name in ("saved and deleted", "made and deleted", "made again"):
+            secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        secrets.create_secret(Name="made again", SecretString="second")
+        before = current(cloud)
+        assert before == {"made": "first", "made again": "second"}
+        cloud.kill()
+    for _ in range(2):
+        with run() as cloud:
+            cloud.deploy()
+            assert current(cloud) == before
+            cloud.kill()
+
+
+def test_secrets_survive_a_kill_those_that_were_generated_too(run: Callable[[], Any]) -> None:
+    def generate(cloud: Cloud, value: str) -> None:
+        """As a deployment does: not by a request of its own."""
+        properties = {name: {"Name": name, "SecretString": value} for name in ("generated", "rotated")}
+        resources = {
+            name.title(): {"Type": "AWS::SecretsManager::Secret", "Properties": each}
+            for name, each in properties.items()
+        }
+        template = json.dumps({"Resources": resources})
+        formation = cloud.client("cloudformation")
+        formation.create_stack(StackName="secrets", TemplateBody=template)
+        formation.get_waiter("stack_create_complete").wait(StackName="secrets", WaiterConfig={"Delay": 1})
+
+    with run() as cloud:
+        generate(cloud, "first")
+        cloud.deploy()
+        cloud.client("secretsmanager").put_secret_value(SecretId="rotated", SecretString="second")
         cloud.kill()
     with run() as cloud:
         secrets = cloud.client("secretsmanager")
-        for name in ("generated", "rotated"):
-            secrets.create_secret(Name=name, SecretString="generated anew")
+        assert secrets.list_secrets()["SecretList"] == []
+        generate(cloud, "generated anew")
         cloud.deploy()
         assert secrets.get_secret_value(SecretId="generated")["SecretString"] == "first"
         assert secrets.get_secret_value(SecretId="rotated")["SecretString"] == "second"

@@ -87,6 +87,26 @@ def test_no_function_waits_for_ever() -> None:
     asyncio.run(beside_clients(precedence, work))
 
 
+def test_a_function_that_waits_for_another_is_served() -> None:
+    """A call that lasts until a second one has ended, as when a function invokes a function."""
+    precedence = Precedence(cloud)
+    is_over = asyncio.Event()
+
+    async def lasting(_scope: Any, _receive: Any, _send: Any) -> None:
+        await is_over.wait()
+
+    async def work() -> None:
+        precedence._cloud = lasting
+        outer = asyncio.create_task(call(precedence, FUNCTION))
+        await asyncio.sleep(0.1)
+        precedence._cloud = cloud
+        assert await call(precedence, FUNCTION) < 2 * LONGEST_SECONDS
+        is_over.set()
+        await outer
+
+    asyncio.run(beside_clients(precedence, work))
+
+
 def test_calls_without_a_functions_key_are_clients() -> None:
     async def run() -> None:
         precedence = Precedence(cloud)

@@ -1,0 +1,46 @@
+"""How many requests a project's pulls may have at its upstream registry at once: Harbor's `max_upstream_conn`.
+
+All containers count together. As in Harbor (src/server/middleware/repoproxy/proxy.go) what is too many is answered as
+if upstream limited requests: by the local copy, else by 429. A fill keeps to the limit by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chalicelib.projects.records import Project
+from chalicelib.proxycache.errors import UpstreamRateLimited
+from chalicelib.storage import connections as table
+
+LIMIT = "max_upstream_conn"
+"""The project's setting; -1 or none is no limit."""
+
+_HELD_SECONDS = 25.0
+_WAIT_SECONDS = 4.0
+_PAUSE = 0.2
+
+
+@contextmanager
+def held(project: Project) -> Iterator[None]:
+    """Have one of the project's connections in the context. Raises UpstreamRateLimited when none gets free in time."""
+    limit = int(project.metadata.get(LIMIT, "-1"))
+    if limit <= 0:
+        yield
+        return
+    number, holder = _take(project.project_id, limit)
+    try:
+        yield
+    finally:
+        table.leave(project.project_id, number, holder)
+
+
+def _take(project_id: int, limit: int) -> tuple[int, str]:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        place = table.take(project_id, limit, _HELD_SECONDS)
+        if place is not None:
+            return place
+        time.sleep(_PAUSE)
+    raise UpstreamRateLimited("too many requests to upstream registry", retry_after=1)

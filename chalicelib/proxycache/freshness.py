@@ -1,0 +1,157 @@
+"""Asking an upstream registry: once for all who ask the same at the same time, in this process or in another.
+
+Docker Hub counts requests, and a thousand nodes may pull one tag at once. So a question (what does this tag stand for?
+which tags are there?) is put by whoever takes its turn, for a bounded time; the others wait for that reply. A reply is
+good for a few seconds (BERTH_PROXY_FRESH_SECONDS), in the process without any call. That a registry does not answer is
+a reply too, and that it limits requests is one for as long as it says, so that nobody runs against it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.proxycache.errors import (
+    UpstreamContentInvalid,
+    UpstreamError,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+    UpstreamUnauthorized,
+)
+from chalicelib.registry.errors import ManifestUnknown, RegistryError, TooManyRequests, Unavailable, UpstreamFailed
+from chalicelib.settings import settings
+from chalicelib.storage import replies as table
+from chalicelib.storage.conditions import now
+from chalicelib.storage.replies import Asked
+from chalicelib.timed_cache import TimedCache
+
+UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE = "unknown", "limited", "refused", "wrong", "unreachable"
+
+TURN_SECONDS = 21.0
+"""How long who asks may take: a HEAD and a GET of 10 seconds each. Another asks when it has died meanwhile."""
+_WAIT_SECONDS = 24.0
+"""How long the others wait: inside the gateway's 30 seconds."""
+_LONGEST_LIMIT = 60
+"""Seconds of a Retry-After that are kept to: upstream may let us in earlier than it said."""
+_KEPT_SECONDS = 7 * 86_400
+"""How long the last content is kept, for when upstream is out of reach (Harbor: a week, repoproxy/proxy.go)."""
+
+Question = tuple[str, str]
+"""A repository, and what is asked of it."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What upstream said: `content`, or why there is none. With an error, `content` is what it said before, if ever."""
+
+    content: Mapping[str, Any] | None
+    error: str = ""
+    """UNKNOWN, LIMITED, REFUSED, WRONG or UNREACHABLE; empty when there is none."""
+    message: str = ""
+    retry_after: int = 0
+
+
+_replies: TimedCache[Question, Reply] = TimedCache(4096)
+_flights: dict[Question, Future[Reply]] = {}
+_lock = threading.Lock()
+
+
+def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
+    """The reply to `question`, at most `fresh_seconds` old: another's, or what `put` returns.
+
+    What `put` raises as an UpstreamError is a reply; anything else is raised, to those who wait in this process too.
+    Raises Unavailable when somebody asks and does not come to an end.
+    """
+    key = (repository, question)
+    known = _replies.get(key)
+    if known is not None:
+        return known[0]
+    with _lock:
+        flight = _flights.get(key)
+        if is_first := flight is None:
+            flight = _flights[key] = Future()
+    if not is_first:
+        return flight.result(timeout=_WAIT_SECONDS + TURN_SECONDS)
+    try:
+        reply, seconds = _ask(key, put, fresh_seconds)
+    except BaseException as error:
+        flight.set_exception(error)
+        raise
+    else:
+        if seconds > 0:
+            _replies.put(key, reply, seconds)
+        flight.set_result(reply)
+        return reply
+    finally:
+        with _lock:
+            del _flights[key]
+
+
+def forget(repository: str, question: str) -> None:
+    """Ask anew what this process knows."""
+    _replies.drop((repository, question))
+
+
+def refusal(reply: Reply, what: str) -> RegistryError:
+    """What a client is told when there is no local copy of `what` either."""
+    if reply.error == UNKNOWN:
+        return ManifestUnknown(f"the upstream registry has no {what}")
+    if reply.error == LIMITED:
+        headers = {"Retry-After": str(reply.retry_after)}
+        return TooManyRequests(f"{reply.message}; there is no local copy of {what}", headers=headers)
+    return UpstreamFailed(f"{reply.message}; there is no local copy of {what}")
+
+
+def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> tuple[Reply, float]:
+    """The reply, and for how many seconds it is good."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    asked = before = table.read(*key)
+    pause = 0.1
+    while True:
+        good_for = (asked.fresh_until - now()) / 1000
+        if asked.reply is not None and (good_for > 0 or asked.version != before.version):
+            return Reply(**asked.reply), good_for
+        if asked.turn_until < now():
+            turn = table.take_turn(*key, asked, TURN_SECONDS)
+            if turn:
+                return _take(key, turn, put, asked, fresh_seconds)
+        elif time.monotonic() > deadline:
+            raise Unavailable("another request is asking the upstream registry, and gets no answer")
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
+        pause = min(pause * 1.5, 1.0)
+        asked = table.read(*key)
+
+
+def _take(
+    key: Question, turn: str, put: Callable[[], Mapping[str, Any]], asked: Asked, fresh_seconds: float
+) -> tuple[Reply, float]:
+    last = asked.reply["content"] if asked.reply is not None else None
+    try:
+        reply = _put(put, last)
+    except BaseException:
+        table.give_back(*key, turn)
+        raise
+    seconds = max(settings().proxy_fresh_seconds, reply.retry_after) if reply.error else fresh_seconds
+    table.write(*key, turn, vars(reply), seconds, _KEPT_SECONDS)
+    return reply, seconds
+
+
+def _put(put: Callable[[], Mapping[str, Any]], last: Mapping[str, Any] | None) -> Reply:
+    try:
+        return Reply(put())
+    except UpstreamNotFound as error:
+        return Reply(last, UNKNOWN, str(error))
+    except UpstreamRateLimited as error:
+        pause = settings().proxy_fresh_seconds if error.retry_after is None else error.retry_after
+        return Reply(last, LIMITED, str(error), max(1, min(pause, _LONGEST_LIMIT)))
+    except UpstreamUnauthorized as error:
+        return Reply(last, REFUSED, str(error))
+    except UpstreamContentInvalid as error:
+        return Reply(last, WRONG, str(error))
+    except UpstreamError as error:
+        return Reply(last, UNREACHABLE, str(error))

@@ -1,0 +1,96 @@
+"""Lists of a proxy project's repositories: what upstream says, kept for a while; the local list where it says nothing.
+
+A page of tags is upstream's own, in its order. Where the project keeps what is gone upstream, tags that only the local
+copy has stand among them, as far as upstream sorts its list as the protocol wants it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from chalicelib.proxycache import connections, freshness, traffic
+from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamNotFound
+from chalicelib.proxycache.sources import Source
+from chalicelib.registry import listings
+from chalicelib.registry.errors import ManifestUnknown, NameUnknown
+from chalicelib.registry.listings import Page
+from chalicelib.registry.names import TAG_LENGTH, is_tag
+from chalicelib.settings import settings
+from chalicelib.storage import listings as listing_table
+
+_REFERRERS = "proxy_referrer_api"
+"""The project's setting; only "false" keeps to the local list."""
+
+
+def tags(source: Source, after: str, limit: int) -> Page:
+    """As `listings.tags`, of upstream. Raises NameUnknown when neither has such a repository."""
+    after = after[: TAG_LENGTH + 1]
+    if limit == 0:
+        return Page([], "")
+    traffic.looked(source.project.project_id)
+    question = f"tags|{limit}|{after}"
+    ask = partial(_ask_tags, source, after, limit)
+    reply = freshness.ask(source.repository, question, ask, settings().proxy_fresh_seconds)
+    if reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone:
+        raise NameUnknown(f"the upstream registry has no repository {source.remote}")
+    if reply.content is None:
+        return listings.tags(source.repository, after, limit)
+    page = Page(reply.content["tags"], reply.content["next"])
+    return _with_local(source, page, after, limit) if source.keeps_what_is_gone else page
+
+
+def referrers(source: Source, subject: str, artifact_type: str, after: str, limit: int) -> Page:
+    """As `listings.referrers`, of upstream: all at once, since upstream's own pages are followed to their end.
+
+    Raises ManifestUnknown when upstream has no such list and the local one is empty, so that clients look for the tag
+    that lists them instead (distribution-spec, "Referrers Tag Schema").
+    """
+    local = listings.referrers(source.repository, subject, artifact_type, after, limit)
+    if source.project.metadata.get(_REFERRERS) == "false":
+        return local
+    traffic.looked(source.project.project_id)
+    ask = partial(_ask_referrers, source, subject)
+    reply = freshness.ask(source.repository, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
+    if reply.content is not None:
+        entries = [each for each in reply.content["manifests"] if not artifact_type or _type(each) == artifact_type]
+        return Page(entries, "")
+    if reply.error == freshness.UNKNOWN and not local.entries:
+        raise ManifestUnknown(f"the upstream registry lists nothing that refers to {subject}")
+    return local
+
+
+def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
+    traffic.asked(source.project.project_id)
+    with connections.held(source.project):
+        page = source.upstream.list_tags(source.remote, limit, after)
+    return {"tags": [tag for tag in page.tags if is_tag(tag)], "next": page.next}
+
+
+def _ask_referrers(source: Source, subject: str) -> dict[str, Any]:
+    traffic.asked(source.project.project_id)
+    with connections.held(source.project):
+        content = source.upstream.list_referrers(source.remote, subject)
+    if content is None:
+        raise UpstreamNotFound("the upstream registry has no list of referrers")
+    try:
+        entries = json.loads(content)["manifests"] or []
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UpstreamContentInvalid("the upstream registry answers what is no list of referrers") from error
+    return {"manifests": [each for each in entries if isinstance(each, dict)]}
+
+
+def _type(descriptor: dict[str, Any]) -> str:
+    return str(descriptor.get("artifactType", ""))
+
+
+def _with_local(source: Source, page: Page, after: str, limit: int) -> Page:
+    """The page with those of the local tags that belong on it; as it is, when upstream's order is another."""
+    if page.entries != sorted(page.entries):
+        return page
+    names, more = listing_table.tags(source.repository, after, limit)
+    here = [name for name in names if not page.next or name <= page.next]
+    merged = sorted({*page.entries, *here})
+    is_last = not page.next and not more and len(merged) <= limit
+    return Page(merged[:limit], "" if is_last else merged[:limit][-1])

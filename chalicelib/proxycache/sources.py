@@ -1,0 +1,54 @@
+"""Where a repository of a proxy project comes from: its upstream registry, and its name there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.projects.records import Project
+from chalicelib.proxycache import endpoints, filters, upstream
+from chalicelib.proxycache.errors import UpstreamUnreachable
+from chalicelib.proxycache.providers import DOCKER_HUB
+from chalicelib.proxycache.upstream import Upstream
+from chalicelib.registry.errors import NameUnknown
+
+LIBRARY = "library"
+"""Where Docker Hub's repositories without a slash in their names are."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository of a proxy project, and what it is upstream."""
+
+    project: Project
+    repository: str
+    remote: str
+    """Its name in the upstream registry."""
+
+    @property
+    def is_in_library(self) -> bool:
+        """Whether it is a bare name of Docker Hub's, and its repository another one."""
+        if "/" in self.remote:
+            return False
+        endpoint = endpoints.find(self.project.registry_id)
+        return endpoint is not None and endpoint.type == DOCKER_HUB
+
+    @property
+    def upstream(self) -> Upstream:
+        """Raises UpstreamUnreachable when the record of the registry is gone."""
+        endpoint = endpoints.find(self.project.registry_id)
+        if endpoint is None:
+            raise UpstreamUnreachable(f"the project's registry {self.project.registry_id} is gone")
+        return upstream.of(endpoint)
+
+    @property
+    def keeps_what_is_gone(self) -> bool:
+        """Whether the local copy is served of what upstream has no longer."""
+        return self.project.metadata.get("proxy_cache_local_on_not_found") == "true"
+
+
+def of(project: Project, repository: str) -> Source:
+    """Raises NameUnknown when the project's filter keeps the repository out, here already or not, as in Harbor."""
+    remote = repository.partition("/")[2]
+    if not filters.lets_pull(project, remote):
+        raise NameUnknown(f"the project {project.name} lets no {remote} be pulled")
+    return Source(project, repository, remote)

@@ -1,0 +1,66 @@
+"""What pulls through proxy projects come to: gathered in memory, written off the request path, told as metrics.
+
+The project's summary shows the sums (storage/traffic.py). CloudWatch gets the same as EMF, by project.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from chalicelib import observability
+from chalicelib.background import Gathered
+from chalicelib.storage import traffic as table
+from chalicelib.storage.conditions import is_transient
+from chalicelib.storage.traffic import Traffic
+
+_Entry = tuple[int, Traffic]
+
+
+def hit(project_id: int, size: int) -> None:
+    """A client got `size` bytes of the local copy."""
+    gathered.add((project_id, Traffic(requests=1, hits=1, saved_bytes=size)))
+
+
+def missed(project_id: int) -> None:
+    """A client asked for what had to be fetched."""
+    gathered.add((project_id, Traffic(requests=1, misses=1)))
+
+
+def looked(project_id: int) -> None:
+    """A client sent a HEAD, or asked for a list."""
+    gathered.add((project_id, Traffic(requests=1)))
+
+
+def asked(project_id: int) -> None:
+    """The upstream registry is asked."""
+    gathered.add((project_id, Traffic(upstream_requests=1)))
+
+
+def _write(entries: list[_Entry]) -> list[_Entry]:
+    """Returns the sums that the store was too busy for."""
+    sums: dict[int, Traffic] = defaultdict(Traffic)
+    for project_id, traffic in entries:
+        sums[project_id] += traffic
+    left = []
+    for project_id, traffic in sums.items():
+        try:
+            table.add(project_id, traffic)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            left.append((project_id, traffic))
+            continue
+        observability.counted(
+            {
+                "ProxyHits": traffic.hits,
+                "ProxyMisses": traffic.misses,
+                "ProxyUpstreamRequests": traffic.upstream_requests,
+                "ProxyUpstreamRequestsSaved": traffic.saved_requests,
+                "ProxyBytesSaved": traffic.saved_bytes,
+            },
+            project=str(project_id),
+        )
+    return left
+
+
+gathered = Gathered(_write)

@@ -1,0 +1,127 @@
+"""The Jobs table: what upstream registries replied lately, who is asking them, and which tags wait for a manifest.
+
+All containers share it, so that what many clients ask for at once is asked upstream once. DynamoDB drops it by TTL.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.settings import settings
+from chalicelib.storage import reads, tables
+from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.reads import Item, Key
+
+REPLIES_PREFIX = "upstream|"
+WAITING_PREFIX = "waiting|"
+
+SIZE_LIMIT = 350 * 1024
+"""Bytes of a reply, compressed, that fit an item beside its other fields (DynamoDB: 400 KB)."""
+
+_WAITING_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How far a question is. Times are milliseconds since 1970."""
+
+    version: str = ""
+    """Fresh with every reply; empty before the first."""
+    reply: Mapping[str, Any] | None = None
+    fresh_until: int = 0
+    turn_until: int = 0
+    """Until then somebody is asking; 0 when nobody is."""
+
+
+def read(repository: str, question: str) -> Asked:
+    item = reads.get_item(_key(repository, question))
+    return _to_asked(item) if item else Asked()
+
+
+def read_each(repository: str, questions: Iterable[str]) -> dict[str, Asked]:
+    """Those of the questions that were ever asked."""
+    items = reads.get_items(_key(repository, question) for question in questions)
+    return {key.sk: _to_asked(item) for key, item in items.items()}
+
+
+def take_turn(repository: str, question: str, before: Asked, seconds: float) -> str:
+    """Be the one who asks, for `seconds`. Returns the turn, empty when it is another's or there is a new reply."""
+    turn, present = fresh(), now()
+    is_free = tables.ReplyItem.turn_until.does_not_exist() | (tables.ReplyItem.turn_until < present)
+    is_same = (
+        tables.ReplyItem.version == before.version if before.version else tables.ReplyItem.version.does_not_exist()
+    )
+    taken = holds(
+        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        actions=[
+            tables.ReplyItem.turn.set(turn),
+            tables.ReplyItem.turn_until.set(present + round(seconds * 1000)),
+            tables.ReplyItem.expires.set(_expiry(86_400)),
+        ],
+        condition=is_free & is_same,
+    )
+    return turn if taken else ""
+
+
+def write(
+    repository: str, question: str, turn: str, reply: Mapping[str, Any], fresh_seconds: float, kept_seconds: int
+) -> None:
+    """Give the reply, and the turn back; nothing happens when the turn has been another's since.
+
+    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it.
+    """
+    content = zlib.compress(json.dumps(reply, separators=(",", ":")).encode())
+    if len(content) > SIZE_LIMIT:
+        give_back(repository, question, turn)
+        return
+    holds(
+        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        actions=[
+            tables.ReplyItem.version.set(turn),
+            tables.ReplyItem.reply.set(content),
+            tables.ReplyItem.fresh_until.set(now() + round(fresh_seconds * 1000)),
+            tables.ReplyItem.expires.set(_expiry(kept_seconds)),
+            tables.ReplyItem.turn.remove(),
+            tables.ReplyItem.turn_until.remove(),
+        ],
+        condition=tables.ReplyItem.turn == turn,
+    )
+
+
+def give_back(repository: str, question: str, turn: str) -> None:
+    """Let another ask at once."""
+    holds(
+        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        actions=[tables.ReplyItem.turn.remove(), tables.ReplyItem.turn_until.remove()],
+        condition=tables.ReplyItem.turn == turn,
+    )
+
+
+def wait_for(repository: str, digest: str, tag: str) -> None:
+    """Note for an hour that `tag` is to point at a manifest which the repository does not hold yet."""
+    sort_key = f"{WAITING_PREFIX}{digest}|{tag}"
+    tables.WaitingTagItem(f"{REPLIES_PREFIX}{repository}", sort_key, expires=_expiry(_WAITING_SECONDS)).save()
+
+
+def waiting(repository: str, digest: str) -> list[str]:
+    """The tags that wait for a manifest."""
+    prefix = f"{WAITING_PREFIX}{digest}|"
+    items = reads.query_all(settings().jobs_table, f"{REPLIES_PREFIX}{repository}", prefix, ("expires",))
+    return [item["sk"].removeprefix(prefix) for item in items if item["expires"] * 1000 > now()]
+
+
+def _key(repository: str, question: str) -> Key:
+    return Key(settings().jobs_table, f"{REPLIES_PREFIX}{repository}", question)
+
+
+def _expiry(seconds: int) -> int:
+    return now() // 1000 + seconds
+
+
+def _to_asked(item: Item) -> Asked:
+    reply = json.loads(zlib.decompress(item["reply"])) if "reply" in item else None
+    return Asked(item.get("version", ""), reply, item.get("fresh_until", 0), item.get("turn_until", 0))

@@ -1,0 +1,1 @@
+"""Pulls through proxy projects, from upstreams that answer, lie and fall silent."""

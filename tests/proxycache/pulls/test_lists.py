@@ -1,0 +1,125 @@
+"""Tags and referrers of a proxy project's repositories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.proxycache import freshness
+from tests.proxycache.pulls.conftest import Proxy
+from tests.proxycache.upstreams.contents import Image
+from tests.proxycache.upstreams.faults import refuse, too_many
+from tests.proxycache.upstreams.scripted import Scripted
+
+_SIGNATURE = "application/vnd.example.signature"
+
+
+def _tags(proxy: Proxy, **query: str) -> list[str]:
+    answer = proxy.get("app/tags/list", **query)
+    assert answer.status == 200, answer.body
+    return list(json.loads(answer.body)["tags"])
+
+
+def _signed(upstream: Scripted) -> tuple[Image, Image]:
+    image = upstream.put_image("app", "v1")
+    subject = {"mediaType": image.media_type, "digest": image.digest, "size": len(image.manifest)}
+    return image, upstream.put_image("app", subject=subject, artifactType=_SIGNATURE)
+
+
+def _referrers(proxy: Proxy, digest: str, **query: str) -> list[dict[str, Any]]:
+    answer = proxy.get(f"app/referrers/{digest}", **query)
+    assert answer.status == 200, answer.body
+    return list(json.loads(answer.body)["manifests"])
+
+
+def test_tags_are_upstreams(proxy: Proxy, upstream: Scripted) -> None:
+    for tag in ("v1", "v2", "v3"):
+        upstream.put_image("app", tag)
+    assert _tags(proxy) == ["v1", "v2", "v3"]
+    assert proxy.get("other/tags/list").status == 404
+
+
+def test_pages_of_tags(proxy: Proxy, upstream: Scripted) -> None:
+    for tag in ("v1", "v2", "v3"):
+        upstream.put_image("app", tag)
+    first = proxy.get("app/tags/list", n="2")
+    assert json.loads(first.body)["tags"] == ["v1", "v2"]
+    assert first.headers["Link"] == f'</v2/{proxy.name}/app/tags/list?n=2&last=v2>; rel="next"'
+    rest = proxy.get("app/tags/list", n="2", last="v2")
+    assert json.loads(rest.body)["tags"] == ["v3"]
+    assert "Link" not in rest.headers
+    upstream.forget()
+    assert _tags(proxy, n="0") == []
+    assert upstream.count() == 0
+
+
+def test_the_last_list_is_kept_for_when_upstream_fails(proxy: Proxy, upstream: Scripted) -> None:
+    for tag in ("v1", "v2"):
+        upstream.put_image("app", tag)
+    assert _tags(proxy) == ["v1", "v2"]
+    for fault in (refuse(500), too_many("1")):
+        upstream.script("*/tags/list", fault, always=True)
+        assert _tags(proxy) == ["v1", "v2"]
+        upstream.heal()
+        freshness._replies.clear()
+
+
+def test_local_tags_are_listed_where_upstream_never_told_any(proxy: Proxy, upstream: Scripted) -> None:
+    upstream.put_image("app", "v1")
+    proxy.get("app/manifests/v1")
+    upstream.script("*/tags/list", refuse(401), always=True)
+    assert _tags(proxy) == ["v1"]
+
+
+def test_tags_that_are_gone_upstream_are_listed_where_they_are_kept(
+    make_proxy: Callable[..., Proxy], upstream: Scripted
+) -> None:
+    proxy = make_proxy(upstream.url, proxy_cache_local_on_not_found="true")
+    for tag in ("v1", "v2", "v3", "v4"):
+        upstream.put_image("app", tag)
+        proxy.get(f"app/manifests/{tag}")
+    for tag in ("v2", "v4"):
+        del upstream.tags["app"][tag]
+    assert _tags(proxy) == ["v1", "v2", "v3", "v4"]
+    found, after = [], ""
+    for _ in range(4):
+        page = _tags(proxy, n="1", last=after)
+        found += page
+        after = page[-1]
+    assert found == ["v1", "v2", "v3", "v4"]
+
+
+def test_what_upstream_names_that_is_no_tag_is_left_out(proxy: Proxy, upstream: Scripted) -> None:
+    upstream.put_image("app", "v1")
+    upstream.tags["app"]['v"><script>'] = "sha256:0"
+    assert _tags(proxy) == ["v1"]
+
+
+def test_referrers_are_upstreams(proxy: Proxy, upstream: Scripted) -> None:
+    image, signature = _signed(upstream)
+    assert [each["digest"] for each in _referrers(proxy, image.digest)] == [signature.digest]
+    assert [each["digest"] for each in _referrers(proxy, image.digest, artifactType=_SIGNATURE)] == [signature.digest]
+    assert _referrers(proxy, image.digest, artifactType="application/vnd.example.other") == []
+    upstream.script("*/referrers/*", refuse(500), always=True)
+    assert [each["digest"] for each in _referrers(proxy, image.digest)] == [signature.digest]
+
+
+def test_an_upstream_without_referrers_sends_clients_to_the_tag_that_lists_them(
+    proxy: Proxy, upstream: Scripted
+) -> None:
+    image, signature = _signed(upstream)
+    upstream.script("*/referrers/*", refuse(404), always=True)
+    assert proxy.get(f"app/referrers/{image.digest}").status == 404
+    proxy.get(f"app/manifests/{signature.digest}")
+    assert [each["digest"] for each in _referrers(proxy, image.digest)] == [signature.digest]  # what is here
+
+
+def test_referrers_stay_local_where_the_project_says_so(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:
+    proxy = make_proxy(upstream.url, proxy_referrer_api="false")
+    image, signature = _signed(upstream)
+    upstream.forget()
+    assert _referrers(proxy, image.digest) == []
+    assert upstream.count() == 0
+    proxy.get(f"app/manifests/{signature.digest}")
+    assert [each["digest"] for each in _referrers(proxy, image.digest)] == [signature.digest]
