@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.bench import servers, transfers
 from tests.bench.distance import distance
-from tests.bench.images import make_image
+from tests.bench.images import MANIFEST, make_image
 from tests.bench.scale import Scale
 from tests.bench.servers import Berth, Server
 from tests.bench.table import Row, pair
@@ -95,7 +95,7 @@ def _head_seconds(port: int) -> float:
     """What a HEAD of a tag takes who has no connection yet."""
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("HEAD", "/v2/warm/manifests/latest")
+    connection.request("HEAD", "/v2/warm/manifests/latest", headers={"Accept": MANIFEST})
     answer = connection.getresponse()
     answer.read()
     connection.close()
