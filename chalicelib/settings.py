@@ -110,7 +110,7 @@ def settings() -> Settings:
         gc_unsafe_times=env.get("BERTH_GC_UNSAFE_TIMES", "false").lower() == "true",
         sparse_indexes=env.get("BERTH_SPARSE_INDEXES", "false").lower() == "true",
         proxy_fresh_seconds=int(env.get("BERTH_PROXY_FRESH_SECONDS", "5")),
-        proxy_wait_seconds=int(env.get("BERTH_PROXY_WAIT_SECONDS", "24")),
+        proxy_wait_seconds=int(env.get("BERTH_PROXY_WAIT_SECONDS", "21")),
         webhook_queue=env["BERTH_WEBHOOK_QUEUE"],
         webhook_retry_seconds=int(env.get("BERTH_WEBHOOK_RETRY_SECONDS", "10")),
         outbound_allowed=tuple(filter(None, re.split(r"[\s,]+", env.get("BERTH_OUTBOUND_ALLOWED", "")))),

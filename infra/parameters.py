@@ -93,9 +93,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "ProxyWaitSeconds": {
         "Type": "Number",
-        "Default": 24,
+        "Default": 21,
         "MinValue": 1,
-        "MaxValue": 26,
+        "MaxValue": 21,
         "Description": "How long a request waits for a blob that is being fetched from an upstream registry.",
     },
     "OutboundAllowed": {

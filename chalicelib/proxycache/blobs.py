@@ -2,7 +2,7 @@
 
 After that the client is sent to the same address again, which goes on waiting. Stock clients follow redirects as part
 of a download, Go's nine in a row (net/http, defaultCheckRedirect: ten requests): one may be from a bare name of Docker
-Hub's, one is to S3, and seven are ours. So a client waits some 200 seconds; a fill that takes longer goes on, and who
+Hub's, one is to S3, and seven are ours. So a client waits some 170 seconds; a fill that takes longer goes on, and who
 tries again after the 503 finds it further on. Bytes never pass through the function, no client is sent upstream.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from functools import partial
 
 from chalicelib.observability import logger
@@ -28,28 +29,38 @@ RETRY_SECONDS = 30
 def wait(source: Source, digest: str) -> Blob | None:
     """The blob, once it is filled; None when it still is not after `proxy_wait_seconds`.
 
-    Raises BlobUnknown when upstream has none, or what else the fill has failed with. Whether somebody is at it is asked
-    before whether it is there, so that a fill which ends in between is not started anew. A store that does not answer
-    is waited for too: MiniStack answers nobody while it puts a blob of gigabytes together.
+    Raises BlobUnknown when upstream has none, or what else the fill has failed with. A store that does not answer is
+    waited for too: MiniStack answers nobody while it puts a blob of gigabytes together.
     """
     deadline = time.monotonic() + settings().proxy_wait_seconds
     traffic.missed(source.project.project_id)
     pause = 0.1
     while True:
         try:
-            state = filling.state(source.repository, digest, source.project.registry_id)
-            return blobs.find(source.repository, digest)
-        except BlobUnknown:
-            if state.error is not None:
-                raise state.error from None
-            if not state.is_running:
-                _start(source, digest)
+            if found := _look(source, digest):
+                return found
         except Unavailable:
             logger.warning("a store did not answer", extra={"repository": source.repository, "digest": digest})
         if time.monotonic() + pause > deadline:
             return None
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
         pause = min(pause * 1.3, 1.0)
+
+
+def _look(source: Source, digest: str) -> Blob | None:
+    """The blob, if it is there by now; else see to it that somebody is at it. Raises as `wait` does.
+
+    Whether somebody is at it is asked before whether it is there, so that a fill which ends in between is not started
+    anew.
+    """
+    state = filling.state(source.repository, digest, source.project.registry_id)
+    with suppress(BlobUnknown):
+        return blobs.find(source.repository, digest)
+    if state.error is not None:
+        raise state.error
+    if not state.is_running:
+        _start(source, digest)
+    return None
 
 
 def _start(source: Source, digest: str) -> None:

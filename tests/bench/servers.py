@@ -63,10 +63,21 @@ class Berth(Server):
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
     def make_project(self, name: str, *, public: bool) -> None:
-        body = json.dumps({"project_name": name, "metadata": {"public": str(public).lower()}}).encode()
+        self._post("projects", {"project_name": name, "metadata": {"public": str(public).lower()}})
+
+    def make_proxy_project(self, name: str, remote: str) -> None:
+        """A private project that pulls through from the registry at the URL `remote`."""
+        endpoint = {"name": name, "type": "docker-registry", "url": remote, "insecure": True}
+        number = int(self._post("registries", endpoint).rpartition("/")[2])
+        self._post("projects", {"project_name": name, "registry_id": number, "metadata": {"public": "false"}})
+
+    def _post(self, collection: str, document: dict[str, Any]) -> str:
+        """Make a record by the REST API; its Location."""
         basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
-        fetch(urllib.request.Request(f"http://{self.name}/api/v2.0/projects", body, headers))
+        url = f"http://{self.name}/api/v2.0/{collection}"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(document).encode(), headers)) as answer:
+            return str(answer.headers["Location"])
 
 
 @contextlib.contextmanager
@@ -90,8 +101,11 @@ def berth(state: Path, **settings: str) -> Iterator[Berth]:
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path, berth: Berth) -> Iterator[Server]:
-    """Start docker-registry as Debian configures it, but on the S3 of Berth's cloud, and without asking for a login."""
+def docker_registry(folder: Path, berth: Berth, remote: str = "") -> Iterator[Server]:
+    """Start docker-registry as Debian configures it, but on the S3 of Berth's cloud, and without asking for a login.
+
+    With the URL of a `remote` registry it pulls through from there.
+    """
     cloud = berth.environment
     boto3.client(
         "s3",
@@ -102,7 +116,8 @@ def docker_registry(folder: Path, berth: Berth) -> Iterator[Server]:
     ).create_bucket(Bucket=PEER_BUCKET)
     port = free_port()
     config = folder / "docker-registry.yml"
-    config.write_text(_CONFIG.format(**cloud, bucket=PEER_BUCKET, port=port))
+    proxy = f"proxy: {{remoteurl: {remote}}}\n" if remote else ""
+    config.write_text(_CONFIG.format(**cloud, bucket=PEER_BUCKET, port=port) + proxy)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with (folder / "docker-registry.log").open("ab") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], env=environment, stdout=log, stderr=log)

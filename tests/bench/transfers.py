@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import time
@@ -24,7 +25,7 @@ def small_images(berth: Server, peer: Server, repository: str, folder: Path, sca
     for repetition in range(scale.repetitions):
         make_images(images, _BASE_BYTES, _OWN_BYTES)
         names = [f"{repository}/{repetition}-{number}" for number in range(len(images))]
-        for seconds, copy in ((pushes, push), (pulls, _pull)):
+        for seconds, copy in ((pushes, push), (pulls, pull)):
             spent = {berth.name: 0.0, peer.name: 0.0}
             for number, (image, name) in enumerate(zip(images, names, strict=True)):
                 for server in _in_turn(berth, peer, number):
@@ -43,7 +44,7 @@ def large_layer(berth: Server, peer: Server, repository: str, folder: Path, scal
     for repetition in range(scale.layer_repetitions):
         image = folder / "large"
         make_image(image, scale.layer_bytes)
-        for seconds, copy in ((pushes, push), (pulls, _pull)):
+        for seconds, copy in ((pushes, push), (pulls, pull)):
             for server in _in_turn(berth, peer, repetition):
                 seconds[server.name].append(copy(server, f"{repository}/large{repetition}", image))
         shutil.rmtree(image)
@@ -58,12 +59,19 @@ def push(server: Server, name: str, image: Path) -> float:
     return _copy("--dest-tls-verify=false", *credentials, f"dir:{image}", f"docker://{server.name}/{name}")
 
 
-def _pull(server: Server, name: str, image: Path) -> float:
-    """Pull what was pushed from `image`, and see that it is the same."""
+def pull(server: Server, name: str, image: Path, *, side_by_side: bool = False) -> float:
+    """Pull what was pushed from `image`, and see that it is the same. Returns the seconds it took.
+
+    skopeo takes layer by layer into a folder, and six `side_by_side` into an OCI layout.
+    """
     pulled = image.with_name("pulled")
     credentials = [] if server.is_open else ["--src-creds", f"admin:{PASSWORD}"]
-    seconds = _copy("--src-tls-verify=false", *credentials, f"docker://{server.name}/{name}", f"dir:{pulled}")
-    if (pulled / "manifest.json").read_bytes() != (image / "manifest.json").read_bytes():
+    target = f"oci:{pulled}:latest" if side_by_side else f"dir:{pulled}"
+    seconds = _copy("--src-tls-verify=false", *credentials, f"docker://{server.name}/{name}", target)
+    manifest = (image / "manifest.json").read_bytes()
+    digest = hashlib.sha256(manifest).hexdigest()
+    kept = pulled / "blobs" / "sha256" / digest if side_by_side else pulled / "manifest.json"
+    if not kept.exists() or kept.read_bytes() != manifest:
         raise SystemExit(f"bench: {server.name} gave another manifest for {name}")
     shutil.rmtree(pulled)
     return seconds

@@ -7,16 +7,18 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from chalicelib.projects import quotas
 from chalicelib.proxycache import blobs
+from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.settings import settings
+from chalicelib.storage import aws_json, blobstore
 from chalicelib.storage import blobs as table
-from chalicelib.storage import blobstore
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.contents import digest_of
 from tests.proxycache.upstreams.faults import drip, refuse, wrong_bytes
@@ -102,6 +104,27 @@ def test_a_client_is_sent_to_wait_on_until_it_is_there(proxy: Proxy, upstream: S
     assert answer.status == 307
     assert 2 <= redirects <= _REDIRECTS
     assert upstream.count("GET", f"*{digest}") == 1
+
+
+def test_a_store_that_is_out_of_reach_meanwhile_sends_nobody_away(proxy: Proxy, upstream: Scripted) -> None:
+    """Who waits looks again: a busy cloud is no answer about a blob."""
+    digest = upstream.put_blob(os.urandom(20_000))
+    upstream.script(f"*{digest}", drip(10_000), method="GET", always=True)
+    looks: list[str] = []
+
+    def fail(params: dict[str, Any], **_: Any) -> None:
+        if params["Key"]["pk"]["S"].startswith("fill|"):
+            looks.append(digest)
+            if 2 <= len(looks) <= 4:
+                raise Unavailable("the metadata store is throttled")
+
+    aws_json.events.register("before-call.dynamodb.GetItem", fail)
+    try:
+        answer, redirects = follow(proxy, f"app/blobs/{digest}")
+    finally:
+        aws_json.events.unregister("before-call.dynamodb.GetItem", fail)
+    assert (answer.status, redirects) == (307, 1)
+    assert len(looks) > 4
 
 
 @pytest.mark.usefixtures("impatient")
