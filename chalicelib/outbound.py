@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, TypeVar, cast
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3 import connection as plain
@@ -64,6 +65,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_elsewhere: bool = False
+    """Whether it comes from another host than was called, by redirects: one that credentials were not meant for."""
 
 
 Verify = bool | str
@@ -78,6 +81,7 @@ class Stream:
         self._host = host
         self.status = answer.status
         self.headers: Mapping[str, str] = _headers(answer)
+        self.is_elsewhere = _is_elsewhere(answer)
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The body as it was sent, in pieces of up to `size` bytes, each as soon as it is there.
@@ -121,7 +125,7 @@ def call(
             answer.close()
     except (HTTPError, ValueError, OSError) as error:
         raise _failure(_host(url), error) from error
-    return Answer(answer.status, _headers(answer), content)
+    return Answer(answer.status, _headers(answer), content, _is_elsewhere(answer))
 
 
 def stream(
@@ -305,7 +309,8 @@ def _once(redirects: int) -> Retry:
 
 def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> bytes:
     content = bytearray()
-    while chunk := answer.read(1 << 16):
+    # Each piece as soon as it is there: else the deadline would wait for the last of so many bytes, however slow.
+    while chunk := answer.read1(1 << 16):
         content += chunk
         if len(content) > limit:
             raise AnswerTooLargeError(f"the answer is longer than {limit} bytes")
@@ -316,6 +321,16 @@ def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> b
 
 def _headers(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def _is_elsewhere(answer: urllib3.BaseHTTPResponse) -> bool:
+    moves = answer.retries.history if answer.retries else ()
+    return any(_origin(urljoin(move.url or "", move.redirect_location or "")) != _origin(move.url) for move in moves)
+
+
+def _origin(url: str | None) -> tuple[str | None, str | None, int | None]:
+    parts = urllib3.util.parse_url(url or "")
+    return parts.scheme, parts.host, parts.port
 
 
 def _failure(host: str, error: Exception) -> UnreachableError:

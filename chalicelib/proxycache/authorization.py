@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from chalicelib import outbound
 from chalicelib.outbound import OutboundError, Verify
 from chalicelib.proxycache import answers
-from chalicelib.proxycache.errors import UpstreamUnauthorized, UpstreamUnreachable
+from chalicelib.proxycache.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
 from chalicelib.timed_cache import TimedCache
 
 _TOKEN_SECONDS = 60
@@ -117,7 +117,10 @@ class Authorizer:
             answer = outbound.again_if_lost(send)
         except OutboundError as error:
             raise UpstreamUnreachable(f"the token service: {error}") from error
-        answers.require_success(answer.status, answer.headers, "the token service")
+        try:
+            answers.require_success(answer.status, answer.headers, "the token service")
+        except UpstreamNotFound as error:  # which says nothing of what the token was to be for
+            raise UpstreamUnreachable(str(error)) from error
         return _token(answer.body)
 
 

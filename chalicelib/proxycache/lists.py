@@ -6,12 +6,11 @@ copy has stand among them, as far as upstream sorts its list as the protocol wan
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
 from chalicelib.proxycache import connections, freshness, traffic
-from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamNotFound
+from chalicelib.proxycache.errors import UpstreamNotFound
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import listings
 from chalicelib.registry.errors import ManifestUnknown, NameUnknown
@@ -71,14 +70,10 @@ def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
 def _ask_referrers(source: Source, subject: str) -> dict[str, Any]:
     traffic.asked(source.project.project_id)
     with connections.held(source.project):
-        content = source.upstream.list_referrers(source.remote, subject)
-    if content is None:
+        found = source.upstream.list_referrers(source.remote, subject)
+    if found is None:
         raise UpstreamNotFound("the upstream registry has no list of referrers")
-    try:
-        entries = json.loads(content)["manifests"] or []
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UpstreamContentInvalid("the upstream registry answers what is no list of referrers") from error
-    return {"manifests": [each for each in entries if isinstance(each, dict)]}
+    return {"manifests": found}
 
 
 def _type(descriptor: dict[str, Any]) -> str:
@@ -92,5 +87,6 @@ def _with_local(source: Source, page: Page, after: str, limit: int) -> Page:
     names, more = listing_table.tags(source.repository, after, limit)
     here = [name for name in names if not page.next or name <= page.next]
     merged = sorted({*page.entries, *here})
-    is_last = not page.next and not more and len(merged) <= limit
-    return Page(merged[:limit], "" if is_last else merged[:limit][-1])
+    if not page.next and not more and len(merged) <= limit:
+        return Page(merged, "")
+    return Page(merged[:limit], merged[:limit][-1] if merged else page.next)

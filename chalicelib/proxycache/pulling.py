@@ -187,12 +187,15 @@ def _put(repository: str, tag: str, content: bytes, media_type: str) -> bool:
 
 
 def _tags(repository: str, digest: str, tag: str) -> list[str]:
-    """The tags that stand for `digest` upstream, as far as they were asked for lately: a tag names a sha256."""
+    """The tags that stand for `digest` upstream, by what it said last: a tag names a sha256.
+
+    So is `tag`, which it was asked for: while that was fetched, others may have learned that it stands for a newer one.
+    """
     if digests.algorithm(digest) != "sha256":
         return []
     waiting = {*replies.waiting(repository, digest), *([tag] if tag else [])}
     asked = replies.read_each(repository, [f"manifest|{each}" for each in waiting])
-    return [each for each in sorted(waiting) if each == tag or _stands_for(asked.get(f"manifest|{each}"), digest)]
+    return [each for each in sorted(waiting) if _stands_for(asked.get(f"manifest|{each}"), digest)]
 
 
 def _stands_for(asked: replies.Asked | None, digest: str) -> bool:

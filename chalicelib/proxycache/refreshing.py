@@ -24,7 +24,8 @@ from chalicelib.storage import manifests as table
 from chalicelib.storage import pulls as pull_table
 from chalicelib.storage.manifests import Tag
 
-UNCHANGED, UPDATED, GONE, KEPT = "unchanged", "updated", "gone upstream", "kept by a rule of the project"
+UNCHANGED, UPDATED, GONE = "unchanged", "updated", "gone upstream"
+KEPT, MOVED = "kept by a rule of the project", "deleted or moved by others meanwhile"
 
 _FILL_SECONDS = 240.0
 """How long the blobs of an image are waited for: a function has 15 minutes at most, and other tags to look after."""
@@ -68,11 +69,19 @@ def refresh(source: Source, tag: str) -> str:
     platforms = _pulled_platforms(source.repository, manifests.parse(old.content, old.media_type))
     new = _fetch(source, told.digest, platforms)
     last = _last_pull(source.repository, before)
+    if not _is_still(source.repository, before):
+        return MOVED
     push.manifest(source.repository, tag, new.content, new.media_type, pulling.ACTOR)
     if last:
         # The tag's history goes on, so that it is not taken for one that nobody pulls: by retention, or the next run.
         pull_table.set_times(source.repository, told.digest, last, {tag: last})
     return UPDATED
+
+
+def _is_still(repository: str, before: Tag) -> bool:
+    """Whether a tag points where it did minutes ago: a pull may have moved it further, or somebody deleted it."""
+    present = table.read_tag(repository, before.name)
+    return present is not None and present.digest == before.digest
 
 
 def _fetch(source: Source, digest: str, platforms: frozenset[_Platform]) -> Manifest:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from chalicelib import outbound
@@ -40,6 +41,9 @@ _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_
 _CALL_SECONDS = 10.0
 _REDIRECTS = 5
 _LIST_LIMIT = 4 << 20
+_LIST_PAGES = 50
+_NO_HEAD = (405, 501)
+"""What a registry, or a proxy before it, answers that knows GET alone (RFC 9110, sections 15.5.6 and 15.6.2)."""
 _CHUNK = 1 << 20
 _KEPT_SECONDS = 300
 _NEXT = re.compile(r'<([^<>]{1,4096})>\s*;\s*rel="?next"?')
@@ -105,6 +109,9 @@ class _Answered(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
+    @property
+    def is_elsewhere(self) -> bool: ...
+
 
 A = TypeVar("A", Answer, Stream)
 
@@ -146,15 +153,18 @@ class Upstream:
                 raise
 
     def head_manifest(self, repository: str, reference: str) -> Descriptor:
-        """What `reference`, a tag or digest, stands for now. One GET more where a registry tells no digest."""
+        """What `reference`, a tag or digest, stands for now. One GET more where a registry tells none by a HEAD."""
         answer = self._manifest("HEAD", repository, reference)
         digest = answer.headers.get("docker-content-digest", "")
-        if not digests.is_digest(digest):
+        if answer.status in _NO_HEAD or not digests.is_digest(digest):
             media_type, content, digest = self.get_manifest(repository, reference)
             return Descriptor(digest, media_type, len(content))
         if digests.is_digest(reference) and digest != reference:
             raise UpstreamContentInvalid(f"{self._who} answers {digest} for {reference}")
-        return Descriptor(digest, _media_type(answer), _length(answer))
+        size = _length(answer)
+        if size > SIZE_LIMIT:
+            raise UpstreamContentInvalid(f"{self._who} has a manifest of {size} bytes, which is too many")
+        return Descriptor(digest, _media_type(answer), size)
 
     def get_manifest(self, repository: str, reference: str) -> tuple[str, bytes, str]:
         """The manifest's media type, its bytes and their digest: of a digest's algorithm, sha256 for a tag.
@@ -173,8 +183,12 @@ class Upstream:
     def head_blob(self, repository: str, digest: str) -> int:
         """The blob's size. Raises UpstreamUnreachable when the registry does not say it."""
         answer = self._call("HEAD", _path(repository, "blobs", digest), _pull(repository))
-        answers.require_success(answer.status, answer.headers, self._who)
-        size = _length(answer)
+        if answer.status in _NO_HEAD:
+            with closing(self.open_blob(repository, digest, 0, 1)) as body:
+                size = body.total
+        else:
+            answers.require_success(answer.status, answer.headers, self._who)
+            size = _length(answer)
         if size < 0:
             raise UpstreamUnreachable(f"{self._who} does not tell the size of a blob")
         return size
@@ -213,20 +227,31 @@ class Upstream:
             raise UpstreamUnreachable(f"{self._who} answers what is no list of tags")
         return TagPage([tag for tag in tags if isinstance(tag, str)], _next(answer))
 
-    def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> bytes | None:
-        """The index of what refers to `digest`; None from a registry that has no such list (distribution-spec 1.1)."""
-        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
-        path = _path(repository, "referrers", digest) + query
-        answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=_LIST_LIMIT)
-        if answer.status == 404:
-            return None
-        answers.require_success(answer.status, answer.headers, self._who)
-        return answer.body
+    def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> list[dict[str, Any]] | None:
+        """The descriptors of what refers to `digest`, of all pages (distribution-spec 1.1, "Listing Referrers").
+
+        None from a registry that has no such list. Raises UpstreamContentInvalid for what is none.
+        """
+        query = urlencode({"artifactType": artifact_type}) if artifact_type else ""
+        found: list[dict[str, Any]] = []
+        room = _LIST_LIMIT
+        for _ in range(_LIST_PAGES):
+            path = f"{_path(repository, 'referrers', digest)}{'?' if query else ''}{query}"
+            answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=room)
+            if answer.status == 404 and not found:
+                return None
+            answers.require_success(answer.status, answer.headers, self._who)
+            found += _descriptors(answer.body, self._who)
+            query, room = _next_query(answer), room - len(answer.body)
+            if not query:
+                return found
+        raise UpstreamUnreachable(f"{self._who} has too many pages of referrers")
 
     def _manifest(self, method: str, repository: str, reference: str) -> Answer:
         path = _path(repository, "manifests", reference)
         answer = self._call(method, path, _pull(repository), accept=_ACCEPT, limit=SIZE_LIMIT)
-        answers.require_success(answer.status, answer.headers, self._who)
+        if method != "HEAD" or answer.status not in _NO_HEAD:
+            answers.require_success(answer.status, answer.headers, self._who)
         return answer
 
     def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
@@ -237,7 +262,9 @@ class Upstream:
     def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
         """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
         answer = self._sent(send, self._authorizer.headers(scope))
-        if answer.status != 401 or not self._authorizer.learn(answer.headers.get("www-authenticate", ""), scope):
+        # What a host asks for that a redirect led to is not ours to give, and would not come to it: see outbound.call.
+        challenge = "" if answer.is_elsewhere else answer.headers.get("www-authenticate", "")
+        if answer.status != 401 or not self._authorizer.learn(challenge, scope):
             return answer
         if isinstance(answer, Stream):
             answer.close()
@@ -282,8 +309,21 @@ def _media_type(answer: _Answered) -> str:
 
 def _next(answer: _Answered) -> str:
     """The `last` of the page that a Link header names as the next (RFC 8288)."""
+    return parse_qs(_next_query(answer)).get("last", [""])[0]
+
+
+def _next_query(answer: _Answered) -> str:
+    """The query of the next page's address, empty at the end. The rest of it is taken from nobody: it is ours."""
     match = _NEXT.search(answer.headers.get("link", ""))
-    return parse_qs(urlsplit(match[1]).query).get("last", [""])[0] if match else ""
+    return urlsplit(match[1]).query if match else ""
+
+
+def _descriptors(content: bytes, who: str) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(content)["manifests"] or []
+        return [each for each in entries if isinstance(each, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UpstreamContentInvalid(f"{who} answers what is no list of referrers") from error
 
 
 def _length(answer: _Answered) -> int:

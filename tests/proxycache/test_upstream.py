@@ -76,8 +76,8 @@ def test_manifests_blobs_tags_and_referrers(peer: Scripted) -> None:
     assert it.list_tags("team/app") == TagPage(["sig", "v1"], "")
     assert it.list_tags("team/app", n=1) == TagPage(["sig"], "sig")
     assert it.list_tags("team/app", n=1, last="sig") == TagPage(["v1"], "")
-    assert b"test/signature" in (it.list_referrers("team/app", image.digest) or b"")
-    assert b"test/signature" not in (it.list_referrers("team/app", image.digest, "other/type") or b"")
+    assert [each["artifactType"] for each in it.list_referrers("team/app", image.digest) or ()] == ["test/signature"]
+    assert it.list_referrers("team/app", image.digest, "other/type") == []
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,48 @@ def test_a_registry_that_tells_no_digest(peer: Scripted) -> None:
     assert it.get_manifest("app", "v1")[2] == image.digest
 
 
+def test_a_manifest_that_is_said_to_be_too_large(peer: Scripted) -> None:
+    peer.put_image("app", "v1")
+    peer.script("*/manifests/*", faults.says_length(10**17), method="HEAD")
+    with pytest.raises(UpstreamContentInvalid):
+        upstream(peer).head_manifest("app", "v1")
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_registry_without_head(peer: Scripted, status: int) -> None:
+    image = peer.put_image("app", "v1", layers=[b"0123456789"])
+    peer.script("*", faults.refuse(status), method="HEAD", always=True)
+    it = upstream(peer)
+    assert it.head_manifest("app", "v1") == Descriptor(image.digest, MANIFEST, len(image.manifest))
+    assert it.head_blob("app", image.layers[0]) == 10
+    with pytest.raises(UpstreamNotFound):
+        it.head_manifest("app", "v2")
+    with pytest.raises(UpstreamNotFound):
+        it.head_blob("app", ABSENT)
+
+
+def test_pages_of_referrers(peer: Scripted) -> None:
+    image = peer.put_image("app", "v1")
+    peer.put_image("app", subject={"digest": image.digest}, artifactType="test/signature")
+    elsewhere = '<http://10.0.0.1/?next_page=x>; rel="next"'
+    peer.script("*/referrers/*", faults.saying(Link=elsewhere), faults.saying(Link=elsewhere))
+    assert len(upstream(peer).list_referrers("app", image.digest) or ()) == 3
+    assert [asked.query for asked in peer.asked("GET", "*/referrers/*")] == ["", "next_page=x", "next_page=x"]
+    peer.script("*/referrers/*", faults.saying(Link=elsewhere), always=True)
+    with pytest.raises(UpstreamUnreachable, match="pages"):
+        upstream(peer).list_referrers("app", image.digest)
+
+
+def test_a_manifest_that_drips_takes_no_longer_than_it_may(peer: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_CALL_SECONDS", 1.0)
+    peer.put_image("app", "v1")
+    peer.script("*/manifests/*", faults.drip(20))
+    began = time.monotonic()
+    with pytest.raises(UpstreamUnreachable, match="too long"):
+        upstream(peer).get_manifest("app", "v1")
+    assert time.monotonic() - began < 5
+
+
 def test_blobs_on_another_host_are_fetched_without_our_credentials(peer: Scripted) -> None:
     peer.basic = ("who", "secret")
     image = peer.put_image("app", "v1", layers=[b"0123456789"])
@@ -233,6 +275,19 @@ def test_blobs_on_another_host_are_fetched_without_our_credentials(peer: Scripte
         assert asked.query == "signature=of-the-cdn"
         assert "authorization" not in asked.headers
         assert any("authorization" in each.headers for each in peer.asked("GET", "*/blobs/*"))
+
+
+def test_a_password_goes_to_no_token_service_of_another_host(peer: Scripted, tokens: TokenService) -> None:
+    image = peer.put_image("app", "v1")
+    with scripted("127.0.0.2", tokens=tokens) as cdn:
+        peer.redirect_blobs(cdn)
+        peer.script("*/manifests/*", faults.redirect(f"{cdn.url}{{path}}"), always=True)
+        it = upstream(peer, USER, PASSWORD)
+        for ask in (lambda: it.open_blob("app", image.layers[0]), lambda: it.get_manifest("app", "v1")):
+            with pytest.raises(UpstreamUnauthorized):
+                ask()
+        assert [asked.status for asked in cdn.asked()] == [401, 401]
+    assert tokens.asked() == []
 
 
 def test_a_redirect_loop_ends(peer: Scripted) -> None:
@@ -321,9 +376,10 @@ def test_a_token_service_that_is_not_well(peer: Scripted, tokens: TokenService) 
     tokens.status = 429
     with pytest.raises(UpstreamRateLimited):
         upstream(peer).head_manifest("app", "v1")
-    tokens.status = 500
-    with pytest.raises(UpstreamUnreachable):
-        upstream(peer).head_manifest("app", "v1")
+    for status in (404, 500):  # also a 404 says nothing of the manifest
+        tokens.status = status
+        with pytest.raises(UpstreamUnreachable):
+            upstream(peer).head_manifest("app", "v1")
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,16 @@ def test_tags_that_are_gone_upstream_are_listed_where_they_are_kept(
     assert found == ["v1", "v2", "v3", "v4"]
 
 
+def test_a_page_without_a_tag_is_not_the_end(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:
+    proxy = make_proxy(upstream.url, proxy_cache_local_on_not_found="true")
+    for tag in ("!", "v1"):
+        upstream.put_image("app", tag)
+    first = proxy.get("app/tags/list", n="1")
+    assert (first.status, json.loads(first.body)["tags"]) == (200, [])
+    assert first.headers["Link"] == f'</v2/{proxy.name}/app/tags/list?n=1&last=%21>; rel="next"'
+    assert _tags(proxy, n="1", last="!") == ["v1"]
+
+
 def test_what_upstream_names_that_is_no_tag_is_left_out(proxy: Proxy, upstream: Scripted) -> None:
     upstream.put_image("app", "v1")
     upstream.tags["app"]['v"><script>'] = "sha256:0"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -72,6 +74,21 @@ def test_a_tag_that_has_changed_is_fetched_anew(proxy: Proxy, upstream: Scripted
     assert proxy.get("app/manifests/v1").body == new.manifest
     assert manifest_table.tags_of(f"{proxy.name}/app", new.digest) == ["v1"]
     assert proxy.get(f"app/manifests/{old.digest}").body == old.manifest  # the old one is still to be had
+
+
+def test_a_fetch_that_took_long_does_not_move_a_tag_back(proxy: Proxy, upstream: Scripted) -> None:
+    old = upstream.put_image("app", "v1")
+    upstream.script(f"*/manifests/{old.digest}", late(3.0), method="GET")
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(proxy.get, "app/manifests/v1")
+        while not upstream.count("GET", "*/manifests/*"):
+            time.sleep(0.01)
+        new = upstream.put_image("app", "v1")
+        assert proxy.get("app/manifests/v1").body == new.manifest
+        assert not slow.done()
+        assert slow.result().body == old.manifest  # what the tag stood for when it was asked for
+    assert manifest_table.tags_of(f"{proxy.name}/app", new.digest) == ["v1"]
+    assert manifest_table.tags_of(f"{proxy.name}/app", old.digest) == []
 
 
 def test_a_tag_that_has_gone_back_costs_no_second_fetch(proxy: Proxy, upstream: Scripted) -> None:

@@ -168,6 +168,30 @@ def test_a_blob_that_does_not_come_leaves_the_tag_where_it_is(proxy: Proxy, upst
     assert _tag(proxy) == image.digest
 
 
+@pytest.mark.parametrize("meanwhile", ["deleted", "moved"])
+def test_a_tag_that_others_change_meanwhile_is_theirs(
+    proxy: Proxy, upstream: Scripted, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    upstream.put_image("app", "v1")
+    _pulled(proxy, "v1")
+    upstream.put_image("app", "v1")
+    repository = f"{proxy.name}/app"
+    fill = refreshing._fill
+
+    def fill_slowly(*arguments: Any) -> None:
+        fill(*arguments)
+        if meanwhile == "deleted":
+            assert proxy.ask("DELETE", "app/manifests/v1").status == 202
+        else:
+            upstream.put_image("app", "v1")
+            assert proxy.get("app/manifests/v1").status == 200
+
+    monkeypatch.setattr(refreshing, "_fill", fill_slowly)
+    assert refreshing.refresh(sources.of(rules.get(proxy.name), repository), "v1") == refreshing.MOVED
+    found = table.read_tag(repository, "v1")
+    assert found is None if meanwhile == "deleted" else found and found.digest == upstream.tags["app"]["v1"]
+
+
 def test_an_upstream_that_limits_requests_is_left_alone(proxy: Proxy, upstream: Scripted) -> None:
     for number in range(12):
         upstream.put_image("app", f"v{number}")
