@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from chalicelib.projects import rules
+from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import endpoints, leases, upstream
 from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.leases import Hold
@@ -136,6 +136,7 @@ class _Filler:
             total = reception.total
             if total > LARGEST:
                 raise TooLarge(f"the blob has {total} bytes, which is too many for a proxy cache")
+            self._require_room(total, session)
             if session is None and 0 < total <= PIECE:
                 self._store(reception.whole(first))
                 return
@@ -147,6 +148,18 @@ class _Filler:
             else:
                 completed = transfer.by_stream(self._digest, first)
         self._publish(completed)
+
+    def _require_room(self, total: int, session: Session | None) -> None:
+        """Look whether a blob of so many bytes, if that is known, fits the project, before they come.
+
+        Raises QuotaExceeded, and drops what came before.
+        """
+        try:
+            quotas.require_room(self._repository, max(total, 0), self._digest)
+        except QuotaExceeded:
+            if session is not None:
+                uploads.discard(session)
+            raise
 
     def _store(self, content: bytes) -> None:
         """Publish a small blob, which needs no session."""

@@ -6,6 +6,7 @@ copy has stand among them, as far as upstream sorts its list as the protocol wan
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import Any
 
@@ -21,15 +22,17 @@ from chalicelib.storage import listings as listing_table
 
 _REFERRERS = "proxy_referrer_api"
 """The project's setting; only "false" keeps to the local list."""
+_MARK_LENGTH = 2048
+"""Of the mark that a page begins behind: upstream's own, which is a tag, or whatever stands for one (ECR)."""
 
 
 def tags(source: Source, after: str, limit: int) -> Page:
     """As `listings.tags`, of upstream. Raises NameUnknown when neither has such a repository."""
-    after = after[: TAG_LENGTH + 1]
+    after = after[:_MARK_LENGTH]
     if limit == 0:
         return Page([], "")
     traffic.looked(source.project.project_id)
-    question = f"tags|{limit}|{after}"
+    question = f"tags|{limit}|{hashlib.sha256(after.encode()).hexdigest() if after else ''}"
     ask = partial(_ask_tags, source, after, limit)
     reply = freshness.ask(source.repository, question, ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone:
@@ -84,7 +87,7 @@ def _with_local(source: Source, page: Page, after: str, limit: int) -> Page:
     """The page with those of the local tags that belong on it; as it is, when upstream's order is another."""
     if page.entries != sorted(page.entries):
         return page
-    names, more = listing_table.tags(source.repository, after, limit)
+    names, more = listing_table.tags(source.repository, after[: TAG_LENGTH + 1], limit)
     here = [name for name in names if not page.next or name <= page.next]
     merged = sorted({*page.entries, *here})
     if not page.next and not more and len(merged) <= limit:

@@ -171,10 +171,11 @@ def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
 
 
 def sizes(parsed: Manifest) -> dict[str, int]:
-    """The sizes of the blobs that a manifest names, as it says."""
+    """The sizes of the blobs that a repository must have for a manifest, as it says."""
+    needed = frozenset(parsed.blobs)
     document = parsed.document
     entries = [document.get("config"), *(document.get("layers") or ()), *(document.get("blobs") or ())]
-    return {entry["digest"]: entry["size"] for entry in entries if entry is not None}
+    return {entry["digest"]: entry["size"] for entry in entries if entry is not None and entry["digest"] in needed}
 
 
 def _put(repository: str, tag: str, content: bytes, media_type: str) -> bool:

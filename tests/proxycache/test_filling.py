@@ -358,6 +358,7 @@ def test_nothing_is_kept_of_what_the_project_has_no_room_for(proxy: Proxy, size:
     error = proxy.error(digest)
     assert isinstance(error, QuotaExceeded)
     assert error.status == 403
+    assert proxy.upstream.count("GET", f"*{digest}") == 1, "what does not fit is not fetched"
     assert blob_table.read_record(digest) is None
     assert proxy.session(digest) is None
     assert_summed(proxy.project)

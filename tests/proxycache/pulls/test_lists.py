@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from chalicelib.proxycache import freshness
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.contents import Image
-from tests.proxycache.upstreams.faults import refuse, too_many
+from tests.proxycache.upstreams.faults import refuse, saying, too_many
 from tests.proxycache.upstreams.scripted import Scripted
 
 _SIGNATURE = "application/vnd.example.signature"
@@ -88,6 +89,18 @@ def test_tags_that_are_gone_upstream_are_listed_where_they_are_kept(
         found += page
         after = page[-1]
     assert found == ["v1", "v2", "v3", "v4"]
+
+
+def test_a_mark_of_upstreams_may_be_no_tag(proxy: Proxy, upstream: Scripted) -> None:
+    upstream.put_image("app", "v1")
+    mark = "opaque/" * 100
+    upstream.script("*/tags/list", saying(Link=f'</v2/app/tags/list?last={mark}>; rel="next"'))
+    first = proxy.get("app/tags/list", n="1")
+    [after] = parse_qs(urlsplit(first.headers["Link"].partition(">")[0]).query)["last"]
+    assert after == mark
+    proxy.get("app/tags/list", n="1", last=after)
+    [_, second] = upstream.asked("GET", "*/tags/list")
+    assert parse_qs(second.query)["last"] == [mark]
 
 
 def test_a_page_without_a_tag_is_not_the_end(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:

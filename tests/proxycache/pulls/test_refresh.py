@@ -24,6 +24,7 @@ from chalicelib.storage import schedules as schedule_table
 from chalicelib.storage.conditions import now
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
+from tests.proxycache.upstreams.contents import digest_of
 from tests.proxycache.upstreams.faults import refuse, too_many
 from tests.proxycache.upstreams.scripted import Scripted
 
@@ -156,6 +157,17 @@ def test_a_project_without_room_keeps_what_it_has(proxy: Proxy, upstream: Script
     assert table.read_record(f"{proxy.name}/app", new.digest) is None
     with pytest.raises(QuotaExceeded):
         refreshing.refresh(sources.of(rules.get(proxy.name), f"{proxy.name}/app"), "v1")
+
+
+def test_what_is_never_fetched_needs_no_room(proxy: Proxy, upstream: Scripted) -> None:
+    upstream.put_image("app", "v1")
+    _pulled(proxy, "v1")
+    quotas.set_limit(proxy.project_id, 1 << 20)
+    document = json.loads(upstream.put_image("app").manifest)
+    foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    document["layers"].append({"mediaType": foreign, "digest": digest_of(b"windows"), "size": 1 << 30})
+    upstream.put_manifest("app", json.dumps(document).encode(), tag="v1")
+    assert refreshing.refresh(sources.of(rules.get(proxy.name), f"{proxy.name}/app"), "v1") == refreshing.UPDATED
 
 
 def test_a_blob_that_does_not_come_leaves_the_tag_where_it_is(proxy: Proxy, upstream: Scripted) -> None:
