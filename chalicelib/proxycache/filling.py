@@ -42,6 +42,9 @@ _LANE_BYTES = 128 << 20
 _ALL_CONNECTIONS, _MOST_CONNECTIONS = 24, 12
 """Of all lanes, and of one, unless the project has a limit."""
 
+_AT_ONCE = 1000
+"""Blobs of one execution: its input has 256 KiB at most (Step Functions quota), and a sha512 has 139 bytes of it."""
+
 _ERRORS: dict[str, type[RegistryError]] = {
     "unknown": BlobUnknown,
     "limited": TooManyRequests,
@@ -64,14 +67,18 @@ def ensure(repository: str, digests: Collection[str], registry: int, sizes: Mapp
 
     `sizes`, as far as they are known, let the work be shared out well. Raises Unavailable.
     """
-    wanted = _missing([Wanted(repository, registry, digest) for digest in digests])
-    if not wanted:
-        return
+    wanted = list(_missing([Wanted(repository, registry, digest) for digest in digests]).items())
+    for start in range(0, len(wanted), _AT_ONCE):
+        _start(repository, registry, dict(wanted[start : start + _AT_ONCE]), sizes or {})
+
+
+def _start(repository: str, registry: int, wanted: Mapping[Wanted, Request | None], sizes: Mapping[str, int]) -> None:
+    """Start an execution for those of `wanted` that nobody else is at since they were read."""
     execution = fresh()
     claimed = table.claim(wanted, execution, now() + ASKED_SECONDS * 1000)
     if not claimed:
         return
-    lanes, connections = _shared_out(repository, [each.digest for each in claimed], sizes or {})
+    lanes, connections = _shared_out(repository, [each.digest for each in claimed], sizes)
     state = {"repository": repository, "registry": registry, "lanes": lanes, "connections": connections}
     try:
         workflows.start(MACHINE, execution, state)

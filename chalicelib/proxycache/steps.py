@@ -33,8 +33,12 @@ Event = Mapping[str, Any]
 
 SLICE_SECONDS = 600.0
 """How long a step works before it comes back: Lambda ends it after 15 minutes, and verifying a blob may take long."""
-_HELD_SECONDS = 2
-"""How long a lane waits when all that it has left is being fetched by others."""
+_HELD_SECONDS, _LONGEST_HELD_SECONDS = 2, 10
+"""How long a lane waits when all that it has left is being fetched by others, twice as long each time in a row.
+
+An execution has 25,000 events at most (Step Functions quota), of which such a look is eleven; a holder that has died is
+to be followed soon all the same.
+"""
 
 _AGAIN_SECONDS, _LONGEST_SECONDS = 2, 600
 """What could not be had is left alone for so long, twice as long each time in a row."""
@@ -61,7 +65,8 @@ def _fill(event: Event) -> dict[str, Any]:
         is_idle = is_idle and outcome is Outcome.HELD
         if outcome is not Outcome.DONE:
             left.append(digest)
-    return {"digests": left, "wait": _HELD_SECONDS if is_idle else 0, "done": not left}
+    wait = min(max(_HELD_SECONDS, 2 * event["waited"]), _LONGEST_HELD_SECONDS) if is_idle else 0
+    return {"digests": left, "wait": wait, "done": not left}
 
 
 def _fetch(attempt: Attempt) -> Outcome:

@@ -47,11 +47,18 @@ class Proxy:
         return execution
 
     def step(
-        self, digests: Sequence[str], execution: str = "", *, repository: str = "", connections: int = 4
+        self,
+        digests: Sequence[str],
+        execution: str = "",
+        *,
+        repository: str = "",
+        connections: int = 4,
+        waited: int = 0,
     ) -> dict[str, Any]:
         """One step of a lane, for requests that are made here unless an `execution` has them."""
         event = {
             "step": "fill",
+            "waited": waited,
             "execution": execution or self.ask(*digests, repository=repository),
             "repository": repository or self.repository,
             "registry": self.registry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -326,7 +327,8 @@ def test_one_who_lost_its_lease_at_the_end_leaves_the_publishing_to_the_next(
 
     with monkeypatch.context() as slow:
         slow.setattr(uploads, "assemble", assemble_slowly)
-        assert proxy.step([digest]) == {"digests": [digest], "wait": 2, "done": False}
+        for waited, wait in ((0, 2), (2, 4), (8, 10), (10, 10)):
+            assert proxy.step([digest], waited=waited) == {"digests": [digest], "wait": wait, "done": False}
     assert content_of(proxy.repository, digest) is None
     expire_lease(proxy.registry, digest)
     proxy.upstream.forget()
@@ -395,6 +397,19 @@ def test_an_artifact_takes_no_more_connections_than_its_project_may(
     assert sorted(digest for lane in state["lanes"] for digest in lane) == sorted(digests)
     filling.ensure(proxy.repository, digests, proxy.registry)
     assert len(started) == 1
+
+
+def test_a_manifest_of_many_blobs_fits_the_input_of_its_executions(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(workflows, "start", lambda _machine, _name, state: started.append(state))
+    wanted = [digests.of(str(number).encode(), "sha512") for number in range(manifests.REFERENCE_LIMIT)]
+    filling.ensure(proxy.repository, wanted, proxy.registry)
+    assert sorted(each for state in started for lane in state["lanes"] for each in lane) == sorted(wanted)
+    assert max(len(json.dumps(state)) for state in started) < 256 * 1024
+    filling.ensure(proxy.repository, wanted, proxy.registry)
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("size", [MIB, 9 * PIECE], ids=["small", "large"])
