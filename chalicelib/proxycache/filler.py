@@ -7,6 +7,7 @@ charge rests on is looked at again (docs/gc.md, "Charges"). Each step may be don
 
 from __future__ import annotations
 
+import secrets
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,13 +19,14 @@ from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
-from chalicelib.proxycache.upstream import Upstream
+from chalicelib.proxycache.upstream import Body, Upstream
 from chalicelib.registry import blobs, charges, digests, upload_writer, uploads
 from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.registry.names import project_of
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import blobstore
 from chalicelib.storage import fills as table
 from chalicelib.storage import uploads as upload_table
 from chalicelib.storage.blobs import Blob
@@ -37,6 +39,8 @@ SPEED = "proxy_speed_kb"
 _KILOBIT = 128
 """Bytes, as Harbor counts (src/lib/readers.go)."""
 _ATTEMPTS = 4
+SAMPLE = 256 << 10
+"""Bytes that upstream has to show of a blob that is here already."""
 
 
 class Outcome(StrEnum):
@@ -86,6 +90,17 @@ def _settle_charge(wanted: Wanted, blob: Blob) -> None:
     charges.free(wanted.repository, [wanted.digest])
 
 
+def _part(body: Body, start: int, end: int) -> bytes:
+    """The bytes from `start` up to `end` of what may begin before them, and go on."""
+    found, position = bytearray(), body.start
+    for chunk in body:
+        found += chunk[max(0, start - position) : max(0, end - position)]
+        position += len(chunk)
+        if position >= end:
+            break
+    return bytes(found)
+
+
 class _Filler:
     """An attempt while its lease is held."""
 
@@ -111,11 +126,27 @@ class _Filler:
         return upstream.of(endpoints.get(self._registry))
 
     def _link(self, known: Blob, source: Upstream) -> None:
-        """Let the repository serve what others have, if upstream shows it to the project's credentials too."""
+        """Let the repository serve what others have, if upstream has it for the project's credentials too."""
         if source.head_blob(self._remote, self._digest) != known.size:
             raise UpstreamContentInvalid(f"what upstream has as {self._digest} is of another size")
+        self._require_possession(known, source)
         charges.add(self._repository, self._digest, known.size)
         blobs.link(self._repository, self._digest)
+
+    def _require_possession(self, known: Blob, source: Upstream) -> None:
+        """Compare some bytes, at a place that nobody can foresee, or all of a small blob.
+
+        Who has only heard of a digest could say that it has the blob, and would be given another project's.
+        """
+        start = secrets.randbelow(max(1, known.size - SAMPLE + 1))
+        end = min(start + SAMPLE, known.size)
+        if start == end:
+            return
+        with closing(source.open_blob(self._remote, self._digest, start, end)) as body:
+            theirs = _part(body, start, end)
+        ours = blobstore.get(known.object_key, start, end)
+        if ours is not None and ours != theirs:  # without its object a blob is gone, and cannot be linked
+            raise UpstreamContentInvalid("a part that it was asked for differs")
 
     def _fetch(self, source: Upstream) -> None:
         session = self._begun()

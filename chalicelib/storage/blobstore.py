@@ -54,10 +54,11 @@ def put(key: str, data: bytes | bytearray | memoryview, sha256: str = "") -> Non
     s3.call("PutObject", "PUT", key, headers=headers, body=data)
 
 
-def get(key: str) -> bytes | None:
-    """An object's bytes, None when there is none."""
+def get(key: str, start: int = 0, end: int | None = None) -> bytes | None:
+    """An object's bytes, from `start` up to and without `end`; None when there is no object."""
+    headers = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
     try:
-        return s3.call("GetObject", "GET", key).data
+        return s3.call("GetObject", "GET", key, headers=headers).data
     except RefusedError as error:
         if error.kind == "NoSuchKey":
             return None

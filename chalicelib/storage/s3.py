@@ -74,7 +74,7 @@ def call(
         except urllib3.exceptions.HTTPError:
             pass
         else:
-            code = _error_code(answer, stream)
+            code = _error_code(answer, operation)
             if not code:
                 events.emit(f"after-call.s3.{operation}", model=operation, params={"Key": key})
                 return answer
@@ -109,10 +109,10 @@ def _send(
     )
 
 
-def _error_code(answer: urllib3.BaseHTTPResponse, stream: bool) -> str:
+def _error_code(answer: urllib3.BaseHTTPResponse, operation: str) -> str:
     """S3's code for an error, empty when there is none. Completing an upload can fail with status 200."""
-    if answer.status < 300 and stream:
-        return ""
+    if answer.status < 300 and operation != "CompleteMultipartUpload":
+        return ""  # an object's bytes may look like an error
     found = _CODE.search(answer.data[:4096])
     if found:
         return found[1].decode()

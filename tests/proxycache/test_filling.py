@@ -14,6 +14,7 @@ import pytest
 
 from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import filling, reception, steps
+from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, digests, manifests, push, uploads
 from chalicelib.registry.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
@@ -21,7 +22,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
-from tests.proxycache.filled import Proxy, content_of, expire_lease
+from tests.proxycache.filled import Proxy, content_of, expire_lease, let_be_tried_again
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.contents import digest_of
 from tests.proxycache.upstreams.faults import Fault, Reply, Request
@@ -269,7 +270,8 @@ def test_another_repository_waits_for_the_same_blob_and_is_linked_if_upstream_ha
     proxy.upstream.forget()
     assert proxy.step([digest], repository=other) == DONE
     assert content_of(other, digest) == content
-    assert [each.method for each in proxy.upstream.asked()] == ["HEAD"]
+    assert [each.method for each in proxy.upstream.asked()] == ["HEAD", "GET"]
+    assert proxy.upstream.sent(f"*{digest}") == SAMPLE
     denied = f"{proxy.project}/team/denied"
     proxy.upstream.script("/v2/team/denied/*", faults.refuse(404), always=True)
     assert proxy.step([digest], repository=denied) == DONE
@@ -285,7 +287,24 @@ def test_a_blob_of_this_registry_is_only_served_when_upstream_has_it_too(proxy: 
     proxy.upstream.put_blob(content)
     assert proxy.step([digest]) == DONE
     assert content_of(proxy.repository, digest) == content
-    assert proxy.upstream.count("GET", f"*{digest}") == 0
+
+
+@pytest.mark.parametrize("fault", [faults.well(), faults.ignores_ranges()], ids=["ranges", "a stream"])
+def test_a_blob_of_this_registry_is_not_given_to_who_only_knows_its_digest(
+    proxy: Proxy, repository: str, fault: Fault
+) -> None:
+    content = os.urandom(3 * SAMPLE)
+    digest = push_blob(repository, content)["digest"]
+    proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", faults.together(fault, faults.pretends()), always=True)
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) is None
+    assert "a part that it was asked for differs" in str(proxy.error(digest))
+    proxy.upstream.heal()
+    proxy.upstream.script(f"*{digest}", fault, always=True)
+    let_be_tried_again(proxy.wanted(digest))
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
 
 
 def test_a_holder_that_wakes_up_after_its_lease_was_taken_does_no_harm(proxy: Proxy) -> None:

@@ -231,3 +231,10 @@ def test_calls_are_counted_by_botocores_names(key: str) -> None:
     finally:
         aws_json.events.unregister("before-call.s3.*", note)
     assert seen == ["before-call.s3.PutObject", "before-call.s3.GetObject"]
+
+
+def test_an_object_whose_bytes_look_like_an_error_is_read() -> None:
+    key, content = blobstore.blob_key(), b"<Error><Code>NoSuchKey</Code></Error>"
+    blobstore.put(key, content)
+    assert blobstore.get(key) == content
+    assert blobstore.get(key, 1, 6) == b"Error"

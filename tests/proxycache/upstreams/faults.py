@@ -101,6 +101,11 @@ def wrong_bytes(at: int = 0) -> Fault:
     return fault
 
 
+def pretends() -> Fault:
+    """Send as many bytes, none of which is known: all that is true is the length."""
+    return lambda _, reply: replace(reply, body=bytes(len(reply.body)))
+
+
 def says_length(length: int) -> Fault:
     """Lie about the body's length. Where that is too much, the connection ends early."""
     return lambda _, reply: replace(reply, length=length)
