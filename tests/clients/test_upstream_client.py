@@ -49,7 +49,7 @@ def test_an_image_is_pulled_whole_and_in_parts(run: Run, image: tuple[Path, str]
         media_type, manifest, digest = it.get_manifest("app", "1")
         assert (described.digest, described.media_type, described.size) == (digest, media_type, len(manifest))
         assert digest == digest_of(manifest)
-        assert it.list_tags("app") == ["1"]
+        assert it.list_tags("app").tags == ["1"]
         layer = json.loads(manifest)["layers"][0]
         assert it.head_blob("app", layer["digest"]) == layer["size"]
         status, whole = content(it, layer["digest"])
