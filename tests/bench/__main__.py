@@ -30,7 +30,7 @@ def main() -> None:
     size = scale.from_environment()
     rows = []
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as scratch:
-        for row in (row for name in named for row in _SUITES[name](Path(scratch), size)):
+        for row in (row for name in named for row in _SUITES[name](_folder(scratch, name), size)):
             rows.append(row)
             print(f"bench: {'  '.join(filter(None, row.cells))}", file=sys.stderr, flush=True)
     print(f"\n{table.text(rows)}\n\n{_NOTES}")
@@ -39,6 +39,13 @@ def main() -> None:
     missed = [row.name for row in rows if row.is_met is False]
     if missed and size.is_binding:
         sys.exit(f"bench: missed: {', '.join(missed)}")
+
+
+def _folder(scratch: str, suite: str) -> Path:
+    """A suite's own, so that none meets what another has left."""
+    folder = Path(scratch, suite)
+    folder.mkdir()
+    return folder
 
 
 def _registry(folder: Path, size: Scale) -> Iterator[Row]:
