@@ -65,6 +65,13 @@ class Reply:
     retry_after: int = 0
 
 
+_KINDS: Mapping[type[Exception], str] = {
+    UpstreamNotFound: UNKNOWN,
+    UpstreamUnauthorized: REFUSED,
+    UpstreamContentInvalid: WRONG,
+    QuotaExceeded: FULL,
+}
+
 _replies: TimedCache[Question, Reply] = TimedCache(4096)
 _flights: dict[Question, Future[Reply]] = {}
 _lock = threading.Lock()
@@ -73,9 +80,8 @@ _lock = threading.Lock()
 def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
     """The reply to `question`, at most `fresh_seconds` old: another's, or what `put` returns.
 
-    What `put` raises as an UpstreamError or QuotaExceeded is a reply; anything else is raised, to those who wait in this
-    process too.
-    Raises Unavailable when somebody asks and does not come to an end.
+    What `put` raises as an UpstreamError or QuotaExceeded is a reply; anything else is raised, to those who wait in
+    this process too. Raises Unavailable when somebody asks and does not come to an end.
     """
     key = (repository, question)
     known = _replies.get(key)
@@ -156,16 +162,8 @@ def _take(
 def _put(put: Callable[[], Mapping[str, Any]], last: Mapping[str, Any] | None) -> Reply:
     try:
         return Reply(put())
-    except UpstreamNotFound as error:
-        return Reply(last, UNKNOWN, str(error))
     except UpstreamRateLimited as error:
         pause = settings().proxy_fresh_seconds if error.retry_after is None else error.retry_after
         return Reply(last, LIMITED, str(error), max(1, min(pause, _LONGEST_LIMIT)))
-    except UpstreamUnauthorized as error:
-        return Reply(last, REFUSED, str(error))
-    except QuotaExceeded as error:
-        return Reply(last, FULL, str(error))
-    except UpstreamContentInvalid as error:
-        return Reply(last, WRONG, str(error))
-    except UpstreamError as error:
-        return Reply(last, UNREACHABLE, str(error))
+    except (UpstreamError, QuotaExceeded) as error:
+        return Reply(last, _KINDS.get(type(error), UNREACHABLE), str(error))

@@ -71,7 +71,8 @@ class Reception:
         """Ask for a part of the blob: what comes of it may be the whole."""
         tries = _Tries(self._halt)
         body = self._opened(tries, start, end)
-        if body.status == 206 and body.total < 0:  # as HTTP allows (RFC 9110, section 14.4): where ranges end is unknown
+        if body.status == 206 and body.total < 0:
+            # A part of nobody says how much (RFC 9110, section 14.4): so nobody knows where ranges end.
             body.close()
             body = self._opened(tries, 0, None)
         self.total = body.total

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ PATIENCE = 120
 PASSING: dict[str, tuple[Fault, ...]] = {
     "5xx in the middle of the body": (faults.together(faults.chunked(), faults.cut(150_000)), faults.refuse(503)),
     "cut connections": (faults.cut(100_000), faults.hang_up(), faults.cut(1)),
-    "a length that is too long": (faults.says_length(500_000),),
     "429 for a second": (faults.too_many("1"),),
     "no answer for a while": (faults.refuse(500), faults.refuse(502), faults.late(3)),
     "no ranges": (faults.ignores_ranges(),),
@@ -34,6 +34,7 @@ PASSING: dict[str, tuple[Fault, ...]] = {
 LASTING: dict[str, Fault] = {
     "wrong bytes": faults.wrong_bytes(at=70_000),
     "as many bytes, none of them right": faults.pretends(),
+    "a length that is too long": faults.says_length(500_000),
     "a length that is too short": faults.says_length(1000),
     "a redirect loop": faults.redirect("{path}"),
     "a redirect to nowhere": faults.redirect("http://127.0.0.1:1{path}"),
@@ -66,19 +67,30 @@ def test_what_passes_is_not_noticed(
     assert PULLS[client](run, f"{proxy.name}/app:v1", tmp_path / "pulled") == image.digest
 
 
-@pytest.mark.parametrize("name", LASTING)
-def test_what_lasts_is_told_and_nothing_of_it_is_kept(
-    run: Run, berth: Server, upstream: Scripted, image: Image, name: str, tmp_path: Path
-) -> None:
-    """By crane, which shows what it is told; then by each client, once upstream has recovered."""
-    upstream.script(f"*/blobs/{image.layers[0]}", LASTING[name], method="GET", always=True)
-    proxy = make_proxy(berth, upstream.url)
-    told = run("crane", "pull", f"{proxy.name}/app:v1", str(tmp_path / "image.tar"), fails=True)
-    assert "upstream" in told or "registry proxy" in told, told
-    run("crane", "blob", f"{proxy.name}/app@{image.layers[0]}", fails=True)
-    upstream.heal()
-    for client in PULLS:
-        assert _pull_in_time(run, proxy, client, tmp_path) == image.digest
+def test_what_lasts_is_told_and_nothing_of_it_is_kept(run: Run, berth: Server, tmp_path: Path) -> None:
+    """All at once, each at a registry of its own: Berth leaves alone for a while what it could not have."""
+    with ThreadPoolExecutor(len(LASTING)) as pool:
+        tried = {
+            name: pool.submit(_try_in_vain, run, berth, fault, tmp_path / str(number))
+            for number, (name, fault) in enumerate(LASTING.items())
+        }
+        assert {name: attempt.result() for name, attempt in tried.items()} == dict.fromkeys(LASTING, "")
+
+
+def _try_in_vain(run: Run, berth: Server, fault: Fault, folder: Path) -> str:
+    """By crane, which shows what it is told; then by each client, after that. Returns what is wrong."""
+    folder.mkdir()
+    with scripted() as upstream:
+        image = upstream.put_image("app", "v1", layers=[layout.file_layer("data", os.urandom(300_000))])
+        upstream.script(f"*/blobs/{image.layers[0]}", fault, method="GET", always=True)
+        proxy = make_proxy(berth, upstream.url)
+        told = run("crane", "pull", f"{proxy.name}/app:v1", str(folder / "image.tar"), fails=True)
+        if "upstream" not in told and f"registry {proxy.project}" not in told:
+            return f"crane is told {told}"
+        run("crane", "blob", f"{proxy.name}/app@{image.layers[0]}", fails=True)
+        upstream.heal()
+        pulled = {client: _pull_in_time(run, proxy, client, folder) for client in PULLS}
+        return "" if set(pulled.values()) == {image.digest} else f"clients pull {pulled}"
 
 
 def _pull_in_time(run: Run, proxy: Proxy, client: str, folder: Path) -> str:
@@ -127,14 +139,20 @@ def _loops(upstream: Scripted) -> None:
     ("goes_wrong", "told"),
     [
         (_too_many, "TOOMANYREQUESTS"),
-        (_wrong_manifest, "UNKNOWN"),
+        (_wrong_manifest, "sends is sha256:"),
         (_server_error, "answers 500"),
         (_hangs_up, "ProtocolError"),
         (_loops, "redirects too often"),
     ],
 )
 def test_a_manifest_that_is_not_to_be_had(
-    run: Run, berth: Server, upstream: Scripted, image: Image, goes_wrong: Callable[[Scripted], None], told: str, tmp_path: Path
+    run: Run,
+    berth: Server,
+    upstream: Scripted,
+    image: Image,
+    goes_wrong: Callable[[Scripted], None],
+    told: str,
+    tmp_path: Path,
 ) -> None:
     """Who has a copy is served that by tag and by digest; who has none is told why."""
     kept, never = make_proxy(berth, upstream.url), make_proxy(berth, upstream.url)

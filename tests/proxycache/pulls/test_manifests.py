@@ -15,6 +15,7 @@ from chalicelib.projects import immutability, quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import listings, references
 from chalicelib.registry.names import project_of
+from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import repositories, usage
@@ -280,15 +281,17 @@ def test_what_was_deleted_is_fetched_again(proxy: Proxy, upstream: Scripted) -> 
 
 @pytest.mark.parametrize("by_tag", [True, False])
 def test_a_full_project_says_so_and_asks_upstream_no_more_than_once(
-    proxy: Proxy, upstream: Scripted, by_tag: bool
+    proxy: Proxy, upstream: Scripted, by_tag: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BERTH_PROXY_FRESH_SECONDS", "60")
+    settings.cache_clear()
     image = upstream.put_image("app", "v1")
     quotas.set_limit(proxy.project_id, 100)
     for _ in range(3):
         refused = proxy.get(f"app/manifests/{'v1' if by_tag else image.digest}")
         assert (refused.status, error_of(refused)["code"]) == (403, "DENIED")
         assert "exceed the configured upper limit" in error_of(refused)["message"]
-    assert upstream.count("GET") == 1
+    assert upstream.count("GET", "*/manifests/*") == 1
 
 
 def test_a_full_project_serves_no_older_image_in_the_place_of_the_new_one(proxy: Proxy, upstream: Scripted) -> None:
@@ -296,8 +299,6 @@ def test_a_full_project_serves_no_older_image_in_the_place_of_the_new_one(proxy:
     assert proxy.get("app/manifests/v1").status == 200
     upstream.put_image("app", "v1")
     quotas.set_limit(proxy.project_id, 100)
-    freshness.forget(f"{proxy.name}/app", "manifest|v1")
-    replies.forget(f"{proxy.name}/app", "manifest|v1")
     assert proxy.get("app/manifests/v1").status == 403
 
 
