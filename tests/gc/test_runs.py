@@ -101,8 +101,13 @@ def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str
     assert running.status is Status.RUNNING
     told = runs.told(running)
     assert 0 < told["percent"] < 100
-    executions.stop(running)
-    assert wait(execution, 5).status is Status.STOPPED
+    runs.stop(running)
+    ended = wait(execution, 5)
+    assert ended.status is Status.STOPPED
+    [entry] = audited(ended)
+    assert f"Stopped, purged_blobs: {runs.told(ended)['purged_blobs']}, " in entry.description
+    runs.stop(ended)
+    assert audited(ended) == [entry]
     blob = blob_table.read_record(name)
     assert blob is not None
     assert blob.state == "condemned"
