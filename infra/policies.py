@@ -124,7 +124,14 @@ def _schedules_control() -> list[Statement]:
 def scheduled_job_statements() -> list[Statement]:
     """What starting a job by its schedule needs, and putting right a schedule that is left over."""
     actions = [f"dynamodb:{name}" for name in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")]
-    return [allow("JobsTable", actions, [attribute_arn("JobsTable")]), *_jobs_control(), *_schedules_control()]
+    return [
+        allow("JobsTable", actions, [attribute_arn("JobsTable")]),
+        # Of a run that died, and is found when the next one is to start, the log and webhooks are told.
+        allow("EventsTable", ["dynamodb:PutItem"], [attribute_arn("EventsTable")]),
+        allow("AccountsTable", ["dynamodb:GetItem"], [attribute_arn("AccountsTable")]),
+        *_jobs_control(),
+        *_schedules_control(),
+    ]
 
 
 def rotation_statements() -> list[Statement]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
-from chalicelib.api.guards import require_project
+from chalicelib.api.guards import require_admin, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
@@ -18,7 +18,7 @@ from chalicelib.registry.http import Response
 from chalicelib.storage import deliveries as delivery_table
 from chalicelib.webhooks import deliveries, policies
 from chalicelib.webhooks.policies import KEPT_SECRET
-from chalicelib.webhooks.records import DEFAULT, HTTP, Delivery, Policy, Target
+from chalicelib.webhooks.records import DEFAULT, HTTP, SYSTEM_EVENT_TYPES, Delivery, Policy, Target
 
 _RESOURCE = "notification-policy"
 _WEBHOOK = "/projects/{project_name_or_id}/webhook"
@@ -48,7 +48,7 @@ def list_webhook_policies(call: Call) -> Response:
 @operation("POST", f"{_WEBHOOK}/policies")
 def create_webhook_policy(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "create")
-    policy = policies.create(project, _policy(project, json_body(call.request)), call.actor)
+    policy = policies.create(project, _policy(call, project), call.actor)
     return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{policy.number}"})
 
 
@@ -62,7 +62,7 @@ def update_webhook_policy(call: Call) -> Response:
     """Everything is set as the body says it, but for secrets that it shows as the API does."""
     project = require_project(call, _RESOURCE, "update")
     number = fields.identifier(call.parameters, "webhook_policy_id")
-    policies.update(project, number, _policy(project, json_body(call.request)), call.actor)
+    policies.update(project, number, _policy(call, project), call.actor)
     return Response(200)
 
 
@@ -108,7 +108,7 @@ def get_supported_event_types(call: Call) -> Response:
     require_project(call, _RESOURCE, "read")
     return json_response(
         {
-            "event_type": list(policies.EVENT_TYPES),
+            "event_type": list(policies.EVENT_TYPES if call.caller.is_admin else policies.PROJECT_EVENT_TYPES),
             "notify_type": list(policies.TARGET_TYPES),
             "payload_formats": [{"notify_type": HTTP, "formats": list(policies.FORMATS)}],
         }
@@ -124,13 +124,16 @@ def _delivery(call: Call) -> Delivery:
     return deliveries.get(_found(call), fields.identifier(call.parameters, "execution_id"))
 
 
-def _policy(project: Project, body: Mapping[str, Any]) -> Policy:
-    """The policy that a body describes. Raises BadRequestError."""
+def _policy(call: Call, project: Project) -> Policy:
+    """The policy that the body describes, if the caller may write it. Raises BadRequestError or ApiError."""
+    body = json_body(call.request)
     targets, events = body.get("targets"), body.get("event_types")
     if not isinstance(targets, list) or not all(isinstance(each, dict) for each in targets):
         raise BadRequestError("targets must be a list of objects")
     if not isinstance(events, list) or not all(isinstance(each, str) for each in events):
         raise BadRequestError("event_types must be a list of strings")
+    if not frozenset(SYSTEM_EVENT_TYPES).isdisjoint(events):
+        require_admin(call.caller)
     return Policy(
         0,
         project.project_id,

@@ -19,6 +19,7 @@ EVENT_TYPES = (
     *("create_robot", "update_robot", "delete_robot"),
     *("create_user", "update_user", "delete_user", "login_user", "logout_user"),
     *("create_webhook", "update_webhook", "delete_webhook", "update_configuration"),
+    "execute_gc",
 )
 """What is logged: Harbor's types (src/pkg/auditext/model/model.go), with those that Berth tells of beside them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from chalicelib.gc import times
 from chalicelib.gc.errors import ParameterInvalidError
 from chalicelib.gc.records import Parameters, Tally
 from chalicelib.jobs import executions
+from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.storage import tasks
@@ -65,6 +67,13 @@ def start(wanted: Parameters, trigger: Trigger, *, operator: str, occasion: str 
     return executions.start(GARBAGE_COLLECTION, SYSTEM, trigger, operator=operator, extra=extra, occasion=occasion)
 
 
+def stop(execution: Execution) -> None:
+    """End a run before its time, and let it tell what it has come to. Raises Unavailable."""
+    with suppress(StoppedError):
+        execution = executions.tell(execution, **account(execution, progress(execution)))
+    executions.stop(execution)
+
+
 def to_json(wanted: Parameters) -> dict[str, Any]:
     """What an execution is told of its parameters; `of` reads it."""
     return {name: value for name, value in vars(wanted).items() if value is not None}
@@ -88,7 +97,7 @@ def progress(execution: Execution) -> Progress:
 
 def told(execution: Execution) -> dict[str, Any]:
     """What a run has to tell: its parameters, and what it came to, or has come to so far."""
-    if execution.status.is_final and "purged_blobs" in execution.extra:
+    if execution.status is Status.SUCCESS:
         return dict(execution.extra)
     return {**execution.extra, **account(execution, progress(execution))}
 

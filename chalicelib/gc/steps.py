@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.gc import forecast, rounds, runs, times, work
 from chalicelib.gc.records import Due, Parameters, Tally
 from chalicelib.gc.records import Task as Piece
@@ -21,7 +19,7 @@ from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, tasks
+from chalicelib.storage import tasks
 from chalicelib.storage.conditions import now
 
 _WATCH_SECONDS = 1.0
@@ -105,27 +103,9 @@ def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
         told |= {name: value for name, value in task.extra.items() if name.startswith("expected_")}
         if task.extra["kind"] == rounds.OBJECTS and task.status is Status.SUCCESS:
             work.note_reconciled(execution.started)
-    executions.tell(execution, pending=[], **{**told, "percent": 100})
-    _record(execution, told)
+    told_of = executions.tell(execution, pending=[], **{**told, "percent": 100})
     work.drop(str(execution.number))
-    return steps.finish(execution, event)
-
-
-def _record(execution: Execution, told: Mapping[str, Any]) -> None:
-    """Enter the run in the audit log, once however often it is told. What it deletes is entered by the deletion."""
-    figures = ", ".join(f"{name}: {told[name]}" for name in ("purged_blobs", "purged_manifests", "freed_space"))
-    kind = "dry run of garbage collection" if execution.extra["dry_run"] else "garbage collection"
-    audit.write(
-        AuditEvent(
-            "execute",
-            "gc",
-            str(execution.number),
-            Actor(execution.operator) if execution.operator else JOBS,
-            description=f"{kind} {execution.number}: {figures}",
-            time=execution.started,
-            id=f"{execution.number:032x}",
-        )
-    )
+    return steps.finish(told_of, event)
 
 
 class _Watch:

@@ -106,7 +106,7 @@ def finish(execution: Execution, status: Status, message: str = "") -> Execution
     for _ in range(_ATTEMPTS):
         if execution.status.is_final:
             return execution
-        ended = table.finish(execution, status, message)
+        ended = table.finish(execution, status, message, KINDS[execution.vendor_type].tell)
         if ended is not None:
             return ended
         execution = table.read(execution.number) or execution

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from chalicelib.auditing import collection
 from chalicelib.jobs.records import Kind
 
-GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc")
+GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc", tell=collection.ended)
 PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalicelib.auditing.records import Event
 
 TASKS = 1_000_000
 """Tasks that an execution may have. A task's number holds its execution's, so that it is unique without a counter."""
@@ -52,6 +55,8 @@ class Kind:
     vendor_type: str
     machine: str
     is_exclusive: bool = True
+    tell: Callable[[Execution], Event] | None = None
+    """Makes what the audit log and webhooks are told of an execution that has ended, if they are told of it."""
 
 
 @dataclass(frozen=True)

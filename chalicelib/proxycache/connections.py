@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chalicelib.observability import logger
 from chalicelib.projects.records import Project
 from chalicelib.proxycache.errors import UpstreamRateLimited
+from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import connections as table
 
 LIMIT = "max_upstream_conn"
@@ -33,7 +35,10 @@ def held(project: Project) -> Iterator[None]:
     try:
         yield
     finally:
-        table.leave(project.project_id, number, holder)
+        try:
+            table.leave(project.project_id, number, holder)
+        except Unavailable:  # the place gets free by itself; what upstream has sent is not lost for it
+            logger.warning("a connection's place was not given back", extra={"project": project.name})
 
 
 def _take(project_id: int, limit: int) -> tuple[int, str]:

@@ -23,7 +23,14 @@ from chalicelib.proxycache.errors import (
     UpstreamRateLimited,
     UpstreamUnauthorized,
 )
-from chalicelib.registry.errors import ManifestUnknown, RegistryError, TooManyRequests, Unavailable, UpstreamFailed
+from chalicelib.registry.errors import (
+    ManifestUnknown,
+    QuotaExceeded,
+    RegistryError,
+    TooManyRequests,
+    Unavailable,
+    UpstreamFailed,
+)
 from chalicelib.settings import settings
 from chalicelib.storage import replies as table
 from chalicelib.storage.conditions import now
@@ -31,6 +38,8 @@ from chalicelib.storage.replies import Asked
 from chalicelib.timed_cache import TimedCache
 
 UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE = "unknown", "limited", "refused", "wrong", "unreachable"
+FULL = "full"
+"""Not upstream's doing: the project has no room for what it sent, and is not to ask for it again and again."""
 
 TURN_SECONDS = 21.0
 """How long who asks may take: a HEAD and a GET of 10 seconds each. Another asks when it has died meanwhile."""
@@ -51,10 +60,17 @@ class Reply:
 
     content: Mapping[str, Any] | None
     error: str = ""
-    """UNKNOWN, LIMITED, REFUSED, WRONG or UNREACHABLE; empty when there is none."""
+    """UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE or FULL; empty when there is none."""
     message: str = ""
     retry_after: int = 0
 
+
+_KINDS: Mapping[type[Exception], str] = {
+    UpstreamNotFound: UNKNOWN,
+    UpstreamUnauthorized: REFUSED,
+    UpstreamContentInvalid: WRONG,
+    QuotaExceeded: FULL,
+}
 
 _replies: TimedCache[Question, Reply] = TimedCache(4096)
 _flights: dict[Question, Future[Reply]] = {}
@@ -64,8 +80,8 @@ _lock = threading.Lock()
 def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
     """The reply to `question`, at most `fresh_seconds` old: another's, or what `put` returns.
 
-    What `put` raises as an UpstreamError is a reply; anything else is raised, to those who wait in this process too.
-    Raises Unavailable when somebody asks and does not come to an end.
+    What `put` raises as an UpstreamError or QuotaExceeded is a reply; anything else is raised, to those who wait in
+    this process too. Raises Unavailable when somebody asks and does not come to an end.
     """
     key = (repository, question)
     known = _replies.get(key)
@@ -101,6 +117,8 @@ def refusal(reply: Reply, what: str) -> RegistryError:
     """What a client is told when there is no local copy of `what` either."""
     if reply.error == UNKNOWN:
         return ManifestUnknown(f"the upstream registry has no {what}")
+    if reply.error == FULL:
+        return QuotaExceeded(reply.message)
     if reply.error == LIMITED:
         headers = {"Retry-After": str(reply.retry_after)}
         return TooManyRequests(f"{reply.message}; there is no local copy of {what}", headers=headers)
@@ -144,14 +162,8 @@ def _take(
 def _put(put: Callable[[], Mapping[str, Any]], last: Mapping[str, Any] | None) -> Reply:
     try:
         return Reply(put())
-    except UpstreamNotFound as error:
-        return Reply(last, UNKNOWN, str(error))
     except UpstreamRateLimited as error:
         pause = settings().proxy_fresh_seconds if error.retry_after is None else error.retry_after
         return Reply(last, LIMITED, str(error), max(1, min(pause, _LONGEST_LIMIT)))
-    except UpstreamUnauthorized as error:
-        return Reply(last, REFUSED, str(error))
-    except UpstreamContentInvalid as error:
-        return Reply(last, WRONG, str(error))
-    except UpstreamError as error:
-        return Reply(last, UNREACHABLE, str(error))
+    except (UpstreamError, QuotaExceeded) as error:
+        return Reply(last, _KINDS.get(type(error), UNREACHABLE), str(error))

@@ -145,9 +145,13 @@ def is_kept(repository: str, tag: str) -> bool:
 
 
 def _local(source: Source, tag: str, reply: Reply) -> table.Tag:
-    """The local copy of what upstream gives no answer about. Raises what the client is told when there is none."""
+    """The local copy of what upstream gives no answer about. Raises what the client is told when there is none.
+
+    A project that has no room serves no older image than upstream has: nobody would learn of it.
+    """
     found = None if digests.is_digest(tag) else table.read_tag(source.repository, tag)
-    if found is None or (reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone):
+    is_gone = reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone
+    if found is None or is_gone or reply.error == freshness.FULL:
         raise freshness.refusal(reply, f"{source.remote}:{tag}")
     return found
 

@@ -69,7 +69,12 @@ class Reception:
 
     def begin(self, start: int, end: int) -> Body:
         """Ask for a part of the blob: what comes of it may be the whole."""
-        body = self._opened(_Tries(self._halt), start, end)
+        tries = _Tries(self._halt)
+        body = self._opened(tries, start, end)
+        if body.status == 206 and body.total < 0:
+            # A part of nobody says how much (RFC 9110, section 14.4): so nobody knows where ranges end.
+            body.close()
+            body = self._opened(tries, 0, None)
         self.total = body.total
         return body
 

@@ -289,7 +289,7 @@ class Upstream:
         if match is None:
             raise UpstreamContentInvalid(f"{self._who} sends a part of a blob and does not say which")
         first, last, total = int(match[1]), int(match[2]), -1 if match[3] == "*" else int(match[3])
-        wanted = last + 1 if end is None else min(end, total) if total >= 0 else end
+        wanted = last + 1 if end is None else min(end, total if total >= 0 else last + 1)
         if first != start or last + 1 != wanted or length not in (-1, last + 1 - first):
             raise UpstreamContentInvalid(f"{self._who} sends another part of a blob than it was asked for")
         return Body(206, first, last + 1 - first, total, stream)

@@ -6,13 +6,14 @@ History is bounded by time: what ended longer than KEPT_DAYS ago is dropped by T
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.auditing.records import Event
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import audit, reads, tables
 from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
@@ -119,8 +120,13 @@ def tell(execution: Execution, extra: Mapping[str, Any]) -> bool:
     return holds(_key_item(execution).update, actions=actions, condition=_is_unfinished())
 
 
-def finish(execution: Execution, status: Status, message: str) -> Execution | None:
-    """End an execution, and let the next one of its job start. None when it is final, or another came between."""
+def finish(
+    execution: Execution, status: Status, message: str, tell: Callable[[Execution], Event] | None = None
+) -> Execution | None:
+    """End an execution, and let the next one of its job start. None when it is final, or another came between.
+
+    `tell` makes what the audit log and webhooks are told of it: they are, exactly if it has ended.
+    """
     time = now()
     ended = replace(execution, status=status, message=message[:_MESSAGE_LENGTH], ended=time, updated=time)
 
@@ -133,6 +139,8 @@ def finish(execution: Execution, status: Status, message: str) -> Execution | No
         ]
         transaction.update(_key_item(execution), actions=actions, condition=_is_unfinished())
         transaction.delete(tables.UnfinishedItem(UNFINISHED_PARTITION, _unfinished(execution)))
+        if tell is not None:
+            audit.record(transaction, tell(ended))
 
     return ended if transact(write) else None
 

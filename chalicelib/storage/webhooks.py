@@ -19,12 +19,13 @@ from chalicelib.storage.conditions import fresh
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.transactions import transact
-from chalicelib.webhooks.records import Policy, Target
+from chalicelib.webhooks.records import SYSTEM_EVENT_TYPES, Policy, Target
 
 if TYPE_CHECKING:
     from pynamodb.transactions import TransactWrite
 
 _WEBHOOK = "webhook"
+_SUBSCRIBED = "webhooks-of|"
 
 
 def read(project_id: int, number: int) -> Policy | None:
@@ -68,6 +69,14 @@ def delete_all(project_id: int) -> None:
     """Remove the policies of a project that is gone, so that none is added meanwhile."""
     for policy in read_all(project_id):
         _to_item(policy).delete()
+    for name in SYSTEM_EVENT_TYPES:
+        _subscriber(name, project_id).delete()
+
+
+def subscribers(event_type: str) -> list[int]:
+    """The numbers of the projects of which a policy is told of an event of the whole registry."""
+    items = reads.query_all(settings().projects_table, f"{_SUBSCRIBED}{event_type}", "")
+    return [int(item["sk"]) for item in items]
 
 
 def _change(transaction: TransactWrite, project: Project, events: Sequence[str], event: Event) -> None:
@@ -76,7 +85,17 @@ def _change(transaction: TransactWrite, project: Project, events: Sequence[str],
         actions=[tables.ProjectItem.webhook_events.set(list(events)), tables.ProjectItem.version.set(fresh())],
         condition=(tables.ProjectItem.version == project.version) & (tables.ProjectItem.state == LIVE),
     )
+    for name in SYSTEM_EVENT_TYPES:
+        subscriber = _subscriber(name, project.project_id)
+        if name in events:
+            transaction.save(subscriber)
+        else:
+            transaction.delete(subscriber)
     audit.record(transaction, event)
+
+
+def _subscriber(event_type: str, project_id: int) -> tables.SubscriberItem:
+    return tables.SubscriberItem(f"{_SUBSCRIBED}{event_type}", padded(project_id))
 
 
 def _partition(project_id: int) -> str:

@@ -16,9 +16,8 @@ from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import queues
-from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
-from chalicelib.webhooks import payloads
+from chalicelib.webhooks import payloads, policies
 from chalicelib.webhooks.records import Delivery, Message, Policy, Target
 
 _LOST_SECONDS = 600
@@ -57,15 +56,11 @@ def dispatch(message: Message) -> None:
 
 def _deliveries(message: Message) -> Iterator[Delivery]:
     """Those of the event that are not done yet, written."""
-    policies = [
-        policy
-        for policy in policy_table.read_all(message.project_id)
-        if policy.enabled and message.topic in policy.event_types
-    ]
-    if not policies:
+    found = policies.concerned(message)
+    if not found:
         return
     data = payloads.data_of(message)
-    for policy in policies:
+    for policy in found:
         for index, target in enumerate(policy.targets):
             delivery = _create(message, data, policy, index, target)
             if not delivery.status.is_final:
@@ -81,7 +76,7 @@ def _create(message: Message, data: Mapping[str, Any], policy: Policy, index: in
     while True:
         time = now()
         delivery = Delivery(
-            message.project_id,
+            policy.project_id,
             policy.number,
             number,
             origin,

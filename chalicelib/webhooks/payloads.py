@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.auditing.collection import COLLECTED
 from chalicelib.projects import rules
 from chalicelib.settings import settings
 from chalicelib.storage import repositories
@@ -20,8 +21,9 @@ CLOUD_EVENT_TYPES = {
     "QUOTA_EXCEED": "harbor.quota.exceeded",
     "QUOTA_WARNING": "harbor.quota.warned",
     "TAG_RETENTION": "harbor.tag_retention.finished",
+    COLLECTED: "berth.garbage_collection.finished",
 }
-"""Source: Harbor, src/pkg/notifier/formats/cloudevents.go."""
+"""Source: Harbor, src/pkg/notifier/formats/cloudevents.go; the last is Berth's own."""
 
 _SUCCESS = "SUCCESS"
 
@@ -83,6 +85,11 @@ def _of_retention(message: Message) -> dict[str, Any]:
     }
 
 
+def _of_collection(message: Message) -> dict[str, Any]:
+    """How a garbage collection has ended, and what it freed: chalicelib/auditing/collection.py."""
+    return {"garbage_collection": dict(message.detail)}
+
+
 def _repository(name: str) -> dict[str, Any]:
     project, _, below = name.partition("/")
     owner = rules.find(project)
@@ -94,7 +101,12 @@ def _repository(name: str) -> dict[str, Any]:
     }
 
 
-_DATA = {"QUOTA_EXCEED": _of_quota, "QUOTA_WARNING": _of_quota, "TAG_RETENTION": _of_retention}
+_DATA = {
+    "QUOTA_EXCEED": _of_quota,
+    "QUOTA_WARNING": _of_quota,
+    "TAG_RETENTION": _of_retention,
+    COLLECTED: _of_collection,
+}
 
 
 def render(message: Message, data: Mapping[str, Any], policy: Policy, target: Target) -> tuple[dict[str, str], str]:
@@ -116,7 +128,7 @@ def _default(message: Message, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cloud_event(message: Message, data: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    source = f"/projects/{message.project_id}/webhook/policies/{policy.number}"
+    source = f"/projects/{policy.project_id}/webhook/policies/{policy.number}"
     return {
         "specversion": "1.0",
         "id": str(uuid.uuid5(_NAMESPACE, f"{message.event_id} {source}")),

@@ -21,10 +21,11 @@ from chalicelib.webhooks.errors import (
     PolicyInvalidError,
     PolicyNotFoundError,
 )
-from chalicelib.webhooks.records import CLOUD_EVENTS, DEFAULT, HTTP, SLACK, Policy, Target
+from chalicelib.webhooks.records import CLOUD_EVENTS, DEFAULT, HTTP, SLACK, SYSTEM_EVENT_TYPES, Message, Policy, Target
 
-EVENT_TYPES = (PUSHED, PULLED, DELETED, EXCEEDED, WARNED, FINISHED)
+PROJECT_EVENT_TYPES = (PUSHED, PULLED, DELETED, EXCEEDED, WARNED, FINISHED)
 """Those that can happen: of an event that nothing fires, nobody is promised to be told."""
+EVENT_TYPES = PROJECT_EVENT_TYPES + SYSTEM_EVENT_TYPES
 TARGET_TYPES = (HTTP, SLACK)
 FORMATS = (CLOUD_EVENTS, DEFAULT)
 KEPT_SECRET = "******"  # noqa: S105 -- what is shown in its place
@@ -93,6 +94,13 @@ def delete(project: Project, number: int, actor: Actor) -> None:
         return table.delete(current, policy, _events(others), _event("delete", project, policy, actor))
 
     _until_unchanged(project, remove)
+
+
+def concerned(message: Message) -> list[Policy]:
+    """The policies that are to be told of an event: of its project, or of all that asked for one of the system's."""
+    projects = [message.project_id] if message.project_id else table.subscribers(message.topic)
+    found = [policy for project_id in projects for policy in table.read_all(project_id)]
+    return [policy for policy in found if policy.enabled and message.topic in policy.event_types]
 
 
 def _save(project: Project, policy: Policy, others: Sequence[Policy], event: Event) -> bool:

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.auditing.collection import COLLECTED
 from chalicelib.jobs.records import Status
 
 HTTP, SLACK = "http", "slack"
 DEFAULT, CLOUD_EVENTS = "Default", "CloudEvents"
+
+SYSTEM_EVENT_TYPES = (COLLECTED,)
+"""Events of the whole registry: a policy of any project is told of them, if an administrator of the system wrote it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Message:
     partition: str
     topic: str
     project_id: int
+    """0 for an event of the whole registry."""
     operator: str
     detail: Mapping[str, Any]
 

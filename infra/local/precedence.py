@@ -90,7 +90,8 @@ class Precedence:
             ended = time.monotonic()
             if is_beside:
                 self._credit -= ended - started
-                self._last_client = ended  # who would have come meanwhile could not
+                # Who would have come meanwhile could not. Not `ended`: who is never alone would make itself a client.
+                self._last_client = min(ended, self._last_client + ended - started)
 
     async def _for_a_gap(self) -> None:
         """Wait for the end of a client's call: the next one is farthest off then."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.access import members
+from chalicelib.access.roles import Role
 from chalicelib.jobs.records import Status
 from chalicelib.projects import rules
 from chalicelib.settings import settings
@@ -153,6 +155,26 @@ def test_what_can_be_told(project: str) -> None:
     assert {"PUSH_ARTIFACT", "PULL_ARTIFACT", "DELETE_ARTIFACT"} <= set(found["event_type"])
     assert found["notify_type"] == ["http", "slack"]
     assert found["payload_formats"] == [{"notify_type": "http", "formats": ["CloudEvents", "Default"]}]
+
+
+def test_only_an_administrator_of_the_system_lets_a_project_hear_of_garbage_collections(project: str) -> None:
+    name, number = new_user()
+    members.add(rules.get(project), Role.PROJECT_ADMIN, number)
+    where = f"/projects/{project}/webhook/policies"
+    wanted = policy(event_types=["PUSH_ARTIFACT", "GARBAGE_COLLECTION"])
+    assert as_user(name, "POST", where, wanted).status == 403
+    assert content(call("GET", where)) == []
+    assert as_user(name, "POST", where, policy(name="mine")).status == 201
+    [mine] = content(call("GET", where))
+    assert as_user(name, "PUT", f"{where}/{mine['id']}", {**wanted, "name": "mine"}).status == 403
+    system = f"{where}/{add(project, wanted)}"
+    elsewhere = [target(address="https://203.0.113.10/")]
+    assert as_user(name, "PUT", system, {**wanted, "targets": elsewhere}).status == 403
+    assert content(call("GET", system))["targets"][0]["address"] == ADDRESS
+    assert as_user(name, "DELETE", system).status == 200
+    told = content(as_user(name, "GET", f"/projects/{project}/webhook/events"))["event_type"]
+    assert "GARBAGE_COLLECTION" not in told
+    assert "GARBAGE_COLLECTION" in content(call("GET", f"/projects/{project}/webhook/events"))["event_type"]
 
 
 def deliver(project: str, policy: int, status: Status, number: int) -> None:

@@ -28,8 +28,10 @@ from tests.proxycache.upstreams.scripted import Scripted, scripted
 ROUNDS = int(os.environ.get("BERTH_CRASH_ROUNDS", "2"))
 IMAGES = 5
 KILLS = 3
-LARGE, SMALL = 40_000_000, 3_000_000
+LARGE, SMALL = 80_000_000, 3_000_000
 """Bytes of a layer: one that is several parts of an upload, and one that comes in one piece."""
+HUGE, IN_FLIGHT = 400_000_000, 224_000_000
+"""Bytes of a layer that is killed late, and most that a kill may lose: what is in memory, or not recorded yet."""
 SPEED = 4_000_000
 """Bytes a second of a connection to the upstream registry: a fill takes seconds."""
 PATIENCE = 180
@@ -157,6 +159,21 @@ def test_a_killed_filler_leaves_nothing_partial_and_the_pull_goes_on(instance: I
             for pull in pulls:
                 pull.result()
     assert killed >= ROUNDS, "no filler was at work when it was to be killed"
+
+
+def test_who_takes_over_goes_on_where_the_killed_filler_was(instance: Instance, upstream: Scripted) -> None:
+    puller = make_puller(instance, upstream)
+    image = upstream.put_image("app", "v1", layers=[os.urandom(HUGE)])
+    path = f"*/blobs/{image.layers[0]}"
+    puller.log_in(["app"])
+    puller.manifest("app", image)
+    deadline = time.monotonic() + PATIENCE
+    while (before := upstream.sent(path)) < HUGE * 4 // 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert kill_fillers(instance)
+    puller.pull("app", image)
+    assert upstream.sent(path) - before < HUGE - before + IN_FLIGHT < HUGE
 
 
 def test_a_fill_that_ends_with_the_whole_cloud_is_begun_again(instance: Instance, upstream: Scripted) -> None:

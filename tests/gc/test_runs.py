@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from chalicelib.auditing.records import Event
 from chalicelib.gc import rounds, runs, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
 from chalicelib.gc.records import Parameters, Tally, Times, unwatched
@@ -46,11 +47,26 @@ def test_a_run_deletes_what_was_condemned(repository: str, past: Clock) -> None:
     assert told["freed_space"] >= 16 + 2 * 32
     assert told["percent"] == 100
     assert "purged_blobs: " in runs.log(ended)
-    period = audit.Period(ended.started, ended.started)
-    entries = audit.entries(audit.system_partitions(), period, descending=True)
-    assert [(entry.resource_type, entry.resource) for entry in entries if entry.operation == "execute"] == [
-        ("gc", str(ended.number))
-    ]
+    [entry] = audited(ended)
+    assert entry.is_successful
+    assert f"Success, purged_blobs: {told['purged_blobs']}, " in entry.description
+
+
+def audited(ended: Execution) -> list[Event]:
+    """The entries of a run in the audit log."""
+    entries = audit.entries(audit.system_partitions(), audit.Period(ended.ended, ended.ended), descending=True)
+    return [each for each in entries if each.type == "execute_gc" and each.resource == str(ended.number)]
+
+
+def test_a_run_that_is_stopped_or_dies_is_in_the_audit_log_once(repository: str) -> None:
+    for status in (Status.STOPPED, Status.ERROR):
+        begun = start()
+        for _ in range(2):
+            ended = executions.finish(executions.get(begun.number), status, "for a reason")
+        [entry] = audited(ended)
+        assert not entry.is_successful
+        assert entry.description.startswith(f"garbage collection {ended.number}: {status.value}, ")
+        assert entry.actor.name == ended.operator
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_does_nothing(repository: str, past: Clock) -> None:
@@ -85,8 +101,13 @@ def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str
     assert running.status is Status.RUNNING
     told = runs.told(running)
     assert 0 < told["percent"] < 100
-    executions.stop(running)
-    assert wait(execution, 5).status is Status.STOPPED
+    runs.stop(running)
+    ended = wait(execution, 5)
+    assert ended.status is Status.STOPPED
+    [entry] = audited(ended)
+    assert f"Stopped, purged_blobs: {runs.told(ended)['purged_blobs']}, " in entry.description
+    runs.stop(ended)
+    assert audited(ended) == [entry]
     blob = blob_table.read_record(name)
     assert blob is not None
     assert blob.state == "condemned"

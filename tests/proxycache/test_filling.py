@@ -112,6 +112,16 @@ def test_an_upstream_without_ranges_that_breaks_off_is_read_again(proxy: Proxy, 
     assert content_of(proxy.repository, digest) == content
 
 
+@pytest.mark.parametrize("size", [MIB, 9 * PIECE + 5], ids=["small", "large"])
+def test_an_upstream_that_does_not_say_of_how_much_it_sends_a_part_is_asked_for_all(proxy: Proxy, size: int) -> None:
+    content = os.urandom(size)
+    digest = proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", faults.says_range(f"bytes 0-{min(size, PIECE) - 1}/*"))
+    assert proxy.step([digest]) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.count("GET", f"*{digest}") == 2
+
+
 def test_a_blob_on_another_host_is_fetched_there(proxy: Proxy) -> None:
     content = os.urandom(9 * PIECE + 5)
     digest = proxy.upstream.put_blob(content)

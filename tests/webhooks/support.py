@@ -13,9 +13,11 @@ from chalicelib.webhooks.records import Delivery, Policy, Target
 ALICE = Actor("alice", "203.0.113.7", "registry.example.com")
 
 
-def policy_of(project: str, *targets: Target, events: tuple[str, ...] = policies.EVENT_TYPES) -> Policy:
+def policy_of(
+    project: str, *targets: Target, events: tuple[str, ...] = policies.PROJECT_EVENT_TYPES, name: str = "told"
+) -> Policy:
     found = rules.get(project)
-    return policies.create(found, Policy(0, found.project_id, "told", "", targets, events, True, "", 0, 0), ALICE)
+    return policies.create(found, Policy(0, found.project_id, name, "", targets, events, True, "", 0, 0), ALICE)
 
 
 def http(url: str, **more: object) -> Target:

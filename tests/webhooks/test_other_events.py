@@ -12,16 +12,21 @@ import pytest
 from chalicelib.access import configuration
 from chalicelib.access.authentication import Caller
 from chalicelib.access.configuration import Configuration
+from chalicelib.auditing import collection
+from chalicelib.gc import runs
 from chalicelib.jobs import executions
 from chalicelib.jobs.kinds import RETENTION
-from chalicelib.jobs.records import Status, Trigger
+from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import digests, manifests, names, push, upload_http
 from chalicelib.registry.errors import QuotaExceeded
 from chalicelib.registry.http import Request, Response
 from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table
-from chalicelib.webhooks import dispatch
+from chalicelib.storage import webhooks as webhook_table
+from chalicelib.webhooks import dispatch, policies
+from chalicelib.webhooks.records import Message
 from tests.jobs import support as jobs
 from tests.registry.images import CONFIG, image, push_blob, push_image
 from tests.registry.test_budgets import counted
@@ -164,6 +169,58 @@ def test_retention_is_told_for_each_repository_that_lost_something(project: str,
         }
     }
     finished(policy)
+
+
+@pytest.mark.parametrize("payload_format", ["Default", "CloudEvents"])
+def test_a_garbage_collection_is_told_once_to_every_project_that_asked(
+    project: str, receiver: Receiver, payload_format: str
+) -> None:
+    policy = policy_of(project, http(receiver.url, payload_format=payload_format), events=("GARBAGE_COLLECTION",))
+    policy_of(project, http(receiver.url), name="of the project alone")
+    begun = runs.start(runs.parameters({"dry_run": True}), Trigger.MANUAL, operator="admin")
+    ended = jobs.wait(begun)
+    dispatch.dispatch(outbox_message(ended))  # once more, as the stream may
+    [told] = receiver.wait(1)
+    finished(policy)
+    expected = {
+        "id": ended.number,
+        "result": "Success",
+        "message": "",
+        "trigger": "MANUAL",
+        "dry_run": True,
+        "delete_untagged": False,
+        **{name: runs.told(ended)[name] for name in ("purged_blobs", "purged_manifests", "freed_space")},
+        "duration_seconds": round((ended.ended - ended.started) / 1000, 1),
+    }
+    if payload_format == "Default":
+        assert (told.json["type"], told.json["operator"]) == ("GARBAGE_COLLECTION", "admin")
+        assert told.json["event_data"] == {"garbage_collection": expected}
+    else:
+        assert told.json["type"] == "berth.garbage_collection.finished"
+        assert told.json["source"] == f"/projects/{policy.project_id}/webhook/policies/{policy.number}"
+        assert told.json["data"] == {"garbage_collection": expected}
+    assert len(receiver.received) == 1
+
+
+def outbox_message(ended: Execution) -> Message:
+    event = collection.ended(ended)
+    [item] = audit._told_of(event)
+    return Message(item.sk, item.pk, item.topic, item.project_id, item.operator, item.detail)
+
+
+def test_nobody_is_told_of_garbage_collections_who_asks_no_more(project: str) -> None:
+    policy = policy_of(project, http("https://registry.example.com"), events=("GARBAGE_COLLECTION",))
+    number = policy.project_id
+    assert number in webhook_table.subscribers("GARBAGE_COLLECTION")
+    policies.update(rules.get(project), policy.number, replace(policy, enabled=False), ALICE)
+    assert number not in webhook_table.subscribers("GARBAGE_COLLECTION")
+    policies.update(rules.get(project), policy.number, policy, ALICE)
+    assert number in webhook_table.subscribers("GARBAGE_COLLECTION")
+    policies.delete(rules.get(project), policy.number, ALICE)
+    assert number not in webhook_table.subscribers("GARBAGE_COLLECTION")
+    policy_of(project, http("https://registry.example.com"), events=("GARBAGE_COLLECTION",))
+    delete_project(rules.get(project))
+    assert number not in webhook_table.subscribers("GARBAGE_COLLECTION")
 
 
 def test_nothing_is_told_while_notifications_are_switched_off(project: str, receiver: Receiver) -> None:

@@ -40,6 +40,7 @@ what runs in the background, dropped by TTL.
     label-name|<project's number>   <name>                          LabelNameItem: the label's number; 0 is all projects
     retention              <number>                                 RetentionItem: a policy of tag retention
     webhook|<project's number>   <number>                           WebhookItem: a policy
+    webhooks-of|<event>    <project's number>                       SubscriberItem: it has a policy for a system's event
     registry               <number>                                 EndpointItem: an upstream registry
     registry-name          <name>                                   EndpointNameItem: the upstream registry's number
     usage|<project's number>|<shard>    charge|<digest>             ChargeItem: the digest counts in the project's usage
@@ -156,6 +157,7 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.projects import RecountItem as RecountItem
     from chalicelib.storage.tables.projects import RetentionItem as RetentionItem
     from chalicelib.storage.tables.projects import StoredItem as StoredItem
+    from chalicelib.storage.tables.projects import SubscriberItem as SubscriberItem
     from chalicelib.storage.tables.projects import TotalItem as TotalItem
     from chalicelib.storage.tables.projects import TotalsItem as TotalsItem
     from chalicelib.storage.tables.projects import TrafficItem as TrafficItem
@@ -232,6 +234,7 @@ _MODULES = {
         "TotalItem",
         "TotalsItem",
         "TrafficItem",
+        "SubscriberItem",
         "WebhookItem",
     ),
     "repositories": (

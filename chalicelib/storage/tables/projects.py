@@ -120,6 +120,13 @@ class WebhookItem(Item):
     updated = NumberAttribute()
 
 
+class SubscriberItem(Item):
+    """Says only that a policy of the project is told of an event of the whole registry."""
+
+    class Meta:
+        table_name = settings().projects_table
+
+
 class EndpointItem(Item):
     """An upstream registry (chalicelib/storage/registries.py)."""
 

@@ -77,6 +77,20 @@ def test_a_function_has_all_of_it_when_no_client_is_about() -> None:
     asyncio.run(run())
 
 
+def test_a_function_that_calls_without_a_pause_is_held_up_once_by_a_client_that_calls_once() -> None:
+    calls = 50
+
+    async def run() -> None:
+        precedence = Precedence(cloud)
+        await call(precedence, CLIENT, 0.001)
+        started = time.monotonic()
+        for _ in range(calls):
+            await call(precedence, FUNCTION, 0.001)
+        assert time.monotonic() - started < calls * ABOUT_SECONDS / 2
+
+    asyncio.run(run())
+
+
 def test_no_function_waits_for_ever() -> None:
     precedence = Precedence(cloud)
 

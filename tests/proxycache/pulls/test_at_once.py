@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from chalicelib.proxycache import freshness
+from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import connections, replies, tables
 from tests.proxycache.pulls.conftest import Proxy
@@ -137,3 +140,23 @@ def test_too_many_connections_are_answered_by_the_local_copy(
     assert proxy.get("app/manifests/v1").body == image.manifest
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+
+
+def test_a_place_that_cannot_be_given_back_costs_no_pull(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:
+    """It gets free by itself."""
+    proxy = make_proxy(upstream.url, max_upstream_conn="4")
+    image = upstream.put_image("app", "v1")
+    failed = []
+
+    def fail(params: dict[str, Any], **_: Any) -> None:
+        if json.loads(params["body"])["Key"]["pk"]["S"].startswith("connections|"):
+            failed.append(params)
+            raise Unavailable("the metadata store is throttled")
+
+    events = tables.connection().client.meta.events
+    events.register("before-call.dynamodb.DeleteItem", fail)
+    try:
+        assert proxy.get("app/manifests/v1").body == image.manifest
+    finally:
+        events.unregister("before-call.dynamodb.DeleteItem", fail)
+    assert failed

@@ -15,6 +15,7 @@ from chalicelib.projects import immutability, quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import listings, references
 from chalicelib.registry.names import project_of
+from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import repositories, usage
@@ -278,12 +279,27 @@ def test_what_was_deleted_is_fetched_again(proxy: Proxy, upstream: Scripted) -> 
     assert usage.read_charges(proxy.project_id, (image.digest, *image.blobs)) == {}
 
 
-def test_a_full_project_says_so(proxy: Proxy, upstream: Scripted) -> None:
+@pytest.mark.parametrize("by_tag", [True, False])
+def test_a_full_project_says_so_and_asks_upstream_no_more_than_once(
+    proxy: Proxy, upstream: Scripted, by_tag: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_PROXY_FRESH_SECONDS", "60")
+    settings.cache_clear()
+    image = upstream.put_image("app", "v1")
+    quotas.set_limit(proxy.project_id, 100)
+    for _ in range(3):
+        refused = proxy.get(f"app/manifests/{'v1' if by_tag else image.digest}")
+        assert (refused.status, error_of(refused)["code"]) == (403, "DENIED")
+        assert "exceed the configured upper limit" in error_of(refused)["message"]
+    assert upstream.count("GET", "*/manifests/*") == 1
+
+
+def test_a_full_project_serves_no_older_image_in_the_place_of_the_new_one(proxy: Proxy, upstream: Scripted) -> None:
+    upstream.put_image("app", "v1")
+    assert proxy.get("app/manifests/v1").status == 200
     upstream.put_image("app", "v1")
     quotas.set_limit(proxy.project_id, 100)
-    refused = proxy.get("app/manifests/v1")
-    assert (refused.status, error_of(refused)["code"]) == (403, "DENIED")
-    assert "exceed the configured upper limit" in error_of(refused)["message"]
+    assert proxy.get("app/manifests/v1").status == 403
 
 
 def test_a_tag_that_a_rule_keeps_stays_as_it_is(proxy: Proxy, upstream: Scripted) -> None:
