@@ -8,6 +8,7 @@ charge rests on is looked at again (docs/gc.md, "Charges"). Each step may be don
 from __future__ import annotations
 
 import secrets
+import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,7 +36,10 @@ from chalicelib.storage.fills import Wanted
 from chalicelib.storage.uploads import Session
 
 SPEED = "proxy_speed_kb"
-"""The project's setting: kilobits a second that a blob may come with; -1 or none is no limit (swagger)."""
+"""The project's setting: kilobits a second that may come from upstream; -1 or none is no limit (swagger).
+
+In Harbor each blob has so much for itself; here a project has, as the setting is described.
+"""
 _KILOBIT = 128
 """Bytes, as Harbor counts (src/lib/readers.go)."""
 _ATTEMPTS = 4
@@ -159,7 +163,7 @@ class _Filler:
             self._transfer(source, session)
 
     def _transfer(self, source: Upstream, session: Session | None) -> None:
-        pace = Pace(_speed(self._repository), self._hold.halt)
+        pace = _pace(self._repository, self._hold.halt)
         reception = Reception(partial(source.open_blob, self._remote, self._digest), pace, self._hold.halt)
         start = session.offset if session else 0
         first = reception.begin(start, start + PIECE)
@@ -243,8 +247,10 @@ def _is_past(session: Session) -> bool:
     return bool(session.digest) and now() - session.completed > settings().url_seconds * 1000 // 2
 
 
-def _speed(repository: str) -> int:
-    """The bandwidth of a blob in bytes a second, 0 for any."""
+def _pace(repository: str, halt: threading.Event) -> Pace:
+    """The bandwidth of a repository's project, any for one that is gone: that is found when the blob is published."""
     project = rules.find(project_of(repository))
-    kilobits = int(project.metadata.get(SPEED) or -1) if project else -1
-    return max(kilobits, 0) * _KILOBIT
+    if project is None:
+        return Pace(0, 0, halt)
+    kilobits = int(project.metadata.get(SPEED) or -1)
+    return Pace(project.project_id, max(kilobits, 0) * _KILOBIT, halt)

@@ -19,6 +19,7 @@ from chalicelib.proxycache.errors import (
     UpstreamUnreachable,
 )
 from chalicelib.proxycache.upstream import Body
+from chalicelib.storage import bandwidth
 
 Open = Callable[[int, int | None], Body]
 """Asks for a blob from a byte up to and without another one."""
@@ -30,6 +31,8 @@ _LONGEST_RETRY_AFTER = 20
 _PROGRESS = 1 << 20
 """Bytes after which a connection's failures are forgotten."""
 _STALL_SECONDS, _STALL_BYTES = 30.0, 1 << 16
+_BOOKED_SECONDS = 0.5
+"""For how long bandwidth is booked at a time: so there are two writes a second, however many fills share it."""
 
 
 class HaltedError(Exception):
@@ -37,21 +40,27 @@ class HaltedError(Exception):
 
 
 class Pace:
-    """A bandwidth that connections share, in bytes a second; 0 is no limit."""
+    """A project's bandwidth in bytes a second, which all connections of all its fills share; 0 is no limit."""
 
-    def __init__(self, rate: int, halt: threading.Event) -> None:
-        self._rate, self._halt = rate, halt
-        self._due = time.monotonic()
+    def __init__(self, project_id: int, rate: int, halt: threading.Event) -> None:
+        self._project_id, self._rate, self._halt = project_id, rate, halt
+        self._left = 0.0
+        """Bytes of what was booked last that are still to come."""
+        self._over = 0.0
+        """When that is over, of time.monotonic."""
         self._lock = threading.Lock()
 
     def spend(self, size: int) -> float:
-        """Wait until `size` bytes more are within the bandwidth. Returns the seconds that it took."""
+        """Wait until `size` bytes more are within the bandwidth. Returns the seconds it took. Raises Unavailable."""
         if not self._rate:
             return 0.0
         with self._lock:
-            present = time.monotonic()
-            self._due = max(self._due, present) + size / self._rate
-            pause = self._due - present
+            self._left -= size
+            if self._left < 0:
+                booked = max(-self._left, self._rate * _BOOKED_SECONDS)
+                self._over = time.monotonic() + bandwidth.book(self._project_id, booked / self._rate)
+                self._left += booked
+            pause = max(0.0, self._over - time.monotonic())
         self._halt.wait(pause)
         return pause
 

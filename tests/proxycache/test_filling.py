@@ -409,6 +409,17 @@ def test_the_projects_bandwidth_is_kept_to_by_all_connections_together(proxy: Pr
     assert content_of(proxy.repository, digest) == content
 
 
+def test_the_projects_bandwidth_is_shared_by_all_its_fills(proxy: Proxy) -> None:
+    contents = [os.urandom(MIB) for _ in range(4)]
+    digests = [proxy.upstream.put_blob(content) for content in contents]
+    rules.update(rules.get(proxy.project), public=False, metadata={"proxy_speed_kb": str(4 * MIB // 128 // 3)})
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda digest: proxy.step([digest]), digests)) == [DONE] * 4
+    assert time.monotonic() - began > 2.5
+    assert [content_of(proxy.repository, digest) for digest in digests] == contents
+
+
 @pytest.mark.parametrize(
     ("limit", "digests_count", "lanes", "connections"),
     [("-1", 1, 1, 12), ("-1", 3, 3, 8), ("-1", 40, 6, 4), ("1", 40, 1, 1), ("4", 40, 4, 1), ("100", 40, 6, 12)],
