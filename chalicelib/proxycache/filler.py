@@ -8,13 +8,13 @@ charge rests on is looked at again (docs/gc.md, "Charges"). Each step may be don
 from __future__ import annotations
 
 import secrets
-import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.records import Project
 from chalicelib.proxycache import endpoints, leases, upstream
 from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.leases import Hold
@@ -22,7 +22,14 @@ from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
 from chalicelib.proxycache.upstream import Body, Upstream
 from chalicelib.registry import blobs, charges, digests, upload_writer, uploads
-from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, QuotaExceeded, TooLarge, Unavailable
+from chalicelib.registry.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    NameUnknown,
+    QuotaExceeded,
+    TooLarge,
+    Unavailable,
+)
 from chalicelib.registry.names import project_of
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
@@ -88,6 +95,14 @@ def fill(attempt: Attempt) -> Outcome:
         return Outcome.DONE
 
 
+def _project_of(wanted: Wanted) -> Project:
+    """The project that wants a blob. Raises NameUnknown when it is gone, or another of its name has come after it."""
+    project = rules.find(project_of(wanted.repository))
+    if project is None or project.registry_id != wanted.registry:
+        raise NameUnknown(f"the project of {wanted.repository} is gone")
+    return project
+
+
 def _settle_charge(wanted: Wanted, blob: Blob) -> None:
     """Make sure that the project is charged if a manifest names the blob, now that it is there, and only then."""
     charges.add(wanted.repository, wanted.digest, blob.size)
@@ -113,6 +128,7 @@ class _Filler:
         self._repository, self._digest = attempt.wanted.repository, attempt.wanted.digest
         self._remote = self._repository.partition("/")[2]
         self._registry = attempt.wanted.registry
+        self._project = _project_of(attempt.wanted)
 
     def bring(self) -> Blob:
         """The blob, once the repository has it."""
@@ -163,7 +179,8 @@ class _Filler:
             self._transfer(source, session)
 
     def _transfer(self, source: Upstream, session: Session | None) -> None:
-        pace = _pace(self._repository, self._hold.halt)
+        kilobits = max(0, int(self._project.metadata.get(SPEED) or -1))
+        pace = Pace(self._project.project_id, kilobits * _KILOBIT, self._hold.halt)
         reception = Reception(partial(source.open_blob, self._remote, self._digest), pace, self._hold.halt)
         start = session.offset if session else 0
         first = reception.begin(start, start + PIECE)
@@ -245,12 +262,3 @@ class _Filler:
 def _is_past(session: Session) -> bool:
     """Whether it was completed so long ago that its blob may have been published, and collected, since."""
     return bool(session.digest) and now() - session.completed > settings().url_seconds * 1000 // 2
-
-
-def _pace(repository: str, halt: threading.Event) -> Pace:
-    """The bandwidth of a repository's project, any for one that is gone: that is found when the blob is published."""
-    project = rules.find(project_of(repository))
-    if project is None:
-        return Pace(0, 0, halt)
-    kilobits = int(project.metadata.get(SPEED) or -1)
-    return Pace(project.project_id, max(kilobits, 0) * _KILOBIT, halt)

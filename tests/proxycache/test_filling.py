@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from chalicelib.projects import quotas, rules
-from chalicelib.proxycache import filling, reception, steps
+from chalicelib.projects.deletion import delete as delete_project
+from chalicelib.proxycache import endpoints, filling, reception, steps
+from chalicelib.proxycache.endpoints import Changes
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, digests, manifests, push, uploads
@@ -22,6 +24,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
+from tests.conftest import ADMIN
 from tests.proxycache.filled import Proxy, content_of, expire_lease, let_be_tried_again
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.contents import digest_of
@@ -397,6 +400,20 @@ def test_nothing_is_kept_of_what_the_project_has_no_room_for(proxy: Proxy, size:
     assert proxy.step([digest]) == DONE
     assert content_of(proxy.repository, digest) == content
     assert_exact(proxy.project)
+
+
+def test_nothing_is_filled_into_a_project_that_came_after_the_one_that_wanted_it(proxy: Proxy) -> None:
+    digest = proxy.upstream.put_blob(os.urandom(1000))
+    execution = proxy.ask(digest)
+    delete_project(rules.get(proxy.project))
+    other = endpoints.create("docker-registry", Changes(name=f"{proxy.project}-other", url=proxy.upstream.url))
+    for registry_id in (0, other.number):
+        rules.create(proxy.project, ADMIN, public=False, registry_id=registry_id)
+        assert proxy.step([digest], execution) == DONE
+        assert proxy.error(digest) is not None
+        assert content_of(proxy.repository, digest) is None
+        delete_project(rules.get(proxy.project))
+    assert proxy.upstream.count("GET", "*/blobs/*") == 0
 
 
 def test_the_projects_bandwidth_is_kept_to_by_all_connections_together(proxy: Proxy) -> None:
