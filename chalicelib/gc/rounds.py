@@ -78,14 +78,14 @@ def following(kinds: Sequence[str], tally: Tally, times: Times) -> list[Due]:
     A run ends: nested indexes are as deep as they are, and only blobs of the first kind are condemned.
     """
     if not forecast.KINDS.isdisjoint(kinds):
-        return [due for kind in kinds for due in forecast.following(kind, tally)]
+        return [due for kind in kinds for due in forecast.following(kind, tally, times)]
     due = []
-    if tally.released_manifests:
+    if tally.released_manifests and times.is_window_waited_for:
         due.append(Due(MANIFESTS, now() + times.window + _SLACK))
-    if tally.purged_manifests:
+    if tally.purged_manifests and times.is_window_waited_for:
         due.append(Due(BLOBS, now() + times.window + _SLACK))
     if tally.condemned and BLOBS in kinds:
-        due.append(Due(CONDEMNED, now() + times.grace + _SLACK))
+        due.append(Due(CONDEMNED, tally.condemned_last + times.grace + _SLACK))
     if TABLES in kinds:
         due.append(Due(OBJECTS, 0))
     return due
