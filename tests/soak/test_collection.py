@@ -25,7 +25,7 @@ from tests.infra.local.instance import PROJECT, Instance
 
 SECONDS = float(os.environ.get("BERTH_SOAK_SECONDS", "40"))
 CLIENTS = 3
-WINDOW, GRACE, PUSH = 18, 2, 15
+WINDOW, GRACE = 18, 2
 
 LAYERS = [os.urandom(3000) for _ in range(6)]
 """All images are made of these: what one client lets go of, another needs."""
@@ -39,7 +39,7 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
         BERTH_GC_WINDOW_SECONDS=str(WINDOW),
         BERTH_GC_GRACE_SECONDS=str(GRACE),
         BERTH_CANDIDATE_RENEW_SECONDS="1",
-        BERTH_PUSH_SECONDS=str(PUSH),
+        BERTH_PUSH_SECONDS="30",
     )
     instance.start()
     try:
