@@ -64,14 +64,12 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
 
 
 def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         page = source.upstream.list_tags(source.remote, limit, after)
     return {"tags": [tag for tag in page.tags if is_tag(tag)], "next": page.next}
 
 
 def _ask_referrers(source: Source, subject: str) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         found = source.upstream.list_referrers(source.remote, subject)
     if found is None:

@@ -104,7 +104,6 @@ def _asked(source: Source, reference: str) -> Reply:
 
 
 def _ask(source: Source, reference: str) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         told = source.upstream.head_manifest(source.remote, reference)
         if told.size < 0 or not told.media_type:
@@ -160,7 +159,6 @@ def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
     """Fetch a manifest and put it, under the tags that wait for it, and have its blobs filled."""
     if table.read_media_type(source.repository, digest) is not None:
         return {}  # somebody was faster
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         media_type, content, _ = source.upstream.get_manifest(source.remote, digest)
     try:

@@ -48,7 +48,7 @@ class Source:
 
 def of(project: Project, repository: str) -> Source:
     """Raises NameUnknown when the project's filter keeps the repository out, here already or not, as in Harbor."""
-    remote = repository.partition("/")[2]
-    if not filters.lets_pull(project, remote):
-        raise NameUnknown(f"the project {project.name} lets no {remote} be pulled")
-    return Source(project, repository, remote)
+    source = Source(project, repository, repository.partition("/")[2])
+    if not filters.lets_pull(project, f"{LIBRARY}/{source.remote}" if source.is_in_library else source.remote):
+        raise NameUnknown(f"the project {project.name} lets no {source.remote} be pulled")
+    return source
