@@ -97,12 +97,15 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
 
 
 def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
-    """Tell what the run came to, and end it."""
+    """Tell what the run came to, and end it. It counts as a reconciliation if the whole bucket was looked through."""
     told = runs.account(execution, runs.progress(execution))
+    listed: set[Status] = set()
     for task in tasks.read_all(execution.number):
         told |= {name: value for name, value in task.extra.items() if name.startswith("expected_")}
-        if task.extra["kind"] == rounds.OBJECTS and task.status is Status.SUCCESS:
-            work.note_reconciled(execution.started)
+        if task.extra["kind"] == rounds.OBJECTS:
+            listed.add(task.status)
+    if listed == {Status.SUCCESS}:
+        work.note_reconciled(execution.started)
     told_of = executions.tell(execution, pending=[], **{**told, "percent": 100})
     work.drop(str(execution.number))
     return steps.finish(told_of, event)

@@ -59,6 +59,13 @@ def read_page(page: str) -> list[Any]:
     return entries
 
 
+def read_pages(prefix: str) -> Iterator[list[Any]]:
+    """The pages whose names begin with `prefix`."""
+    for keys in bulk.pages(f"{PREFIX}{prefix}"):
+        for key, _ in keys:
+            yield read_page(key.removeprefix(PREFIX))
+
+
 def write_result(page: str, result: Mapping[str, Any]) -> None:
     """Write what a page has come to, in place of what an earlier try has written."""
     blobstore.put(f"{PREFIX}{page}{_RESULT}", json.dumps(result, separators=(",", ":")).encode())

@@ -7,15 +7,17 @@ import os
 import pytest
 
 from chalicelib.auditing.records import Event
-from chalicelib.gc import rounds, runs, work
+from chalicelib.gc import rounds, runs, steps, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
 from chalicelib.gc.records import Parameters, Tally, Times, unwatched
 from chalicelib.jobs import executions
-from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.jobs.kinds import GARBAGE_COLLECTION
+from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
 from chalicelib.storage import audit, tasks
 from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import executions as execution_table
 from tests.gc.conftest import HOUR, TIMES, Clock, names_of
 from tests.jobs.support import wait, wait_for
 from tests.registry.images import push_blob, push_image
@@ -89,6 +91,30 @@ def test_a_reconciliation_looks_through_everything_and_is_noted(repository: str,
     kinds = {task.extra["kind"] for task in tasks.read_all(ended.number)}
     assert {rounds.TABLES, rounds.OBJECTS} <= kinds
     assert work.reconciled() == ended.started
+
+
+@pytest.mark.parametrize(
+    ("ended", "is_noted"),
+    [
+        ([Status.SUCCESS, Status.SUCCESS], True),
+        ([Status.SUCCESS, Status.ERROR], False),
+        ([Status.STOPPED, Status.SUCCESS], False),
+        ([], False),
+    ],
+)
+def test_a_reconciliation_is_noted_if_all_of_the_bucket_was_looked_through(
+    cloud: dict[str, str], ended: list[Status], is_noted: bool
+) -> None:
+    told = runs.to_json(runs.parameters({"reconcile": True}))
+    execution = execution_table.create(GARBAGE_COLLECTION, SYSTEM, Trigger.MANUAL, "admin", told, "")
+    assert execution is not None
+    kinds = [rounds.TABLES, *(rounds.OBJECTS for _ in ended)]
+    tasks.create(execution.number, 1, ({"kind": kind, "name": "blobs/0"} for kind in kinds))
+    for task, status in zip(tasks.read_all(execution.number), [Status.SUCCESS, *ended], strict=True):
+        tasks.finish(task, status)
+    work.note_reconciled(0)
+    steps.run({"step": "finish", "execution": execution.number})
+    assert work.reconciled() == (execution.started if is_noted else 0)
 
 
 def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str, past: Clock) -> None:
