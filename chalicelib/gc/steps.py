@@ -25,6 +25,9 @@ from chalicelib.storage.conditions import now
 _WATCH_SECONDS = 1.0
 """How often a task tells how far it is, and asks whether the run was stopped."""
 
+_FAILED = {rounds.MANIFESTS: Tally(purged_manifests=1), rounds.BLOBS: Tally(condemned=1)}
+"""What tasks that failed may have come to. No manifests released: a page that always fails must not follow itself."""
+
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
@@ -89,11 +92,17 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"])
     found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
-    tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
+    tally = sum(map(_came_to, found), Tally())
     pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
     so_far = runs.account(execution, runs.progress(execution))
     executions.tell(execution, pending=rounds.to_json(pending), **so_far)
     return {**state, "pending": rounds.to_json(pending), "done": not pending}
+
+
+def _came_to(task: Task) -> Tally:
+    """What a task has told. One that failed may have done more, for which a round of blobs has to follow."""
+    told = Tally.of_json(task.extra.get("tally", {}))
+    return told + _FAILED.get(task.extra["kind"], Tally()) if task.status is Status.ERROR else told
 
 
 def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
