@@ -13,6 +13,7 @@ from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.work import DoomedManifest
 from chalicelib.registry import deletion, manifests, pull
+from chalicelib.registry.accessories import is_fallback_tag
 from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
 from chalicelib.storage import artifacts
@@ -107,9 +108,10 @@ def is_due(record: Record, times: Times) -> bool:
 
 
 def at(record: Record, times: Times, retained: Container[str]) -> Seen:
-    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a retention rule.
+    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a rule, an accessory with a tag.
 
-    What a rule retains today it may let go of tomorrow, so that stays a candidate.
+    What a rule retains today it may let go of tomorrow, so that stays a candidate. So does the subject of an accessory
+    that somebody has tagged: they go together, when the tag has gone.
     """
     repository, digest = record.repository, record.digest
     if digest in retained:
@@ -122,6 +124,8 @@ def at(record: Record, times: Times, retained: Container[str]) -> Seen:
     hold, holders = look.at_manifest(repository, digest, times)
     if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
         hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
+    if hold is Hold.FREE and not all(map(is_fallback_tag, deletion.tags_of_accessories(repository, digest))):
+        hold = Hold.PENDING
     return Seen(record, parsed, hold, holders)
 
 
@@ -154,5 +158,5 @@ def _settle(seen: Seen) -> bool:
     if seen.hold is Hold.FREE:
         # An index came to name it, or a tag of what is about it must stay: then it is looked at again.
         with suppress(Referenced, ManifestUnknown, Immutable):
-            deletion.manifest_as_seen(record.repository, record.digest, record.generation, ())
+            deletion.manifest_as_seen(record.repository, record.digest, record.generation, (), spares_tagged=True)
     return False
