@@ -63,7 +63,8 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
     if task.kind == UPLOADS:
         return Tally(purged_uploads=uploads.sweep())
     if task.kind == MANIFESTS:
-        return manifests.collect([(entry[0], entry[1]) for entry in work.read_page(task.name)], times, watch)
+        names = [(entry[0], entry[1]) for entry in work.read_page(task.name)]
+        return manifests.collect(task.name, names, times, watch)
     if task.kind in (BLOBS, CONDEMNED):
         page = work.read_page(task.name)
         return blobs.collect(task.name, page, times, watch, condemn=task.kind == BLOBS)

@@ -89,11 +89,26 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"])
     found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
-    tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
+    tally = sum(map(_came_to, found), Tally())
     pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
     so_far = runs.account(execution, runs.progress(execution))
     executions.tell(execution, pending=rounds.to_json(pending), **so_far)
     return {**state, "pending": rounds.to_json(pending), "done": not pending}
+
+
+def _came_to(task: Task) -> Tally:
+    """What a task has told. One that failed may have done more, for which a round of blobs has to follow.
+
+    None of manifests: a page that always fails must not follow itself.
+    """
+    told = Tally.of_json(task.extra.get("tally", {}))
+    if task.status is not Status.ERROR:
+        return told
+    more = {
+        rounds.MANIFESTS: Tally(purged_manifests=1),
+        rounds.BLOBS: Tally(condemned=1, condemned_last=now()),
+    }
+    return told + more.get(task.extra["kind"], Tally())
 
 
 def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
