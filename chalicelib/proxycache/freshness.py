@@ -51,7 +51,7 @@ _KEPT_SECONDS = 7 * 86_400
 """How long the last content is kept, for when upstream is out of reach (Harbor: a week, repoproxy/proxy.go)."""
 
 Question = tuple[str, str]
-"""A repository, and what is asked of it."""
+"""The origin of a repository (sources.py), and what is asked of it."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ _flights: dict[Question, Future[Reply]] = {}
 _lock = threading.Lock()
 
 
-def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
+def ask(origin: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
     """The reply to `question`, at most `fresh_seconds` old: another's, or what `put` returns.
 
     What `put` raises as an UpstreamError or QuotaExceeded is a reply; anything else is raised, to those who wait in
     this process too. Raises Unavailable when somebody asks and does not come to an end.
     """
-    key = (repository, question)
+    key = (origin, question)
     known = _replies.get(key)
     if known is not None:
         return known[0]
@@ -106,11 +106,6 @@ def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fr
     finally:
         with _lock:
             del _flights[key]
-
-
-def forget(repository: str, question: str) -> None:
-    """Ask anew what this process knows."""
-    _replies.drop((repository, question))
 
 
 def refusal(reply: Reply, what: str) -> RegistryError:

@@ -34,7 +34,7 @@ def tags(source: Source, after: str, limit: int) -> Page:
     traffic.looked(source.project.project_id)
     question = f"tags|{limit}|{hashlib.sha256(after.encode()).hexdigest() if after else ''}"
     ask = partial(_ask_tags, source, after, limit)
-    reply = freshness.ask(source.repository, question, ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, question, ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone:
         raise NameUnknown(f"the upstream registry has no repository {source.remote}")
     if reply.content is None:
@@ -54,7 +54,7 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
         return local
     traffic.looked(source.project.project_id)
     ask = partial(_ask_referrers, source, subject)
-    reply = freshness.ask(source.repository, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
     if reply.content is not None:
         entries = [each for each in reply.content["manifests"] if not artifact_type or _type(each) == artifact_type]
         return Page(entries, "")

@@ -47,9 +47,9 @@ def test_a_thousand_pulls_of_one_tag_ask_a_handful_of_times(proxy: Proxy, upstre
 
 def replies_are_old(proxy: Proxy, question: str) -> None:
     """As if the last reply were of an hour ago."""
-    repository = f"{proxy.name}/app"
-    asked = replies.read(repository, question)
-    tables.ReplyItem(f"{replies.REPLIES_PREFIX}{repository}", question).update(
+    origin = proxy.origin("app")
+    asked = replies.read(origin, question)
+    tables.ReplyItem(f"{replies.REPLIES_PREFIX}{origin}", question).update(
         actions=[tables.ReplyItem.fresh_until.set(asked.fresh_until - 3_600_000)]
     )
     proxy.later()
@@ -82,26 +82,26 @@ def test_who_died_while_asking_is_not_waited_for_longer_than_a_turn(
     proxy: Proxy, upstream: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.put_image("app", "v1")
-    repository = f"{proxy.name}/app"
-    assert replies.take_turn(repository, "manifest|v1", replies.Asked(), 1.0)
+    origin = proxy.origin("app")
+    assert replies.take_turn(origin, "manifest|v1", replies.Asked(), 1.0)
     assert proxy.get("app/manifests/v1").status == 200
     assert upstream.count("HEAD", "*/manifests/*") == 1
-    assert replies.take_turn(repository, "manifest|v2", replies.Asked(), 60.0)
+    assert replies.take_turn(origin, "manifest|v2", replies.Asked(), 60.0)
     monkeypatch.setattr(freshness, "_WAIT_SECONDS", 0.5)
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
 
 
 def test_a_reply_of_who_lost_the_turn_is_not_kept(proxy: Proxy) -> None:
-    repository = f"{proxy.name}/app"
-    slow = replies.take_turn(repository, "manifest|v1", replies.Asked(), -1.0)
-    fast = replies.take_turn(repository, "manifest|v1", replies.Asked(), 10.0)
+    origin = proxy.origin("app")
+    slow = replies.take_turn(origin, "manifest|v1", replies.Asked(), -1.0)
+    fast = replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
     assert slow
     assert fast
-    assert not replies.take_turn(repository, "manifest|v1", replies.Asked(), 10.0)
+    assert not replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
     for turn, digest in ((fast, "new"), (slow, "old")):
-        replies.write(repository, "manifest|v1", turn, {"digest": digest}, 5, 60)
-    assert replies.read(repository, "manifest|v1").reply == {"digest": "new"}
+        replies.write(origin, "manifest|v1", turn, {"digest": digest}, 5, 60)
+    assert replies.read(origin, "manifest|v1").reply == {"digest": "new"}
 
 
 def test_a_limit_of_connections_holds_for_all_pulls_of_a_project(
