@@ -36,6 +36,8 @@ class Asked:
     fresh_until: int = 0
     turn_until: int = 0
     """Until then somebody is asking; 0 when nobody is."""
+    size: int = 0
+    """The reply's, in bytes of JSON."""
 
 
 def read(origin: str, question: str) -> Asked:
@@ -70,15 +72,16 @@ def take_turn(origin: str, question: str, before: Asked, seconds: float) -> str:
 
 def write(
     origin: str, question: str, turn: str, reply: Mapping[str, Any], fresh_seconds: float, kept_seconds: int
-) -> None:
+) -> int:
     """Give the reply, and the turn back; nothing happens when the turn has been another's since.
 
-    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it.
+    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it. Returns its size in bytes of JSON.
     """
-    content = zlib.compress(json.dumps(reply, separators=(",", ":")).encode())
+    plain = json.dumps(reply, separators=(",", ":")).encode()
+    content = zlib.compress(plain)
     if len(content) > SIZE_LIMIT:
         give_back(origin, question, turn)
-        return
+        return len(plain)
     holds(
         tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[
@@ -91,6 +94,7 @@ def write(
         ],
         condition=tables.ReplyItem.turn == turn,
     )
+    return len(plain)
 
 
 def give_back(origin: str, question: str, turn: str) -> None:
@@ -124,5 +128,6 @@ def _expiry(seconds: int) -> int:
 
 
 def _to_asked(item: Item) -> Asked:
-    reply = json.loads(zlib.decompress(item["reply"])) if "reply" in item else None
-    return Asked(item.get("version", ""), reply, item.get("fresh_until", 0), item.get("turn_until", 0))
+    plain = zlib.decompress(item["reply"]) if "reply" in item else b"null"
+    times = item.get("fresh_until", 0), item.get("turn_until", 0)
+    return Asked(item.get("version", ""), json.loads(plain), *times, size=len(plain))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import connections, replies, tables
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.crowd import pull_at_once
-from tests.proxycache.upstreams.faults import late, refuse
+from tests.proxycache.upstreams.faults import late, refuse, too_many
 from tests.proxycache.upstreams.scripted import Scripted
 
 
@@ -140,6 +141,34 @@ def test_too_many_connections_are_answered_by_the_local_copy(
     assert proxy.get("app/manifests/v1").body == image.manifest
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+
+
+@pytest.mark.usefixtures("fresh_for_5_seconds")
+def test_a_moments_want_of_a_connection_is_nobodys_answer_for_longer(
+    make_proxy: Callable[..., Proxy], upstream: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.proxycache.connections._WAIT_SECONDS", 0.1)
+    proxy = make_proxy(upstream.url, max_upstream_conn="1")
+    image = upstream.put_image("app", "v1")
+    place = connections.take(proxy.project_id, 1, 60)
+    assert place
+    refused = proxy.get("app/manifests/v1")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    connections.leave(proxy.project_id, *place)
+    time.sleep(1.1)
+    assert proxy.get("app/manifests/v1").body == image.manifest
+
+
+@pytest.mark.parametrize(("told", "first"), [("3", "5"), ("8", "8")])
+@pytest.mark.usefixtures("fresh_for_5_seconds")
+def test_a_client_is_told_what_is_left_of_a_limit(proxy: Proxy, upstream: Scripted, told: str, first: str) -> None:
+    """In this process or another: it would come back too late otherwise, or too early."""
+    upstream.script("*/manifests/*", too_many(told), always=True)
+    assert proxy.get("app/manifests/v1").headers["Retry-After"] == first
+    time.sleep(1.1)
+    for _ in range(2):
+        assert proxy.get("app/manifests/v1").headers["Retry-After"] == str(int(first) - 1)
+        proxy.later()
 
 
 def test_a_place_that_cannot_be_given_back_costs_no_pull(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:
