@@ -67,7 +67,19 @@ def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
     traffic.asked(source.project.project_id)
     with connections.held(source.project):
         page = source.upstream.list_tags(source.remote, limit, after)
-    return {"tags": [tag for tag in page.tags if is_tag(tag)], "next": page.next}
+    tags = [tag for tag in page.tags if is_tag(tag)]
+    if len(tags) > limit and not page.next and tags == sorted(tags):
+        return _cut(tags, after, limit)
+    return {"tags": tags, "next": page.next}
+
+
+def _cut(tags: list[str], after: str, limit: int) -> dict[str, Any]:
+    """The page behind `after`, of a registry that knows no pages and sends all its tags (distribution before 3).
+
+    So a page of tags always fits an item of the table.
+    """
+    found = [tag for tag in tags if tag > after]
+    return {"tags": found[:limit], "next": found[limit - 1] if len(found) > limit else ""}
 
 
 def _ask_referrers(source: Source, subject: str) -> dict[str, Any]:
