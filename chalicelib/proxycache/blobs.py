@@ -81,7 +81,7 @@ def _require_known(source: Source, digest: str) -> None:
     if table.edges_onto(digest, source.repository):
         return
     ask = partial(_head, source, digest)
-    reply = freshness.ask(source.repository, f"blob|{digest}", ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, f"blob|{digest}", ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN:
         raise BlobUnknown(f"the upstream registry has no blob {digest} of {source.remote}")
     if reply.error:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from chalicelib.observability import logger
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
-from chalicelib.proxycache.errors import UpstreamRateLimited
+from chalicelib.proxycache.errors import ConnectionsTaken
 from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import connections as table
 
@@ -29,7 +29,7 @@ _PAUSE = 0.2
 def held(project: Project) -> Iterator[None]:
     """Have one of the project's connections in the context, for a request that is counted.
 
-    Raises UpstreamRateLimited when none gets free in time.
+    Raises ConnectionsTaken when none gets free in time.
     """
     limit = int(project.metadata.get(LIMIT, "-1"))
     if limit <= 0:
@@ -54,4 +54,4 @@ def _take(project_id: int, limit: int) -> tuple[int, str]:
         if place is not None:
             return place
         time.sleep(_PAUSE)
-    raise UpstreamRateLimited("too many requests to upstream registry", retry_after=1)
+    raise ConnectionsTaken("too many requests to upstream registry", retry_after=1)
