@@ -10,6 +10,7 @@ No proxy of the environment is used: it would do the resolving.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from urllib.parse import urljoin
 
 import urllib3
 from urllib3 import connection as plain
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.util import Retry, Timeout
 from urllib3.util.connection import create_connection
+from urllib3.util.ssl_ import create_urllib3_context
 
 from chalicelib.settings import settings
 
@@ -35,6 +37,8 @@ _METADATA = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("
 """Where clouds hand out credentials: a name that is allowed does not open these, only their network does."""
 
 _CONNECT_SECONDS = 5.0
+_TRY_SECONDS = 1.0
+"""What an address gets at least to answer in, however many there are."""
 _REDIRECTS = 3
 
 
@@ -70,7 +74,7 @@ class Answer:
 
 
 Verify = bool | str
-"""Whether a server's certificate is checked; a text is the certificates (PEM) that it must come from."""
+"""Whether a server's certificate is checked; a text is certificates (PEM) that are trusted besides the system's."""
 
 
 class Stream:
@@ -112,13 +116,13 @@ def call(
 ) -> Answer:
     """The answer to one request, with at most `limit` bytes, within about `seconds` altogether.
 
-    As many `redirects` are followed; an Authorization header goes to no other host. Nothing is tried twice. Raises
-    AddressRefusedError, UnreachableError or AnswerTooLargeError.
+    Redirects count in that. What urllib3 has no limit for does not: resolving names, and a head or a redirect's body
+    that comes in drops. As many `redirects` are followed; an Authorization header goes to no other host. Nothing is
+    tried twice. Raises AddressRefusedError, UnreachableError or AnswerTooLargeError.
     """
     deadline = time.monotonic() + seconds
-    timeout = Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds)
     try:
-        answer = _request(method, url, headers, body, verify, timeout, redirects)
+        answer = _request(method, url, headers, body, verify, _Until(deadline), redirects)
         try:
             content = _content(answer, limit, deadline)
         finally:
@@ -190,10 +194,21 @@ def pool(verify: Verify = True) -> urllib3.PoolManager:
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
     if isinstance(verify, str):
-        options = {"ca_cert_data": verify}
+        options = {"ssl_context": _trusting(verify)}
     manager = urllib3.PoolManager(num_pools=16, maxsize=32, **options)
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return manager
+
+
+def _trusting(certificates: str) -> ssl.SSLContext:
+    """What urllib3 makes for itself, with more to trust: a redirect may lead from a private authority to a public one.
+
+    Given `ca_cert_data`, urllib3 would trust nothing else.
+    """
+    context = create_urllib3_context()
+    context.load_default_certs()
+    context.load_verify_locations(cadata=certificates)
+    return context
 
 
 def check(host: str, address: str) -> None:
@@ -249,6 +264,18 @@ def _meaning(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
+class _Until(Timeout):
+    """Time limits of a call that ends at `deadline`: urllib3 clones them for each request, which gets what is left."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def clone(self) -> Timeout:
+        left = _left(self._deadline)
+        return Timeout(total=left, connect=min(left, _CONNECT_SECONDS))
+
+
 class _Checked:
     """Where urllib3 connects: the one place that resolves, checks and dials."""
 
@@ -269,14 +296,32 @@ class _Checked:
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             check(name, address)
-        failure: OSError | None = None
-        for address in addresses:
+        try:
+            return self._dialled(addresses)
+        except OSError as error:
+            raise NewConnectionError(own, f"no connection: {error}") from error
+
+    def _dialled(self, addresses: list[str]) -> socket.socket:
+        """A connection to the first that answers; all of them together get the time that one alone would have.
+
+        What is left of it, or a second, is for TLS.
+        """
+        deadline = time.monotonic() + (self.timeout or _CONNECT_SECONDS)
+        failure = OSError("no address")
+        for number, address in enumerate(addresses):
+            left = _left(deadline)
+            share = min(left, max(_TRY_SECONDS, left / (len(addresses) - number)))
             try:
                 # An address needs no resolving: what was checked is what is dialled.
-                return create_connection((address, self.port), self.timeout, self.source_address, self.socket_options)
+                found = create_connection((address, self.port), share, self.source_address, self.socket_options)
             except OSError as error:
                 failure = error
-        raise NewConnectionError(own, f"no connection: {failure}") from failure
+                if time.monotonic() >= deadline:
+                    break
+            else:
+                found.settimeout(max(_left(deadline), _TRY_SECONDS))
+                return found
+        raise failure
 
 
 class _HTTPConnection(_Checked, plain.HTTPConnection):
@@ -310,13 +355,32 @@ def _once(redirects: int) -> Retry:
 def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> bytes:
     content = bytearray()
     # Each piece as soon as it is there: else the deadline would wait for the last of so many bytes, however slow.
-    while chunk := answer.read1(1 << 16):
+    while chunk := _piece(answer, deadline):
         content += chunk
         if len(content) > limit:
             raise AnswerTooLargeError(f"the answer is longer than {limit} bytes")
         if time.monotonic() > deadline:
             raise UnreachableError("the answer took too long")
     return bytes(content)
+
+
+def _piece(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """What is there of the body, waited for until the deadline.
+
+    Where the connection closes behind its answer, its socket is out of reach, and waits as long as it did for the head.
+    """
+    waiting = getattr(answer.connection, "sock", None)
+    if waiting is not None:
+        waiting.settimeout(_left(deadline))
+    try:
+        return answer.read1(1 << 16)
+    except ReadTimeoutError as error:
+        raise UnreachableError("the answer took too long") from error
+
+
+def _left(deadline: float) -> float:
+    """The seconds until then; never none, which sockets take for "do not wait" and urllib3 for a mistake."""
+    return max(deadline - time.monotonic(), 0.001)
 
 
 def _headers(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:

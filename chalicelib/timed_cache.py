@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+_SWEEP = 16
+"""Puts at least between two looks for what has expired."""
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -15,12 +18,13 @@ Clock = Callable[[], float]
 
 
 class TimedCache(Generic[K, V]):
-    """At most `size` entries; the oldest goes first. Callers must treat values as immutable."""
+    """At most `size` entries; the oldest goes first, and what has expired by and by. Values must not be changed."""
 
     def __init__(self, size: int, clock: Clock = time.time) -> None:
         self._size = size
         self._clock = clock
         self._entries: dict[K, tuple[float, V]] = {}
+        self._puts_to_sweep = _SWEEP
         self._lock = threading.Lock()
 
     def get(self, key: K) -> tuple[V] | None:
@@ -35,9 +39,18 @@ class TimedCache(Generic[K, V]):
         with self._lock:
             self._entries.pop(key, None)
             self._entries[key] = (self._clock() + seconds, value)
+            self._puts_to_sweep -= 1
+            if self._puts_to_sweep <= 0:
+                self._sweep()
             while len(self._entries) > self._size:
                 del self._entries[next(iter(self._entries))]
         return value
+
+    def _sweep(self) -> None:
+        """Drop what has expired. After as many puts as it left entries: it costs a put a look at two or so."""
+        present = self._clock()
+        self._entries = {key: entry for key, entry in self._entries.items() if entry[0] >= present}
+        self._puts_to_sweep = max(_SWEEP, len(self._entries))
 
     def drop(self, key: K) -> None:
         with self._lock:

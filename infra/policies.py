@@ -171,25 +171,27 @@ _COLLECTOR_ITEM_ACTIONS = {
 
 def collector_statements() -> list[Statement]:
     """Everything that may be garbage: found by the sparse indexes, looked at, and deleted with its objects."""
-    statements = [
-        allow(table, [f"dynamodb:{action}" for action in actions], _with_index(table))
-        for table, actions in _COLLECTOR_ITEM_ACTIONS.items()
-    ]
     bucket = attribute_arn("Bucket")
-    prefixes = ("blobs", "gc", "manifests", "uploads")
-    objects = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
+
+    def objects(sid: str, actions: Iterable[str], *prefixes: str) -> Statement:
+        under = [{"Fn::Sub": [f"${{Bucket}}/{prefix}/*", {"Bucket": bucket}]} for prefix in prefixes]
+        return allow(sid, [f"s3:{action}" for action in actions], under)
+
+    indexes = [
+        {"Fn::Sub": ["${Table}/index/candidates", {"Table": attribute_arn(table)}]}
+        for table in ("BlobsTable", "RepositoriesTable")
+    ]
     return [
-        *statements,
-        allow("Objects", _OBJECT_ACTIONS, objects),
+        *(
+            allow(table, [f"dynamodb:{action}" for action in actions], [attribute_arn(table)])
+            for table, actions in _COLLECTOR_ITEM_ACTIONS.items()
+        ),
+        allow("Candidates", ["dynamodb:Query"], indexes),
+        objects("Blobs", ("AbortMultipartUpload", "DeleteObject"), "blobs", "uploads"),
+        objects("Manifests", ("DeleteObject", "GetObject"), "manifests"),
+        objects("Work", ("DeleteObject", "GetObject", "PutObject"), "gc"),
         allow("ListObjects", ["s3:ListBucket"], [bucket]),
     ]
-
-
-def _with_index(table: str) -> list[Any]:
-    arn = attribute_arn(table)
-    if table not in ("BlobsTable", "RepositoriesTable"):
-        return [arn]
-    return [arn, {"Fn::Sub": ["${Table}/index/candidates", {"Table": arn}]}]
 
 
 def purge_statements() -> list[Statement]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,16 +17,34 @@ import pytest
 from chalicelib import outbound
 from chalicelib.outbound import AddressRefusedError, AnswerTooLargeError, UnreachableError, call, check
 from chalicelib.settings import settings
+from tests.proxycache.upstreams.certificates import make_certificate
+from tests.proxycache.upstreams.scripted import scripted
 
 Allow = Callable[..., None]
 
 
 class _Server(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     seen: list[str]
     to: str
 
     def do_GET(self) -> None:
         self.seen.append(self.path)
+        if self.path == "/slow":
+            time.sleep(0.7)
+            self.send_response(302)
+            self.send_header("Location", "/slow")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/stops":
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            time.sleep(1.4)
+            self.wfile.write(b"x")
+            time.sleep(3)
+            return
         if self.path == "/redirect":
             self.send_response(302)
             self.send_header("Location", self.to)
@@ -217,3 +238,101 @@ def test_nothing_that_listens_is_unreachable_and_the_text_has_no_secret(allow: A
     with pytest.raises(UnreachableError) as caught:
         call("GET", f"http://user:s3cret@127.0.0.2:{port}/path?token=s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a name have addresses."""
+    found = socket.getaddrinfo
+
+    def set_addresses(name: str, *addresses: str) -> None:
+        def answer(host: str, port: Any, *more: Any, **options: Any) -> Any:
+            if host != name:
+                return found(host, port, *more, **options)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+    return set_addresses
+
+
+@pytest.fixture
+def silence() -> Iterator[Callable[[str, int], None]]:
+    """Let a port of an address leave whoever connects without an answer, as a firewall does: its queue is full."""
+    with ExitStack() as stack:
+
+        def be_silent(host: str, port: int) -> None:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((host, port))
+            listener.listen(0)
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex((host, port))
+
+        yield be_silent
+
+
+def test_silent_addresses_take_no_longer_together_than_one(
+    allow: Allow, resolve: Callable[..., None], silence: Callable[[str, int], None]
+) -> None:
+    allow("127.0.0.0/8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.11", 0))
+        port = free.getsockname()[1]
+    addresses = [f"127.0.0.{number}" for number in range(11, 17)]
+    for address in addresses:
+        silence(address, port)
+    resolve("silent.example.com", *addresses)
+    begin = time.monotonic()
+    with pytest.raises(UnreachableError):
+        call("GET", f"http://silent.example.com:{port}/", seconds=2)
+    assert 1.5 < time.monotonic() - begin < 4
+
+
+def test_behind_a_silent_address_another_is_reached(
+    serve: Callable[..., tuple[str, type[_Server]]],
+    allow: Allow,
+    resolve: Callable[..., None],
+    silence: Callable[[str, int], None],
+) -> None:
+    place, _ = serve("127.0.0.2")
+    port = int(place.rpartition(":")[2])
+    allow("127.0.0.0/8")
+    silence("127.0.0.11", port)
+    resolve("half.example.com", "127.0.0.11", "127.0.0.2")
+    assert call("GET", f"http://half.example.com:{port}/", seconds=3).status == 200
+
+
+@pytest.mark.parametrize("path", ["/slow", "/stops"])
+def test_redirects_and_pauses_count_in_the_time_of_a_call(
+    path: str, serve: Callable[..., tuple[str, type[_Server]]], allow: Allow
+) -> None:
+    """Each redirect, and each piece, comes before the time is over, but not all of them."""
+    place, _ = serve("127.0.0.2")
+    allow("127.0.0.2")
+    begin = time.monotonic()
+    with pytest.raises(UnreachableError):
+        call("GET", f"http://{place}{path}", seconds=1.7)
+    assert time.monotonic() - begin < 2.5
+
+
+def test_certificates_of_ones_own_are_trusted_besides_the_systems(
+    allow: Allow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry of a private authority sends clients to a bucket of a public one."""
+    allow("127.0.0.0/8")
+    private, public, unknown = (make_certificate(tmp_path / name, "127.0.0.1") for name in ("own", "system", "other"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(public.file))
+    own = private.file.read_text()
+    with ExitStack() as stack:
+        registry, bucket, stranger = (
+            stack.enter_context(scripted(tls=each)).url for each in (private, public, unknown)
+        )
+        elsewhere = stack.enter_context(scripted("127.0.0.2", tls=private)).url
+        assert call("GET", f"{registry}/v2/", verify=own).status == 200
+        assert call("GET", f"{bucket}/v2/", verify=own).status == 200
+        for url, verify in ((stranger, own), (elsewhere, own), (registry, True)):
+            with pytest.raises(UnreachableError, match="SSL"):
+                call("GET", f"{url}/v2/", verify=verify)
+        assert call("GET", f"{elsewhere}/v2/", verify=False).status == 200

@@ -34,3 +34,14 @@ def test_it_holds_the_last_written(keys: list[int], size: int) -> None:
         cache.put(key, key, 60)
     newest = list(dict.fromkeys(reversed(keys)))[:size]
     assert [key for key in range(10) if cache.get(key)] == sorted(newest)
+
+
+def test_what_has_expired_takes_no_room() -> None:
+    """Whatever else is put, and however long that lives."""
+    clock = [0.0]
+    cache: TimedCache[int, int] = TimedCache(4096, lambda: clock[0])
+    for key in range(1000):
+        cache.put(key, key, 60 if key % 100 == 0 else 5)
+        clock[0] += 1
+        assert len(cache._entries) <= 4 * 16
+    assert cache.get(999) == (999,)

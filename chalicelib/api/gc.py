@@ -40,7 +40,7 @@ def get_gc(call: Call) -> Response:
 @operation("PUT", "/system/gc/{gc_id}")
 def stop_gc(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "stop")
-    runs.stop(_find(call))
+    executions.stop(_find(call))
     return Response(200)
 
 

@@ -214,7 +214,7 @@ def _traffic(project: Project) -> dict[str, int]:
         "misses": found.misses,
         "upstream_requests": found.upstream_requests,
         "upstream_requests_saved": found.saved_requests,
-        "bytes_saved": found.saved_bytes,
+        "bytes_saved": max(0, found.saved_bytes),
     }
 
 

@@ -12,7 +12,10 @@ _FIGURES = ("purged_blobs", "purged_manifests", "freed_space")
 
 
 def ended(execution: Execution) -> Event:
-    """`execution` is as it has ended. What it deleted is entered in the log by the deletions."""
+    """`execution` is as it has ended, with what it came to (jobs/executions.py: finish).
+
+    What it deleted is entered in the log by the deletions.
+    """
     told = execution.extra
     is_dry_run = bool(told.get("dry_run"))
     figures = {name: told.get(name, 0) for name in _FIGURES}

@@ -46,9 +46,13 @@ def _sum(doomed: Iterable[Doomed]) -> Tally:
     return Tally(purged_blobs=len(sizes), freed_space=sum(sizes))
 
 
-def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times) -> Iterator[Look]:
-    """A look at each of `digests` that is due by its record: a candidate for longer than the window, or condemned."""
-    due = [blob for blob in collection.read_blobs(digests) if is_due(blob, times)]
+def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, *, early: bool = False) -> Iterator[Look]:
+    """A look at each of `digests` that is due by its record: a candidate for longer than the window, or condemned.
+
+    With `early`, at what will be due in time as well: every candidate.
+    """
+    found = collection.read_blobs(digests)
+    due = [blob for blob in found if is_due(blob, times) or (early and blob.candidate_since is not None)]
     return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
 
 
@@ -76,13 +80,16 @@ def _settle(
     edges = [edge for each, _ in seen if each.hold is Hold.PENDING for edge in each.orphans]
     free = [blob for each, blob in seen if each.hold is Hold.FREE and blob.digest not in going]
     waiting = [blob for blob in free if blob.state == CONDEMNED]
-    if condemn:
-        waiting += collection.condemn([blob for blob in free if blob.state != CONDEMNED])
+    last = max((blob.candidate_since or 0 for blob in waiting), default=0)
+    if condemn and (condemned := collection.condemn([blob for blob in free if blob.state != CONDEMNED])):
+        waiting += condemned
+        last = now()
     orphans.sweep(edges)
     collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
     return Tally(
         condemned=len(waiting),
         condemned_space=sum(blob.size for blob in waiting),
+        condemned_last=last,
         cleared=sum(pool.map(collection.clear, held)),
         purged_edges=len(edges),
     )

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 
 from chalicelib.gc import blobs, look, manifests, work
 from chalicelib.gc.blobs import THREADS
-from chalicelib.gc.look import Hold
+from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.manifests import Seen
 from chalicelib.gc.records import Due, Tally, Task, Times, Watch
 from chalicelib.storage import candidates
@@ -61,6 +61,8 @@ class Found:
     blobs: list[tuple[str, int]] = field(default_factory=list)
     condemned: int = 0
     """Of the blobs, those that a run need not condemn first."""
+    condemned_last: int = 0
+    """When the last of those was, in milliseconds since 1970: a run waits for its grace too."""
     looks: int = 0
     seconds: float = 0.0
 
@@ -69,11 +71,12 @@ def first(*, delete_untagged: bool) -> list[Due]:
     return [Due(MANIFESTS if delete_untagged else BLOBS, 0)]
 
 
-def following(kind: str, tally: Tally) -> list[Due]:
-    """What comes after a round: another level of manifests as long as there may be one."""
+def following(kind: str, tally: Tally, times: Times) -> list[Due]:
+    """What comes after a round: another level of manifests as long as a run would come to one."""
+    is_going_on = times.is_window_waited_for
     if kind in (MANIFESTS, CHILDREN):
-        return [Due(CHILDREN if tally.released_manifests else BLOBS, 0)]
-    return [Due(NAMED if kind == BLOBS else TELL, 0)] if kind != TELL else []
+        return [Due(CHILDREN if tally.released_manifests and is_going_on else BLOBS, 0)]
+    return [Due(NAMED if kind == BLOBS and is_going_on else TELL, 0)] if kind != TELL else []
 
 
 def plan(run: str, number: int, kind: str, times: Times) -> Iterator[Task]:
@@ -99,6 +102,8 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
     started = time.monotonic()
     page, found = work.read_page(task.name), Found(int(task.name.rpartition("/")[2].partition("-")[0]))
     gone = _names(run) if task.kind in (CHILDREN, NAMED) else set()
+    # Behind manifests a run looks at blobs once more, a window later.
+    early = task.kind == BLOBS and times.is_window_waited_for and any(each.manifests for each in _results(run))
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(page), _CHUNK):
             if not watch(start / len(page), Tally()):
@@ -107,7 +112,12 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
             if task.kind in (MANIFESTS, CHILDREN):
                 _look_at_manifests(pool, [(entry[0], entry[1]) for entry in chunk], times, gone, found)
             else:
-                _look_at_blobs(pool, chunk, times, gone, found, is_named=task.kind == NAMED)
+                if task.kind == NAMED:
+                    seen = list(pool.map(lambda digest: look.at_blob(digest, times, every=True), chunk))
+                else:
+                    seen = list(blobs.survey(pool, chunk, times, early=early))
+                found.looks += len(seen)
+                _note_blobs(seen, gone, found, is_candidate=task.kind == BLOBS)
     found.seconds = time.monotonic() - started
     work.write_result(task.name, asdict(found))
     return Tally(released_manifests=len(found.children))
@@ -118,16 +128,19 @@ def tell(run: str, times: Times, workers: int) -> Forecast:
     gone: dict[Name, int] = {}
     sizes: dict[str, int] = {}
     levels: set[int] = set()
-    condemned, looks, seconds = 0, 0, 0.0
+    condemned, last, looks, seconds = 0, 0, 0, 0.0
     for found in _results(run):
         gone |= {(repository, digest): size for repository, digest, size in found.manifests}
         sizes |= dict(found.blobs)
         levels |= {found.level} if found.manifests else set()
-        condemned, looks, seconds = condemned + found.condemned, looks + found.looks, seconds + found.seconds
+        condemned, last = condemned + found.condemned, max(last, found.condemned_last)
+        looks, seconds = looks + found.looks, seconds + found.seconds
     each = seconds / looks if looks else _LOOK_SECONDS
-    waits = times.window / 1000 * len(levels)
-    if sizes and (levels or condemned < len(sizes)):
+    waits = times.window / 1000 * len(levels) if times.is_window_waited_for else 0.0
+    if sizes and (waits or condemned < len(sizes)):
         waits += times.grace / 1000
+    elif sizes:
+        waits += max(0, last + times.grace - now()) / 1000
     rounds = 1 + len(levels) + bool(sizes)
     busy = each * (_BLOB_LOOKS * len(sizes) + _MANIFEST_LOOKS * len(gone)) / workers
     freed = sum(sizes.values()) + sum(gone.values())
@@ -154,19 +167,15 @@ def _note(seen: Seen, found: Found) -> None:
         found.references += seen.parsed.references
 
 
-def _look_at_blobs(
-    pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, gone: set[Name], found: Found, *, is_named: bool
-) -> None:
+def _note_blobs(looks: Iterable[Look], gone: set[Name], found: Found, *, is_candidate: bool) -> None:
     """Candidates that nothing holds; or what the manifests that are gone name, and nothing else does."""
-    if is_named:
-        looks = list(pool.map(lambda digest: look.at_blob(digest, times, every=True), digests))
-    else:
-        looks = list(blobs.survey(pool, digests, times))
     for seen in looks:
-        if seen.blob is not None and _would_be_free(seen.hold, seen.holders, gone):
-            found.blobs.append((seen.blob.digest, seen.blob.size))
-            found.condemned += not is_named and seen.blob.state == CONDEMNED
-    found.looks += len(looks)
+        if seen.blob is None or not _would_be_free(seen.hold, seen.holders, gone):
+            continue
+        found.blobs.append((seen.blob.digest, seen.blob.size))
+        if is_candidate and seen.blob.state == CONDEMNED:
+            found.condemned += 1
+            found.condemned_last = max(found.condemned_last, seen.blob.candidate_since or 0)
 
 
 def _would_be_free(hold: Hold, holders: frozenset[Name], gone: set[Name]) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from chalicelib.gc import holds, look
+from chalicelib.gc import holds, look, work
 from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times, Watch
+from chalicelib.gc.work import DoomedManifest
 from chalicelib.registry import deletion, manifests, pull
+from chalicelib.registry.accessories import is_fallback_tag
 from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
 from chalicelib.storage import artifacts
@@ -31,19 +34,55 @@ class Seen:
     holders: frozenset[tuple[str, str]] = field(default=frozenset())
 
 
-def collect(candidates: Sequence[tuple[str, str]], times: Times, watch: Watch) -> Tally:
+def collect(page: str, candidates: Sequence[tuple[str, str]], times: Times, watch: Watch) -> Tally:
     """Delete those of (repository, digest) that have neither tag nor index nor subject, and clear those that have.
 
-    May be killed anywhere and done again. Ends early when told to.
+    May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try counts
+    what the last one deleted. The rounds that follow are due by that count. Ends early when told to.
     """
-    total = Tally()
     with ThreadPoolExecutor(THREADS) as pool:
+        doomed = {(each.repository, each.digest): each for each in work.read_doomed_manifests(page)}
+        total, counted = _count(pool, doomed.values())
         for start in range(0, len(candidates), _CHUNK):
             if not watch(start / len(candidates), total):
                 break
-            for tally in pool.map(_settle, survey(pool, candidates[start : start + _CHUNK], times)):
-                total += tally
+            looks = list(survey(pool, candidates[start : start + _CHUNK], times))
+            going = {(each.repository, each.digest): each for some in pool.map(_doomed, looks) for each in some}
+            if going:
+                doomed |= going
+                work.write_doomed_manifests(page, doomed.values())
+            total += Tally(cleared=sum(pool.map(_settle, looks)))
+            tally, gone = _count(pool, (each for name, each in going.items() if name not in counted))
+            total, counted = total + tally, counted | gone
     return total
+
+
+def _doomed(seen: Seen) -> list[DoomedManifest]:
+    """What goes with a manifest that nothing holds, itself first."""
+    if seen.hold is not Hold.FREE:
+        return []
+    return [
+        DoomedManifest(each.record.repository, each.record.digest, each.record.size, _children(each))
+        for each in (seen, *accessories(seen.record))
+    ]
+
+
+def _children(seen: Seen) -> int:
+    return len(seen.parsed.children) if seen.parsed else 0
+
+
+def _count(pool: ThreadPoolExecutor, doomed: Iterable[DoomedManifest]) -> tuple[Tally, set[tuple[str, str]]]:
+    """What those of the doomed come to that are gone, whichever try deleted them; and their names.
+
+    One that was pushed again meanwhile is none of them: it names again what it had let go of.
+    """
+    asked = list(doomed)
+    standing = table.read_generations({(each.repository, each.digest) for each in asked})
+    gone = {(each.repository, each.digest): each for each in asked if (each.repository, each.digest) not in standing}
+    referrers = sum(len(found) for found in pool.map(lambda name: table.referrers_of(*name), gone))
+    released = sum(each.children for each in gone.values()) + referrers
+    freed = sum(each.size for each in gone.values())
+    return Tally(purged_manifests=len(gone), freed_space=freed, released_manifests=released), set(gone)
 
 
 def survey(pool: ThreadPoolExecutor, candidates: Sequence[tuple[str, str]], times: Times) -> Iterator[Seen]:
@@ -69,9 +108,10 @@ def is_due(record: Record, times: Times) -> bool:
 
 
 def at(record: Record, times: Times, retained: Container[str]) -> Seen:
-    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a retention rule.
+    """Look at what may hold a manifest: a tag, an index, a subject that it refers to, a rule, an accessory with a tag.
 
-    What a rule retains today it may let go of tomorrow, so that stays a candidate.
+    What a rule retains today it may let go of tomorrow, so that stays a candidate. So does the subject of an accessory
+    that somebody has tagged: they go together, when the tag has gone.
     """
     repository, digest = record.repository, record.digest
     if digest in retained:
@@ -84,6 +124,8 @@ def at(record: Record, times: Times, retained: Container[str]) -> Seen:
     hold, holders = look.at_manifest(repository, digest, times)
     if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
         hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
+    if hold is Hold.FREE and not all(map(is_fallback_tag, deletion.tags_of_accessories(repository, digest))):
+        hold = Hold.PENDING
     return Seen(record, parsed, hold, holders)
 
 
@@ -108,21 +150,13 @@ def _parse(record: Record) -> Manifest | None:
     return manifests.parse(pulled.content, pulled.media_type)
 
 
-def _settle(seen: Seen) -> Tally:
+def _settle(seen: Seen) -> bool:
+    """Carry out what a look has shown. Whether a candidate was cleared; what was deleted, `_count` finds out."""
+    record = seen.record
     if seen.hold is Hold.HELD:
-        return Tally(cleared=int(table.clear_candidate(seen.record)))
-    if seen.hold is Hold.PENDING or seen.parsed is None:
-        return Tally()
-    record, following = seen.record, accessories(seen.record)
-    try:
-        deleted = deletion.manifest_as_seen(record.repository, record.digest, record.generation, ())
-    except (Referenced, ManifestUnknown, Immutable):
-        return Tally()  # an index came to name it, or a tag of what is about it must stay: it is looked at again
-    if not deleted:
-        return Tally()
-    standing = table.read_records(record.repository, [each.record.digest for each in following])
-    gone = [seen, *(each for each in following if each.record.digest not in standing)]
-    released = sum(len(each.parsed.children) for each in gone if each.parsed)
-    released += len(table.referrers_of(record.repository, record.digest))
-    freed = sum(each.record.size for each in gone)
-    return Tally(purged_manifests=len(gone), freed_space=freed, released_manifests=released)
+        return table.clear_candidate(record)
+    if seen.hold is Hold.FREE:
+        # An index came to name it, or a tag of what is about it must stay: then it is looked at again.
+        with suppress(Referenced, ManifestUnknown, Immutable):
+            deletion.manifest_as_seen(record.repository, record.digest, record.generation, (), spares_tagged=True)
+    return False

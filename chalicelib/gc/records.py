@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+_LONGEST_WINDOW = 24 * 3600 * 1000
+"""Of a window that a run waits for, in milliseconds: meanwhile no other can start."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,11 @@ class Times:
     """How long a blob or a manifest must have been a candidate, and an edge without manifest be there."""
     grace: int
     """How long a blob stays condemned before it goes."""
+
+    @property
+    def is_window_waited_for(self) -> bool:
+        """Whether a run goes on when what it has let go of is due. If not, the next run does: only one is under way."""
+        return self.window <= _LONGEST_WINDOW
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Tally:
     condemned: int = 0
     """Blobs that go after the grace unless somebody touches them."""
     condemned_space: int = 0
+    condemned_last: int = 0
+    """When the last of them was condemned, in milliseconds since 1970."""
     released_manifests: int = 0
     """Children and referrers of what was deleted: they may be garbage after the window."""
     cleared: int = 0
@@ -66,7 +76,8 @@ class Tally:
     purged_objects: int = 0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+        total = Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+        return replace(total, condemned_last=max(self.condemned_last, other.condemned_last))
 
     def to_json(self) -> dict[str, int]:
         """Without what is 0."""

@@ -63,7 +63,8 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
     if task.kind == UPLOADS:
         return Tally(purged_uploads=uploads.sweep())
     if task.kind == MANIFESTS:
-        return manifests.collect([(entry[0], entry[1]) for entry in work.read_page(task.name)], times, watch)
+        names = [(entry[0], entry[1]) for entry in work.read_page(task.name)]
+        return manifests.collect(task.name, names, times, watch)
     if task.kind in (BLOBS, CONDEMNED):
         page = work.read_page(task.name)
         return blobs.collect(task.name, page, times, watch, condemn=task.kind == BLOBS)
@@ -78,14 +79,14 @@ def following(kinds: Sequence[str], tally: Tally, times: Times) -> list[Due]:
     A run ends: nested indexes are as deep as they are, and only blobs of the first kind are condemned.
     """
     if not forecast.KINDS.isdisjoint(kinds):
-        return [due for kind in kinds for due in forecast.following(kind, tally)]
+        return [due for kind in kinds for due in forecast.following(kind, tally, times)]
     due = []
-    if tally.released_manifests:
+    if tally.released_manifests and times.is_window_waited_for:
         due.append(Due(MANIFESTS, now() + times.window + _SLACK))
-    if tally.purged_manifests:
+    if tally.purged_manifests and times.is_window_waited_for:
         due.append(Due(BLOBS, now() + times.window + _SLACK))
     if tally.condemned and BLOBS in kinds:
-        due.append(Due(CONDEMNED, now() + times.grace + _SLACK))
+        due.append(Due(CONDEMNED, tally.condemned_last + times.grace + _SLACK))
     if TABLES in kinds:
         due.append(Due(OBJECTS, 0))
     return due

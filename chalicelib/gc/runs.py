@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from chalicelib.gc import times
 from chalicelib.gc.errors import ParameterInvalidError
 from chalicelib.gc.records import Parameters, Tally
 from chalicelib.jobs import executions
-from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.storage import tasks
@@ -65,13 +63,6 @@ def start(wanted: Parameters, trigger: Trigger, *, operator: str, occasion: str 
     """Start a run. Raises RunningError while another is under way, or Unavailable."""
     extra = to_json(wanted)
     return executions.start(GARBAGE_COLLECTION, SYSTEM, trigger, operator=operator, extra=extra, occasion=occasion)
-
-
-def stop(execution: Execution) -> None:
-    """End a run before its time, and let it tell what it has come to. Raises Unavailable."""
-    with suppress(StoppedError):
-        execution = executions.tell(execution, **account(execution, progress(execution)))
-    executions.stop(execution)
 
 
 def to_json(wanted: Parameters) -> dict[str, Any]:

@@ -89,20 +89,38 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"])
     found = (task for task in tasks.read_all(execution.number) if state["start"] < task.ordinal < state["next"])
-    tally = sum((Tally.of_json(task.extra.get("tally", {})) for task in found), Tally())
+    tally = sum(map(_came_to, found), Tally())
     pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
     so_far = runs.account(execution, runs.progress(execution))
     executions.tell(execution, pending=rounds.to_json(pending), **so_far)
     return {**state, "pending": rounds.to_json(pending), "done": not pending}
 
 
+def _came_to(task: Task) -> Tally:
+    """What a task has told. One that failed may have done more, for which a round of blobs has to follow.
+
+    None of manifests: a page that always fails must not follow itself.
+    """
+    told = Tally.of_json(task.extra.get("tally", {}))
+    if task.status is not Status.ERROR:
+        return told
+    more = {
+        rounds.MANIFESTS: Tally(purged_manifests=1),
+        rounds.BLOBS: Tally(condemned=1, condemned_last=now()),
+    }
+    return told + more.get(task.extra["kind"], Tally())
+
+
 def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
-    """Tell what the run came to, and end it."""
+    """Tell what the run came to, and end it. It counts as a reconciliation if the whole bucket was looked through."""
     told = runs.account(execution, runs.progress(execution))
+    listed: set[Status] = set()
     for task in tasks.read_all(execution.number):
         told |= {name: value for name, value in task.extra.items() if name.startswith("expected_")}
-        if task.extra["kind"] == rounds.OBJECTS and task.status is Status.SUCCESS:
-            work.note_reconciled(execution.started)
+        if task.extra["kind"] == rounds.OBJECTS:
+            listed.add(task.status)
+    if listed == {Status.SUCCESS}:
+        work.note_reconciled(execution.started)
     told_of = executions.tell(execution, pending=[], **{**told, "percent": 100})
     work.drop(str(execution.number))
     return steps.finish(told_of, event)

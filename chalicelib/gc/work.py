@@ -34,6 +34,16 @@ class Doomed:
         return cls(blob.digest, blob.object_key, blob.size)
 
 
+@dataclass(frozen=True)
+class DoomedManifest:
+    """A manifest that is about to be deleted, and how many others it names."""
+
+    repository: str
+    digest: str
+    size: int
+    children: int
+
+
 def write_pages(run: str, name: str, candidates: Iterable[Any], size: int = PAGE) -> Iterator[str]:
     """Write candidates in pages of up to `size`; yields the name of each."""
     number, remaining = 0, iter(candidates)
@@ -59,6 +69,13 @@ def read_page(page: str) -> list[Any]:
     return entries
 
 
+def read_pages(prefix: str) -> Iterator[list[Any]]:
+    """The pages whose names begin with `prefix`."""
+    for keys in bulk.pages(f"{PREFIX}{prefix}"):
+        for key, _ in keys:
+            yield read_page(key.removeprefix(PREFIX))
+
+
 def write_result(page: str, result: Mapping[str, Any]) -> None:
     """Write what a page has come to, in place of what an earlier try has written."""
     blobstore.put(f"{PREFIX}{page}{_RESULT}", json.dumps(result, separators=(",", ":")).encode())
@@ -79,6 +96,15 @@ def read_doomed(page: str) -> list[Doomed]:
 
 
 def write_doomed(page: str, doomed: Sequence[Doomed]) -> None:
+    write_page(f"{page}.doomed", [asdict(each) for each in doomed])
+
+
+def read_doomed_manifests(page: str) -> list[DoomedManifest]:
+    """As read_doomed, of a page of manifests."""
+    return [DoomedManifest(**entry) for entry in read_page(f"{page}.doomed")]
+
+
+def write_doomed_manifests(page: str, doomed: Iterable[DoomedManifest]) -> None:
     write_page(f"{page}.doomed", [asdict(each) for each in doomed])
 
 

@@ -102,11 +102,20 @@ def tell(execution: Execution, **extra: Any) -> Execution:
 
 
 def finish(execution: Execution, status: Status, message: str = "") -> Execution:
-    """End an execution. One that is final stays as it is. Returns it as it is then."""
+    """End an execution. One that is final stays as it is. Returns it as it is then.
+
+    Whoever ends it (its machine, a stop, or who finds it dead): it tells what it has come to by then.
+    """
+    kind = KINDS[execution.vendor_type]
+    if kind.account is not None:
+        execution = table.read(execution.number) or execution  # what is told is written anew
     for _ in range(_ATTEMPTS):
         if execution.status.is_final:
             return execution
-        ended = table.finish(execution, status, message, KINDS[execution.vendor_type].tell)
+        if kind.account is not None:
+            came_to = kind.account(replace(execution, status=status))
+            execution = replace(execution, extra={**execution.extra, **came_to})
+        ended = table.finish(execution, status, message, kind.tell)
         if ended is not None:
             return ended
         execution = table.read(execution.number) or execution

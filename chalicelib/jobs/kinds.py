@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from chalicelib.auditing import collection
-from chalicelib.jobs.records import Kind
+from collections.abc import Mapping
+from typing import Any
 
-GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc", tell=collection.ended)
+from chalicelib.auditing import collection
+from chalicelib.jobs.records import Execution, Kind
+
+
+def _account(execution: Execution) -> Mapping[str, Any]:
+    from chalicelib.gc import runs  # noqa: PLC0415 -- it imports this module, as all do that start jobs
+
+    return runs.account(execution, runs.progress(execution))
+
+
+GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc", tell=collection.ended, account=_account)
 PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")

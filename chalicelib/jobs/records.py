@@ -57,6 +57,8 @@ class Kind:
     is_exclusive: bool = True
     tell: Callable[[Execution], Event] | None = None
     """Makes what the audit log and webhooks are told of an execution that has ended, if they are told of it."""
+    account: Callable[[Execution], Mapping[str, Any]] | None = None
+    """Reads what an execution has come to, for what it has to tell when it ends, however it does."""
 
 
 @dataclass(frozen=True)

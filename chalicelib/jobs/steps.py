@@ -88,6 +88,8 @@ def _do(execution: Execution, task: Task, do: Callable[[Execution, Task], None])
         return
     try:
         do(execution, begun)
+    except StoppedError:
+        raise
     except Exception as error:
         if is_transient(error) or isinstance(error, Unavailable):
             raise

@@ -27,7 +27,7 @@ _TOKEN_SHARE = 0.8
 _TOKENS = 512
 _CALL_SECONDS = 8.0
 _PARAMETER = r'[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s",]+)'
-_CHALLENGE = re.compile(rf"([A-Za-z]+)\s+({_PARAMETER}(?:\s*,\s*{_PARAMETER})*)")
+_CHALLENGE = re.compile(rf"(?<![A-Za-z])([A-Za-z]+)\s+({_PARAMETER}(?:\s*,\s*{_PARAMETER})*)")
 _PARTS = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
 
 

@@ -26,18 +26,22 @@ REDIRECTS = 7
 RETRY_SECONDS = 30
 
 
-def wait(source: Source, digest: str) -> Blob | None:
+def wait(source: Source, digest: str, *, is_first: bool) -> Blob | None:
     """The blob, once it is filled; None when it still is not after `proxy_wait_seconds`.
+
+    `is_first` unless the client has waited already, and is counted.
 
     Raises BlobUnknown when upstream has none, or what else the fill has failed with. A store that does not answer is
     waited for too: MiniStack answers nobody while it puts a blob of gigabytes together.
     """
     deadline = time.monotonic() + settings().proxy_wait_seconds
-    traffic.missed(source.project.project_id)
+    if is_first:
+        traffic.missed(source.project.project_id)
     pause = 0.1
     while True:
         try:
             if found := _look(source, digest):
+                traffic.awaited(source.project.project_id, found.size)
                 return found
         except Unavailable:
             logger.warning("a store did not answer", extra={"repository": source.repository, "digest": digest})
@@ -66,7 +70,6 @@ def _look(source: Source, digest: str) -> Blob | None:
 def _start(source: Source, digest: str) -> None:
     """Have the blob filled. Raises as _require_known does."""
     _require_known(source, digest)
-    traffic.asked(source.project.project_id)
     filling.ensure(source.repository, [digest], source.project.registry_id)
 
 
@@ -78,7 +81,7 @@ def _require_known(source: Source, digest: str) -> None:
     if table.edges_onto(digest, source.repository):
         return
     ask = partial(_head, source, digest)
-    reply = freshness.ask(source.repository, f"blob|{digest}", ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, f"blob|{digest}", ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN:
         raise BlobUnknown(f"the upstream registry has no blob {digest} of {source.remote}")
     if reply.error:
@@ -86,6 +89,5 @@ def _require_known(source: Source, digest: str) -> None:
 
 
 def _head(source: Source, digest: str) -> dict[str, int]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         return {"size": source.upstream.head_blob(source.remote, digest)}

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from chalicelib.observability import logger
 from chalicelib.projects.records import Project
-from chalicelib.proxycache.errors import UpstreamRateLimited
+from chalicelib.proxycache import traffic
+from chalicelib.proxycache.errors import ConnectionsTaken
 from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import connections as table
 
@@ -26,13 +27,18 @@ _PAUSE = 0.2
 
 @contextmanager
 def held(project: Project) -> Iterator[None]:
-    """Have one of the project's connections in the context. Raises UpstreamRateLimited when none gets free in time."""
+    """Have one of the project's connections in the context, for a request that is counted.
+
+    Raises ConnectionsTaken when none gets free in time.
+    """
     limit = int(project.metadata.get(LIMIT, "-1"))
     if limit <= 0:
+        traffic.asked(project.project_id)
         yield
         return
     number, holder = _take(project.project_id, limit)
     try:
+        traffic.asked(project.project_id)
         yield
     finally:
         try:
@@ -48,4 +54,4 @@ def _take(project_id: int, limit: int) -> tuple[int, str]:
         if place is not None:
             return place
         time.sleep(_PAUSE)
-    raise UpstreamRateLimited("too many requests to upstream registry", retry_after=1)
+    raise ConnectionsTaken("too many requests to upstream registry", retry_after=1)

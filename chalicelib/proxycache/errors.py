@@ -49,6 +49,10 @@ class UpstreamRateLimited(UpstreamError):
         self.retry_after = retry_after
 
 
+class ConnectionsTaken(UpstreamRateLimited):
+    """As many requests are on their way upstream as the project may have there. Upstream has said nothing."""
+
+
 class UpstreamUnauthorized(UpstreamError):
     """401 or 403, of the registry or of its token service."""
 

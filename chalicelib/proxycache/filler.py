@@ -7,21 +7,32 @@ charge rests on is looked at again (docs/gc.md, "Charges"). Each step may be don
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.records import Project
 from chalicelib.proxycache import endpoints, leases, upstream
-from chalicelib.proxycache.errors import UpstreamContentInvalid
+from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamUnreachable
+from chalicelib.proxycache.filling import LANES
 from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
-from chalicelib.proxycache.upstream import Body, Upstream
+from chalicelib.proxycache.upstream import Upstream
 from chalicelib.registry import blobs, charges, digests, upload_writer, uploads
-from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, QuotaExceeded, TooLarge, Unavailable
+from chalicelib.registry.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    NameUnknown,
+    QuotaExceeded,
+    TooLarge,
+    Unavailable,
+)
 from chalicelib.registry.names import project_of
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
@@ -35,12 +46,19 @@ from chalicelib.storage.fills import Wanted
 from chalicelib.storage.uploads import Session
 
 SPEED = "proxy_speed_kb"
-"""The project's setting: kilobits a second that a blob may come with; -1 or none is no limit (swagger)."""
+"""The project's setting: kilobits a second that may come from upstream; -1 or none is no limit (swagger).
+
+In Harbor each blob has so much for itself; here a project has, as the setting is described.
+"""
 _KILOBIT = 128
 """Bytes, as Harbor counts (src/lib/readers.go)."""
 _ATTEMPTS = 4
 SAMPLE = 256 << 10
 """Bytes that upstream has to show of a blob that is here already."""
+_ROUNDS = 4
+"""How many pieces a connection is to end before the deadline, at the project's bandwidth: one breaks off then."""
+_FAIR_SECONDS = 300.0
+"""An attempt that had less time, at the end of a step, says nothing about upstream."""
 
 
 class Outcome(StrEnum):
@@ -67,21 +85,37 @@ class Attempt:
 def fill(attempt: Attempt) -> Outcome:
     """Bring a blob that a repository of a proxy project wants into it.
 
-    Raises UpstreamErrors, EndpointNotFoundError, DigestInvalid when other bytes came, QuotaExceeded, TooLarge,
-    NameUnknown when the project is gone, or Unavailable.
+    Raises UpstreamErrors, also when so little came that going on is in vain, EndpointNotFoundError, DigestInvalid when
+    other bytes came, QuotaExceeded, TooLarge, NameUnknown when the project is gone, or Unavailable.
     """
+    began = time.monotonic()
     with leases.held(attempt.wanted, attempt.execution, attempt.deadline) as hold:
         if hold is None:
             return Outcome.HELD
+        filler = _Filler(attempt, hold)
         try:
-            blob = _Filler(attempt, hold).bring()
-        except (HaltedError, BlobUploadUnknown):  # of the latter, the upload's time was over: the next begins anew
+            blob = filler.bring()
+        except BlobUploadUnknown:  # the upload's time was over: the next begins anew
             return Outcome.HELD if hold.is_lost else Outcome.HALTED
+        except HaltedError as error:
+            if hold.is_lost:
+                return Outcome.HELD
+            if filler.is_stuck and time.monotonic() - began >= _FAIR_SECONDS:
+                raise UpstreamUnreachable("upstream is too slow, or knows no ranges") from error
+            return Outcome.HALTED
         except OutOfOrderError:
             return Outcome.HELD
         _settle_charge(attempt.wanted, blob)
         hold.is_done = True
         return Outcome.DONE
+
+
+def _project_of(wanted: Wanted) -> Project:
+    """The project that wants a blob. Raises NameUnknown when it is gone, or another of its name has come after it."""
+    project = rules.find(project_of(wanted.repository))
+    if project is None or project.registry_id != wanted.registry:
+        raise NameUnknown(f"the project of {wanted.repository} is gone")
+    return project
 
 
 def _settle_charge(wanted: Wanted, blob: Blob) -> None:
@@ -90,25 +124,18 @@ def _settle_charge(wanted: Wanted, blob: Blob) -> None:
     charges.free(wanted.repository, [wanted.digest])
 
 
-def _part(body: Body, start: int, end: int) -> bytes:
-    """The bytes from `start` up to `end` of what may begin before them, and go on."""
-    found, position = bytearray(), body.start
-    for chunk in body:
-        found += chunk[max(0, start - position) : max(0, end - position)]
-        position += len(chunk)
-        if position >= end:
-            break
-    return bytes(found)
-
-
 class _Filler:
     """An attempt while its lease is held."""
 
     def __init__(self, attempt: Attempt, hold: Hold) -> None:
-        self._hold, self._connections = hold, attempt.connections
+        self.is_stuck = True
+        """Whether nothing, or too little, is kept of what came until the deadline."""
+        self._hold, self._connections, self._deadline = hold, attempt.connections, attempt.deadline
         self._repository, self._digest = attempt.wanted.repository, attempt.wanted.digest
         self._remote = self._repository.partition("/")[2]
         self._registry = attempt.wanted.registry
+        self._project = _project_of(attempt.wanted)
+        self._rate = max(0, int(self._project.metadata.get(SPEED) or -1)) * _KILOBIT
 
     def bring(self) -> Blob:
         """The blob, once the repository has it."""
@@ -127,26 +154,39 @@ class _Filler:
 
     def _link(self, known: Blob, source: Upstream) -> None:
         """Let the repository serve what others have, if upstream has it for the project's credentials too."""
-        if source.head_blob(self._remote, self._digest) != known.size:
-            raise UpstreamContentInvalid(f"what upstream has as {self._digest} is of another size")
         self._require_possession(known, source)
         charges.add(self._repository, self._digest, known.size)
         blobs.link(self._repository, self._digest)
 
     def _require_possession(self, known: Blob, source: Upstream) -> None:
-        """Compare some bytes, at a place that nobody can foresee, or all of a small blob.
+        """Compare the size and some bytes, at a place that nobody can foresee, or all of a small blob.
 
         Who has only heard of a digest could say that it has the blob, and would be given another project's.
         """
         start = secrets.randbelow(max(1, known.size - SAMPLE + 1))
         end = min(start + SAMPLE, known.size)
+        reception = self._reception(source)
         if start == end:
+            self._require_size(known, reception, source)
             return
-        with closing(source.open_blob(self._remote, self._digest, start, end)) as body:
-            theirs = _part(body, start, end)
+        with closing(reception.begin(start, end)) as body:
+            self._require_size(known, reception, source)
+            theirs = reception.part(start, end, body)
         ours = blobstore.get(known.object_key, start, end)
         if ours is not None and ours != theirs:  # without its object a blob is gone, and cannot be linked
             raise UpstreamContentInvalid("a part that it was asked for differs")
+
+    def _require_size(self, known: Blob, reception: Reception, source: Upstream) -> None:
+        size = reception.total
+        if size < 0:  # nothing was asked for yet, or it was not told
+            size = reception.ask(partial(source.head_blob, self._remote, self._digest))
+        if size != known.size:
+            raise UpstreamContentInvalid(f"what upstream has as {self._digest} is of another size")
+
+    def _reception(self, source: Upstream) -> Reception:
+        halt = self._hold.halt
+        pace = Pace(self._project.project_id, self._rate, halt)
+        return Reception(partial(source.open_blob, self._remote, self._digest), pace, halt)
 
     def _fetch(self, source: Upstream) -> None:
         session = self._begun()
@@ -159,26 +199,34 @@ class _Filler:
             self._transfer(source, session)
 
     def _transfer(self, source: Upstream, session: Session | None) -> None:
-        pace = Pace(_speed(self._repository), self._hold.halt)
-        reception = Reception(partial(source.open_blob, self._remote, self._digest), pace, self._hold.halt)
+        reception, affordable = self._reception(source), self._affordable()
         start = session.offset if session else 0
-        first = reception.begin(start, start + PIECE)
+        first = reception.begin(start, start + _first_size(session))
         with closing(first):
             total = reception.total
             if total > LARGEST:
                 raise TooLarge(f"the blob has {total} bytes, which is too many for a proxy cache")
             self._require_room(total, session)
-            if session is None and 0 < total <= PIECE:
+            if session is None and 0 < total <= min(PIECE, affordable / (LANES * _ROUNDS)):
                 self._store(reception.whole(first))
                 return
             session = session or self._started()
             writer = Writer(session, digests.algorithm(self._digest))
-            transfer = Transfer(reception, writer, start, self._connections, self._hold.halt)
-            if first.status == 206:
-                completed = transfer.by_ranges(total, self._digest, first)
-            else:
-                completed = transfer.by_stream(self._digest, first)
+            connections = max(1, int(min(self._connections, affordable / (_ROUNDS * PIECE))))
+            transfer = Transfer(reception, writer, start, connections, self._hold.halt)
+            try:
+                if first.status == 206:
+                    completed = transfer.by_ranges(total, self._digest, first)
+                else:
+                    completed = transfer.by_stream(self._digest, first)
+            except HaltedError:
+                self.is_stuck = transfer.is_stuck
+                raise
         self._publish(completed)
+
+    def _affordable(self) -> float:
+        """How many bytes the project's bandwidth lets come until the deadline."""
+        return self._rate * max(0.0, self._deadline - time.monotonic()) if self._rate else math.inf
 
     def _require_room(self, total: int, session: Session | None) -> None:
         """Look whether a blob of so many bytes, if that is known, fits the project, before they come.
@@ -238,13 +286,13 @@ class _Filler:
         return session
 
 
+def _first_size(session: Session | None) -> int:
+    """How many bytes to ask for first: a piece, or what the buffer has room for that begins with a session's tail."""
+    if session is None:
+        return PIECE
+    return min(PIECE, upload_writer.part_size(session.next_part) - session.tail_size)
+
+
 def _is_past(session: Session) -> bool:
     """Whether it was completed so long ago that its blob may have been published, and collected, since."""
     return bool(session.digest) and now() - session.completed > settings().url_seconds * 1000 // 2
-
-
-def _speed(repository: str) -> int:
-    """The bandwidth of a blob in bytes a second, 0 for any."""
-    project = rules.find(project_of(repository))
-    kilobits = int(project.metadata.get(SPEED) or -1) if project else -1
-    return max(kilobits, 0) * _KILOBIT

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.projects import rules
+from chalicelib.proxycache import traffic
 from chalicelib.registry.errors import (
     BlobUnknown,
     QuotaExceeded,
@@ -79,6 +80,8 @@ def _start(repository: str, registry: int, wanted: Mapping[Wanted, Request | Non
     if not claimed:
         return
     lanes, connections = _shared_out(repository, [each.digest for each in claimed], sizes)
+    if (project := rules.find(project_of(repository))) is not None:
+        traffic.filled(project.project_id, len(claimed), sum(sizes.get(each.digest, 0) for each in claimed))
     state = {"repository": repository, "registry": registry, "lanes": lanes, "connections": connections}
     try:
         workflows.start(MACHINE, execution, state)

@@ -2,12 +2,14 @@
 
 Docker Hub counts requests, and a thousand nodes may pull one tag at once. So a question (what does this tag stand for?
 which tags are there?) is put by whoever takes its turn, for a bounded time; the others wait for that reply. A reply is
-good for a few seconds (BERTH_PROXY_FRESH_SECONDS), in the process without any call. That a registry does not answer is
-a reply too, and that it limits requests is one for as long as it says, so that nobody runs against it.
+good for a few seconds (BERTH_PROXY_FRESH_SECONDS), in the process without any call unless it is long. That a registry
+does not answer is a reply too, and that it limits requests is one for as long as it says, so that nobody runs against
+it.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.proxycache.errors import (
+    ConnectionsTaken,
     UpstreamContentInvalid,
     UpstreamError,
     UpstreamNotFound,
@@ -49,9 +52,11 @@ _LONGEST_LIMIT = 60
 """Seconds of a Retry-After that are kept to: upstream may let us in earlier than it said."""
 _KEPT_SECONDS = 7 * 86_400
 """How long the last content is kept, for when upstream is out of reach (Harbor: a week, repoproxy/proxy.go)."""
+_SMALL = 16 * 1024
+"""Bytes of a reply that a process keeps. A longer list is read from the table, as any project's is."""
 
 Question = tuple[str, str]
-"""A repository, and what is asked of it."""
+"""The origin of a repository (sources.py), and what is asked of it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Reply:
     error: str = ""
     """UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE or FULL; empty when there is none."""
     message: str = ""
-    retry_after: int = 0
+    retry_at: int = 0
+    """With LIMITED: until when it is good, in milliseconds since 1970."""
 
 
 _KINDS: Mapping[type[Exception], str] = {
@@ -72,18 +78,18 @@ _KINDS: Mapping[type[Exception], str] = {
     QuotaExceeded: FULL,
 }
 
-_replies: TimedCache[Question, Reply] = TimedCache(4096)
+_replies: TimedCache[Question, Reply] = TimedCache(1024)
 _flights: dict[Question, Future[Reply]] = {}
 _lock = threading.Lock()
 
 
-def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
+def ask(origin: str, question: str, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> Reply:
     """The reply to `question`, at most `fresh_seconds` old: another's, or what `put` returns.
 
     What `put` raises as an UpstreamError or QuotaExceeded is a reply; anything else is raised, to those who wait in
     this process too. Raises Unavailable when somebody asks and does not come to an end.
     """
-    key = (repository, question)
+    key = (origin, question)
     known = _replies.get(key)
     if known is not None:
         return known[0]
@@ -108,11 +114,6 @@ def ask(repository: str, question: str, put: Callable[[], Mapping[str, Any]], fr
             del _flights[key]
 
 
-def forget(repository: str, question: str) -> None:
-    """Ask anew what this process knows."""
-    _replies.drop((repository, question))
-
-
 def refusal(reply: Reply, what: str) -> RegistryError:
     """What a client is told when there is no local copy of `what` either."""
     if reply.error == UNKNOWN:
@@ -120,20 +121,20 @@ def refusal(reply: Reply, what: str) -> RegistryError:
     if reply.error == FULL:
         return QuotaExceeded(reply.message)
     if reply.error == LIMITED:
-        headers = {"Retry-After": str(reply.retry_after)}
+        headers = {"Retry-After": str(max(1, math.ceil((reply.retry_at - now()) / 1000)))}
         return TooManyRequests(f"{reply.message}; there is no local copy of {what}", headers=headers)
     return UpstreamFailed(f"{reply.message}; there is no local copy of {what}")
 
 
 def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> tuple[Reply, float]:
-    """The reply, and for how many seconds it is good."""
+    """The reply, and for how many seconds this process may keep it."""
     deadline = time.monotonic() + _WAIT_SECONDS
     asked = before = table.read(*key)
     pause = 0.1
     while True:
         good_for = (asked.fresh_until - now()) / 1000
         if asked.reply is not None and (good_for > 0 or asked.version != before.version):
-            return Reply(**asked.reply), good_for
+            return Reply(**asked.reply), _kept(good_for, asked.size)
         if asked.turn_until < now():
             turn = table.take_turn(*key, asked, TURN_SECONDS)
             if turn:
@@ -150,20 +151,29 @@ def _take(
 ) -> tuple[Reply, float]:
     last = asked.reply["content"] if asked.reply is not None else None
     try:
-        reply = _put(put, last)
+        reply, seconds = _put(put, last, fresh_seconds)
     except BaseException:
         table.give_back(*key, turn)
         raise
-    seconds = max(settings().proxy_fresh_seconds, reply.retry_after) if reply.error else fresh_seconds
-    table.write(*key, turn, vars(reply), seconds, _KEPT_SECONDS)
-    return reply, seconds
+    size = table.write(*key, turn, vars(reply), seconds, _KEPT_SECONDS)
+    return reply, _kept(seconds, size)
 
 
-def _put(put: Callable[[], Mapping[str, Any]], last: Mapping[str, Any] | None) -> Reply:
+def _kept(seconds: float, size: int) -> float:
+    return seconds if size <= _SMALL else 0
+
+
+def _put(
+    put: Callable[[], Mapping[str, Any]], last: Mapping[str, Any] | None, fresh_seconds: float
+) -> tuple[Reply, float]:
+    """The reply, and for how many seconds it is good."""
+    least = settings().proxy_fresh_seconds
     try:
-        return Reply(put())
+        return Reply(put()), fresh_seconds
     except UpstreamRateLimited as error:
-        pause = settings().proxy_fresh_seconds if error.retry_after is None else error.retry_after
-        return Reply(last, LIMITED, str(error), max(1, min(pause, _LONGEST_LIMIT)))
+        pause = max(1, min(least if error.retry_after is None else error.retry_after, _LONGEST_LIMIT))
+        # Our own limit may be out of the way a moment later, and costs upstream nothing.
+        seconds = pause if isinstance(error, ConnectionsTaken) else max(least, pause)
+        return Reply(last, LIMITED, str(error), now() + seconds * 1000), seconds
     except (UpstreamError, QuotaExceeded) as error:
-        return Reply(last, _KINDS.get(type(error), UNREACHABLE), str(error))
+        return Reply(last, _KINDS.get(type(error), UNREACHABLE), str(error)), least

@@ -31,16 +31,17 @@ def blob(request: Request, target: Target, project: Project) -> Blob | Response:
     A HEAD waits too: the gateway tells the length of a body that it gets, and nothing that a header says.
     Raises Unavailable for who has waited long enough, or as chalicelib/proxycache/blobs.py does.
     """
-    found = blobs.wait(_source(request, target, project), target.reference)
+    waited = _waited(request)
+    found = blobs.wait(_source(request, target, project), target.reference, is_first=not waited)
     if found is not None:
         return found
-    waited = _waited(request) + 1
-    if waited > blobs.REDIRECTS:
+    if waited >= blobs.REDIRECTS:
         raise Unavailable(
             f"the blob {target.reference} is still being fetched from the upstream registry: try again",
             retry_after=blobs.RETRY_SECONDS,
         )
-    return Response(307, {"Location": f"{request.path}?{_WAITED}={waited}", "Docker-Content-Digest": target.reference})
+    location = f"{request.path}?{_WAITED}={waited + 1}"
+    return Response(307, {"Location": location, "Docker-Content-Digest": target.reference})
 
 
 def tags(request: Request, target: Target, project: Project, after: str, limit: int) -> Page:

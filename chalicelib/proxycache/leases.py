@@ -46,7 +46,7 @@ class Hold:
 
     def beat(self) -> None:
         """Hold the lease until `end`; a thread's whole work."""
-        while not self._over.wait(min(_BEAT_SECONDS, max(0.1, self._deadline - time.monotonic()))):
+        while not self._over.wait(self._pause()):
             try:
                 self._extend()
                 table.renew(self._wanted, self._execution, now() + ASKED_SECONDS * 1000)
@@ -56,6 +56,12 @@ class Hold:
             self.is_lost = self.is_lost or time.monotonic() > self._ends
             if self.is_lost or time.monotonic() > self._deadline:
                 self.halt.set()
+
+    def _pause(self) -> float:
+        """Seconds until the next beat; the last one before `halt` is set comes at the deadline."""
+        if self.halt.is_set():
+            return _BEAT_SECONDS
+        return min(_BEAT_SECONDS, max(0.1, self._deadline - time.monotonic()))
 
     def end(self) -> None:
         self._over.set()

@@ -34,7 +34,7 @@ def tags(source: Source, after: str, limit: int) -> Page:
     traffic.looked(source.project.project_id)
     question = f"tags|{limit}|{hashlib.sha256(after.encode()).hexdigest() if after else ''}"
     ask = partial(_ask_tags, source, after, limit)
-    reply = freshness.ask(source.repository, question, ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, question, ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone:
         raise NameUnknown(f"the upstream registry has no repository {source.remote}")
     if reply.content is None:
@@ -54,7 +54,7 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
         return local
     traffic.looked(source.project.project_id)
     ask = partial(_ask_referrers, source, subject)
-    reply = freshness.ask(source.repository, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
+    reply = freshness.ask(source.origin, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
     if reply.content is not None:
         entries = [each for each in reply.content["manifests"] if not artifact_type or _type(each) == artifact_type]
         return Page(entries, "")
@@ -64,14 +64,24 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
 
 
 def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         page = source.upstream.list_tags(source.remote, limit, after)
-    return {"tags": [tag for tag in page.tags if is_tag(tag)], "next": page.next}
+    tags = [tag for tag in page.tags if is_tag(tag)]
+    if len(tags) > limit and not page.next and tags == sorted(tags):
+        return _cut(tags, after, limit)
+    return {"tags": tags, "next": page.next}
+
+
+def _cut(tags: list[str], after: str, limit: int) -> dict[str, Any]:
+    """The page behind `after`, of a registry that knows no pages and sends all its tags (distribution before 3).
+
+    So a page of tags always fits an item of the table.
+    """
+    found = [tag for tag in tags if tag > after]
+    return {"tags": found[:limit], "next": found[limit - 1] if len(found) > limit else ""}
 
 
 def _ask_referrers(source: Source, subject: str) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         found = source.upstream.list_referrers(source.remote, subject)
     if found is None:

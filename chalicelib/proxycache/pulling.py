@@ -94,17 +94,16 @@ def _hit(source: Source, found: PulledManifest) -> PulledManifest:
 def _fetched(source: Source, digest: str, tag: str = "") -> Reply:
     """Have a manifest fetched that is not here, for who pulls `tag`. Nobody's fetch is good for another time."""
     traffic.missed(source.project.project_id)
-    return freshness.ask(source.repository, f"fetch|{digest}", partial(_fetch, source, digest, tag), 0)
+    return freshness.ask(source.origin, f"fetch|{digest}", partial(_fetch, source, digest, tag), 0)
 
 
 def _asked(source: Source, reference: str) -> Reply:
     """What upstream says that `reference` stands for: a digest, a media type and a size."""
     question = f"manifest|{reference}"
-    return freshness.ask(source.repository, question, partial(_ask, source, reference), settings().proxy_fresh_seconds)
+    return freshness.ask(source.origin, question, partial(_ask, source, reference), settings().proxy_fresh_seconds)
 
 
 def _ask(source: Source, reference: str) -> dict[str, Any]:
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         told = source.upstream.head_manifest(source.remote, reference)
         if told.size < 0 or not told.media_type:
@@ -128,7 +127,7 @@ def _settle(source: Source, tag: str, told: dict[str, Any]) -> dict[str, Any]:
     try:
         local = pull.manifest(source.repository, told["digest"])
     except ManifestUnknown:
-        replies.wait_for(source.repository, told["digest"], tag)
+        replies.wait_for(source.origin, told["digest"], tag)
     else:
         _put(source.repository, tag, local.content, local.media_type)
     return told
@@ -160,14 +159,13 @@ def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
     """Fetch a manifest and put it, under the tags that wait for it, and have its blobs filled."""
     if table.read_media_type(source.repository, digest) is not None:
         return {}  # somebody was faster
-    traffic.asked(source.project.project_id)
     with connections.held(source.project):
         media_type, content, _ = source.upstream.get_manifest(source.remote, digest)
     try:
         parsed = manifests.parse(content, media_type)
     except (ManifestInvalid, DigestInvalid, TooLarge) as error:
         raise UpstreamContentInvalid(f"what upstream has as {digest} is no manifest: {error}") from error
-    tagged = [_put(source.repository, each, content, media_type) for each in _tags(source.repository, digest, tag)]
+    tagged = [_put(source.repository, each, content, media_type) for each in _tags(source.origin, digest, tag)]
     if not any(tagged):
         push.manifest(source.repository, digest, content, media_type, ACTOR)
     filling.ensure(source.repository, parsed.blobs, source.project.registry_id, sizes(parsed))
@@ -191,15 +189,15 @@ def _put(repository: str, tag: str, content: bytes, media_type: str) -> bool:
     return True
 
 
-def _tags(repository: str, digest: str, tag: str) -> list[str]:
+def _tags(origin: str, digest: str, tag: str) -> list[str]:
     """The tags that stand for `digest` upstream, by what it said last: a tag names a sha256.
 
     So is `tag`, which it was asked for: while that was fetched, others may have learned that it stands for a newer one.
     """
     if digests.algorithm(digest) != "sha256":
         return []
-    waiting = {*replies.waiting(repository, digest), *([tag] if tag else [])}
-    asked = replies.read_each(repository, [f"manifest|{each}" for each in waiting])
+    waiting = {*replies.waiting(origin, digest), *([tag] if tag else [])}
+    asked = replies.read_each(origin, [f"manifest|{each}" for each in waiting])
     return [each for each in sorted(waiting) if _stands_for(asked.get(f"manifest|{each}"), digest)]
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
 
 from chalicelib.proxycache.errors import (
     UpstreamContentInvalid,
@@ -19,7 +21,9 @@ from chalicelib.proxycache.errors import (
     UpstreamUnreachable,
 )
 from chalicelib.proxycache.upstream import Body
+from chalicelib.storage import bandwidth
 
+T = TypeVar("T")
 Open = Callable[[int, int | None], Body]
 """Asks for a blob from a byte up to and without another one."""
 
@@ -30,28 +34,49 @@ _LONGEST_RETRY_AFTER = 20
 _PROGRESS = 1 << 20
 """Bytes after which a connection's failures are forgotten."""
 _STALL_SECONDS, _STALL_BYTES = 30.0, 1 << 16
+_BOOKED_SECONDS = 0.5
+"""For how long bandwidth is booked at a time: so there are two writes a second, however many fills share it."""
 
 
 class HaltedError(Exception):
     """Whoever receives is to stop, and another goes on: its time is over, or the blob is another's to fetch."""
 
 
-class Pace:
-    """A bandwidth that connections share, in bytes a second; 0 is no limit."""
+@dataclass
+class Span:
+    """A place for the bytes of a blob from `start` on: `came` of them are there, whatever happens to the rest."""
 
-    def __init__(self, rate: int, halt: threading.Event) -> None:
-        self._rate, self._halt = rate, halt
-        self._due = time.monotonic()
+    start: int
+    view: memoryview
+    came: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.came == len(self.view)
+
+
+class Pace:
+    """A project's bandwidth in bytes a second, which all connections of all its fills share; 0 is no limit."""
+
+    def __init__(self, project_id: int, rate: int, halt: threading.Event) -> None:
+        self._project_id, self._rate, self._halt = project_id, rate, halt
+        self._left = 0.0
+        """Bytes of what was booked last that are still to come."""
+        self._over = 0.0
+        """When that is over, of time.monotonic."""
         self._lock = threading.Lock()
 
     def spend(self, size: int) -> float:
-        """Wait until `size` bytes more are within the bandwidth. Returns the seconds that it took."""
+        """Wait until `size` bytes more are within the bandwidth. Returns the seconds it took. Raises Unavailable."""
         if not self._rate:
             return 0.0
         with self._lock:
-            present = time.monotonic()
-            self._due = max(self._due, present) + size / self._rate
-            pause = self._due - present
+            self._left -= size
+            if self._left < 0:
+                booked = max(-self._left, self._rate * _BOOKED_SECONDS)
+                self._over = time.monotonic() + bandwidth.book(self._project_id, booked / self._rate)
+                self._left += booked
+            pause = max(0.0, self._over - time.monotonic())
         self._halt.wait(pause)
         return pause
 
@@ -82,7 +107,7 @@ class Reception:
         """The content of a blob of which `body` is all."""
         content = bytearray(self.total)
         if body.status == 206:
-            self.fill(memoryview(content), 0, body)
+            self.fill(Span(0, memoryview(content)), body)
             return bytes(content)
         filled = 0
         for chunk in self.stream(0, body):
@@ -92,28 +117,49 @@ class Reception:
             filled += len(chunk)
         return bytes(content)
 
-    def fill(self, view: memoryview, start: int, body: Body | None = None) -> None:
-        """Fill `view` with the bytes from `start` on, by ranges; `body` is what has been asked for already."""
-        tries, came = _Tries(self._halt), 0
-        while came < len(view):
-            before = came
+    def part(self, start: int, end: int, body: Body) -> bytes:
+        """The bytes from `start` up to `end`, for which `body` is the answer. No more than these are read."""
+        if body.status == 206:
+            content = bytearray(end - start)
+            self.fill(Span(start, memoryview(content)), body)
+            return bytes(content)
+        found = bytearray()
+        with closing(self.stream(start, body)) as chunks:
+            for chunk in chunks:
+                found += chunk[: end - start - len(found)]
+                if len(found) == end - start:
+                    break
+        return bytes(found)
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """What upstream answers to `question`, which is asked again as a connection is made again."""
+        return _Tries(self._halt).answer(question)
+
+    def fill(self, span: Span, body: Body | None = None) -> None:
+        """Fill a span by ranges; `body` is what has been asked for already."""
+        tries, view = _Tries(self._halt), span.view
+        while not span.is_full:
+            before = span.came
             try:
-                body = body or self._open(start + came, start + len(view))
+                body = body or self._open(span.start + span.came, span.start + len(view))
                 with closing(body):
                     self._require_range(body)
                     for chunk in self._chunks(body):
-                        if came + len(chunk) > len(view):
+                        if span.came + len(chunk) > len(view):
                             raise UpstreamContentInvalid("upstream sends more of a blob than it was asked for")
-                        view[came : came + len(chunk)] = chunk
-                        came += len(chunk)
-                if came < len(view):
+                        view[span.came : span.came + len(chunk)] = chunk
+                        span.came += len(chunk)
+                if not span.is_full:
                     raise UpstreamUnreachable("upstream sends less of a blob than it was asked for")
             except UpstreamError as error:
-                tries.failed(error, came - before)
+                tries.failed(error, span.came - before)
             body = None
 
-    def stream(self, start: int, body: Body) -> Iterator[memoryview]:
-        """The bytes from `start` to the end, of an upstream that sends the blob from its first byte, always."""
+    def stream(self, start: int, body: Body) -> Generator[memoryview]:
+        """The bytes from `start` to the end, of an upstream that sends the blob from its first byte, always.
+
+        What is skipped counts against the bandwidth too: it does come over the line.
+        """
         tries, came = _Tries(self._halt), start
         while True:
             before = came
@@ -137,11 +183,7 @@ class Reception:
                 raise UpstreamContentInvalid(f"the size of upstream's blob has changed: {body.total}, not {self.total}")
 
     def _opened(self, tries: _Tries, start: int, end: int | None) -> Body:
-        while True:
-            try:
-                return self._open(start, end)
-            except UpstreamError as error:
-                tries.failed(error, 0)
+        return tries.answer(lambda: self._open(start, end))
 
     def _require_range(self, body: Body) -> None:
         if body.status != 206:
@@ -150,12 +192,12 @@ class Reception:
             raise UpstreamContentInvalid(f"the size of upstream's blob has changed: {body.total}, not {self.total}")
 
     def _chunks(self, body: Body) -> Iterator[bytes]:
-        """What comes, at the pace that is allowed, as long as enough comes."""
+        """What comes, at the pace that is allowed, as long as enough comes. What has come is given before a halt."""
         since, came = time.monotonic(), 0
         for chunk in body:
+            yield chunk
             if self._halt.is_set():
                 raise HaltedError
-            yield chunk
             came += len(chunk)
             since += self._pace.spend(len(chunk))
             if time.monotonic() - since > _STALL_SECONDS:
@@ -169,6 +211,13 @@ class _Tries:
 
     def __init__(self, halt: threading.Event) -> None:
         self._halt, self._count = halt, 0
+
+    def answer(self, question: Callable[[], T]) -> T:
+        while True:
+            try:
+                return question()
+            except UpstreamError as error:
+                self.failed(error, 0)
 
     def failed(self, error: UpstreamError, progress: int) -> None:
         """Wait before another try, after `progress` bytes came in the last one. Raises `error` when there is none."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.projects import quotas
-from chalicelib.proxycache import connections, filling, pulling, traffic
+from chalicelib.proxycache import connections, filling, pulling
 from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamNotFound
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import manifests, pull, push
@@ -55,7 +55,6 @@ def refresh(source: Source, tag: str) -> str:
     before = table.read_tag(source.repository, tag)
     if before is None:
         return GONE
-    traffic.asked(source.project.project_id)
     try:
         with connections.held(source.project):
             told = source.upstream.head_manifest(source.remote, tag)
@@ -102,7 +101,6 @@ def _read(source: Source, digest: str) -> Manifest:
         local = pull.manifest(source.repository, digest)
         media_type, content = local.media_type, local.content
     except ManifestUnknown:
-        traffic.asked(source.project.project_id)
         with connections.held(source.project):
             media_type, content, _ = source.upstream.get_manifest(source.remote, digest)
     try:

@@ -25,6 +25,17 @@ class Source:
     """Its name in the upstream registry."""
 
     @property
+    def origin(self) -> str:
+        """What upstream's replies of the repository are kept under.
+
+        It names the project and the registry's record as they are: what one of the same name was told before, or a
+        registry at another address or to other credentials, may be nothing that this one's clients are to see.
+        """
+        endpoint = endpoints.find(self.project.registry_id)
+        version = endpoint.version if endpoint is not None else ""
+        return f"{self.project.project_id}|{self.project.registry_id}|{version}|{self.repository}"
+
+    @property
     def is_in_library(self) -> bool:
         """Whether it is a bare name of Docker Hub's, and its repository another one."""
         if "/" in self.remote:
@@ -48,7 +59,7 @@ class Source:
 
 def of(project: Project, repository: str) -> Source:
     """Raises NameUnknown when the project's filter keeps the repository out, here already or not, as in Harbor."""
-    remote = repository.partition("/")[2]
-    if not filters.lets_pull(project, remote):
-        raise NameUnknown(f"the project {project.name} lets no {remote} be pulled")
-    return Source(project, repository, remote)
+    source = Source(project, repository, repository.partition("/")[2])
+    if not filters.lets_pull(project, f"{LIBRARY}/{source.remote}" if source.is_in_library else source.remote):
+        raise NameUnknown(f"the project {project.name} lets no {source.remote} be pulled")
+    return source

@@ -40,10 +40,12 @@ An execution has 25,000 events at most (Step Functions quota), of which such a l
 to be followed soon all the same.
 """
 
-_AGAIN_SECONDS, _LONGEST_SECONDS = 2, 600
-"""What could not be had is left alone for so long, twice as long each time in a row."""
-_WRONG_SECONDS = 30
+_AGAIN_SECONDS, _LONGEST_SECONDS = 2, 60
+"""What could not be had is left alone for so long, twice as long each time in a row: it may be mended meanwhile."""
+_WRONG_SECONDS, _LONGEST_WRONG_SECONDS = 30, 600
 """The same, for bytes that were wrong: all of them were fetched for nothing."""
+_LONGEST_RETRY_AFTER = 600
+"""How long an upstream that limits requests is left alone at most."""
 
 
 def run(event: Event) -> dict[str, Any]:
@@ -106,7 +108,11 @@ def _failure(digest: str, error: Exception) -> Failure:
 def _tell(wanted: Wanted, execution: str, failure: Failure) -> None:
     item = reads.get_item(table.request_key(wanted))
     failures = table.to_request(item).failures if item else 0
-    seconds = min(failure.retry_after * 2 ** min(failures, 10), _LONGEST_SECONDS)
+    if failure.kind == "limited":
+        seconds = min(failure.retry_after, _LONGEST_RETRY_AFTER)
+    else:
+        longest = _LONGEST_WRONG_SECONDS if failure.retry_after == _WRONG_SECONDS else _LONGEST_SECONDS
+        seconds = min(failure.retry_after * 2 ** min(failures, 10), longest)
     table.fail(wanted, execution, failure, now() + seconds * 1000)
 
 

@@ -26,6 +26,11 @@ def missed(project_id: int) -> None:
     gathered.add((project_id, Traffic(requests=1, misses=1)))
 
 
+def awaited(project_id: int, size: int) -> None:
+    """A client that was counted as missing something got `size` bytes of it from here in the end."""
+    gathered.add((project_id, Traffic(saved_bytes=size)))
+
+
 def looked(project_id: int) -> None:
     """A client sent a HEAD, or asked for a list."""
     gathered.add((project_id, Traffic(requests=1)))
@@ -34,6 +39,11 @@ def looked(project_id: int) -> None:
 def asked(project_id: int) -> None:
     """The upstream registry is asked."""
     gathered.add((project_id, Traffic(upstream_requests=1)))
+
+
+def filled(project_id: int, blobs: int, size: int) -> None:
+    """So many blobs are fetched, of `size` bytes as far as that is known: bytes that their pulls do not save."""
+    gathered.add((project_id, Traffic(upstream_requests=blobs, saved_bytes=-size)))
 
 
 def _write(entries: list[_Entry]) -> list[_Entry]:
@@ -56,7 +66,7 @@ def _write(entries: list[_Entry]) -> list[_Entry]:
                 "ProxyMisses": traffic.misses,
                 "ProxyUpstreamRequests": traffic.upstream_requests,
                 "ProxyUpstreamRequestsSaved": traffic.saved_requests,
-                "ProxyBytesSaved": traffic.saved_bytes,
+                "ProxyBytesSaved": max(0, traffic.saved_bytes),
             },
             project=str(project_id),
         )

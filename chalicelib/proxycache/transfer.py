@@ -1,8 +1,9 @@
 """A large blob from an upstream registry into an upload: ranges side by side, hashed in order, stored as parts.
 
 Some connections fetch a piece at a time, always the next one that nobody has; a buffer whose pieces have all come is a
-part, and goes to S3 while the next ones fill. So memory is bounded, and of a blob that breaks off all is there up to
-the first gap: whoever goes on begins where the upload stands. An upstream without ranges is read by one connection.
+part, and goes to S3 while the next ones fill. So memory is bounded, and of a blob that breaks off all is kept up to
+the first gap, be it in the middle of a piece: whoever goes on begins where the upload stands. An upstream without
+ranges is read by one connection.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chalicelib.proxycache.reception import HaltedError, Reception
+from chalicelib.proxycache.reception import HaltedError, Reception, Span
 from chalicelib.proxycache.upstream import Body
 from chalicelib.registry.buffers import Buffers
 from chalicelib.registry.errors import TooLarge
@@ -34,37 +35,59 @@ _SPARE = 2
 """Buffers for parts that have come, and wait for an earlier one."""
 _LOOK_SECONDS = 0.5
 """How often who waits for a buffer looks whether it is to stop."""
+_LEAST_GROWTH = 8
+"""Of what is read again without ranges, the share that has to come anew: else each attempt ends where the last did."""
 
 
 @dataclass
 class _Part:
-    """A buffer for `size` bytes of the blob from `start` on; `missing` of them are still to come."""
+    """A buffer for `size` bytes of the blob from `start` on; `missing` of them are still to come.
+
+    The first `head` are those of the upload's tail. `spans` are the places, in order, for what follows on them.
+    """
 
     index: int
     start: int
     size: int
     buffer: bytearray
+    head: int
     missing: int
+    spans: list[Span] = field(default_factory=list)
 
     @property
     def content(self) -> memoryview:
         return memoryview(self.buffer)[: self.size]
 
+    def span(self, first: int, end: int) -> Span:
+        """The place for the bytes of the part from `first` up to and without `end`, which follow on the last span's."""
+        span = Span(self.start + first, self.content[first:end])
+        self.spans.append(span)
+        return span
+
+    @property
+    def came(self) -> int:
+        """How many bytes have come, without a gap, after the head."""
+        count = 0
+        for span in self.spans:
+            count += span.came
+            if not span.is_full:
+                break
+        return count
+
 
 @dataclass(frozen=True)
 class _Piece:
-    """The bytes of a part from `first` up to and without `end`."""
+    """A span of a part that one connection fetches."""
 
     part: _Part
-    first: int
-    end: int
+    span: Span
 
 
 Send = Callable[[_Part], None]
 
 
 class Transfer:
-    """One attempt to bring a blob, from byte `start` on, into the upload that `writer` writes to.
+    """One attempt to bring a blob, from byte `start` on, into the upload that `writer` writes to, which stands there.
 
     What came is recorded before anything is raised: HaltedError soon after `halt` is set, UpstreamErrors, and what a
     Writer raises. A failure sets `halt` too.
@@ -77,12 +100,17 @@ class Transfer:
         self._connections, self._halt = connections, halt
         self._failures: list[BaseException] = []
         self._is_cut = False
+        self._offset = start
+        """Where the upload stands after a halt."""
+        self._read_again = 0
+        self._filling: deque[_Part] = deque()
+        """The parts that have not been sent yet, in order."""
         filling = -(-connections * PIECE // writer.buffer_size(0))
         self._buffers = Buffers(filling + _SENDERS + _SPARE)
 
     def by_ranges(self, total: int, digest: str, first: Body) -> Session:
         """Fetch a blob of `total` bytes, and mark the upload as completed. `first` is the first PIECE of it."""
-        pieces = _Pieces(self._start, total, self._part)
+        pieces = _Pieces(self._begin(total), total, self._part, self._filling)
         with self._sending() as send, ThreadPoolExecutor(self._connections) as fetchers:
             for body in (first, *[None] * (self._connections - 1)):
                 if piece := pieces.take():
@@ -91,34 +119,52 @@ class Transfer:
 
     def by_stream(self, digest: str, whole: Body) -> Session:
         """As `by_ranges`, of an upstream that sends all of a blob, of whatever size, when it is asked for a part."""
+        self._read_again = self._start
         with self._sending() as send:
-            part, filled = self._part(0, self._start, LARGEST), 0
+            part = self._begin(LARGEST)
+            span = part.span(part.head, part.size)
             for arrived in self._reception.stream(self._start, whole):
                 chunk = arrived
                 while chunk:
-                    if filled == part.size:
-                        send(part)
-                        part, filled = self._part(part.index + 1, part.start + part.size, LARGEST), 0
-                    size = min(len(chunk), part.size - filled)
-                    part.content[filled : filled + size] = chunk[:size]
-                    chunk, filled = chunk[size:], filled + size
-        return self._writer.finish(part.index, part.content[:filled], digest)
+                    if span.is_full:
+                        send(self._filling.popleft())
+                        part = self._part(part.index + 1, part.start + part.size, LARGEST)
+                        span = part.span(0, part.size)
+                    size = min(len(chunk), len(span.view) - span.came)
+                    span.view[span.came : span.came + size] = chunk[:size]
+                    chunk, span.came = chunk[size:], span.came + size
+        return self._writer.finish(part.index, part.content[: part.head + span.came], digest)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether an attempt that was halted came on so little that more of them would hardly ever bring the blob."""
+        return self._offset - self._start <= self._read_again // _LEAST_GROWTH
 
     def _fetch(self, pieces: _Pieces, piece: _Piece | None, body: Body | None, send: Send) -> None:
         """What one connection does: fetch pieces until there are none left."""
         while piece is not None and not self._halt.is_set():
-            self._reception.fill(piece.part.content[piece.first : piece.end], piece.part.start + piece.first, body)
+            self._reception.fill(piece.span, body)
             pieces.arrived(piece, send)
             piece, body = pieces.take(), None
 
-    def _part(self, index: int, start: int, total: int) -> _Part:
+    def _begin(self, total: int) -> _Part:
+        """The first part, which begins with the upload's tail."""
+        head = self._writer.head()
+        part = self._part(0, self._start - len(head), total, len(head))
+        part.content[: len(head)] = head
+        return part
+
+    def _part(self, index: int, start: int, total: int, head: int = 0) -> _Part:
         """A part with a buffer, as soon as there is one. Raises HaltedError if all is to stop before, or TooLarge."""
-        size = min(self._writer.buffer_size(index) if total > _WHOLE or start else total, total - start)
+        is_whole = total <= _WHOLE and not index and not self._start
+        size = min(total if is_whole else self._writer.buffer_size(index), total - start)
         if size <= 0:
             raise TooLarge(f"the blob has more than {LARGEST} bytes, which is too many for a proxy cache")
         while not self._halt.is_set():
             if buffer := self._buffers.offer(size, _LOOK_SECONDS):
-                return _Part(index, start, size, buffer, size)
+                part = _Part(index, start, size, buffer, head, size - head)
+                self._filling.append(part)
+                return part
         raise HaltedError
 
     @contextmanager
@@ -140,11 +186,17 @@ class Transfer:
                 raise
 
     def _record(self, sent: int) -> None:
-        """Write down how far the upload has come."""
+        """Write down how far the upload has come: the last byte is left out, so that there is one to ask for."""
         if self._is_cut:
             self._writer.keep()
-        else:
-            self._writer.append(sent, b"")
+            return
+        part = self._filling[0] if self._filling else None
+        rest = part.content[: part.head + part.came - 1] if part and part.came > 1 else memoryview(b"")
+        index = sent
+        while len(rest) >= (size := self._writer.buffer_size(index)):  # of a blob that was to become a whole object
+            self._writer.send(index, rest[:size])
+            rest, index = rest[size:], index + 1
+        self._offset = self._writer.append(index, rest).offset
 
     def _send(self, part: _Part) -> None:
         try:
@@ -165,15 +217,17 @@ class Transfer:
 
 
 class _Pieces:
-    """What is to be fetched of a blob, from `start` on: handed out in order to several threads."""
+    """What is to be fetched of a blob, from the part `first` on: handed out in order to several threads.
 
-    def __init__(self, start: int, total: int, make: Callable[[int, int, int], _Part]) -> None:
-        self._total, self._make = total, make
+    `make` adds the parts that follow to `filling`, of which those that are whole are taken.
+    """
+
+    def __init__(self, first: _Part, total: int, make: Callable[[int, int, int], _Part], filling: deque[_Part]) -> None:
+        self._total, self._make, self._filling = total, make, filling
         self._taking, self._arriving = threading.Lock(), threading.Lock()
-        self.last = make(0, start, total)
+        self.last = first
         """The part that is handed out."""
-        self._handed = 0
-        self._filling = deque([self.last])
+        self._handed = first.head
 
     def take(self) -> _Piece | None:
         """The next piece; None when all are handed out."""
@@ -184,15 +238,14 @@ class _Pieces:
                 if behind == self._total:
                     return None
                 part, self._handed = self._make(part.index + 1, behind, self._total), 0
-                self._filling.append(part)
                 self.last = part
             first, self._handed = self._handed, min(self._handed + PIECE, part.size)
-            return _Piece(part, first, self._handed)
+            return _Piece(part, part.span(first, self._handed))
 
     def arrived(self, piece: _Piece, send: Send) -> None:
         """A piece has come. Sends the parts that are whole with it, in order, but for the last one of the blob."""
         with self._arriving:
-            piece.part.missing -= piece.end - piece.first
+            piece.part.missing -= len(piece.span.view)
             while self._filling and not self._filling[0].missing:
                 part = self._filling[0]
                 if part.start + part.size == self._total:

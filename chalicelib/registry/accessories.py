@@ -20,6 +20,7 @@ _NYDUS = "accelerator.nydus"
 _OTHER = "subject.accessory"
 
 _COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)\Z")
+_FALLBACK_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?\Z")
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _NYDUS_ANNOTATION = "containerd.io/snapshot/nydus-bootstrap"
 
@@ -46,6 +47,11 @@ class Accessory:
     @property
     def is_signature(self) -> bool:
         return self.kind in (COSIGN, NOTATION)
+
+
+def is_fallback_tag(tag: str) -> bool:
+    """Whether a tag only says what its manifest is about: cosign's, or that of the referrers tag schema."""
+    return _FALLBACK_TAG.match(tag) is not None
 
 
 def of(manifest: Manifest, tag: str | None) -> Accessory | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.registry import blobs, digests, manifests, pull, push, references
+from chalicelib.registry import accessories, blobs, digests, manifests, pull, push, references
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.storage import artifacts, removals
@@ -34,7 +34,9 @@ def manifest(repository: str, reference: str, actor: Actor = JOBS) -> None:
         _delete_tag(repository, reference, actor)
 
 
-def _delete_manifest(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> None:
+def _delete_manifest(
+    repository: str, digest: str, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool = False
+) -> None:
     """Delete a manifest, an accessory of `subjects`, which are about to be deleted and so not to be looked at again."""
     pulled = pull.manifest(repository, digest)
     parsed = manifests.parse(pulled.content, pulled.media_type)
@@ -42,16 +44,24 @@ def _delete_manifest(repository: str, digest: str, actor: Actor, subjects: froze
         record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
-        if record is None or _delete_unreferenced(record, parsed, actor, subjects):
+        if record is None or _delete_unreferenced(record, parsed, actor, subjects, spares_tagged=spares_tagged):
             return
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
-def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collection[str], actor: Actor = JOBS) -> bool:
+def manifest_as_seen(
+    repository: str,
+    digest: str,
+    generation: str,
+    tags: Collection[str],
+    actor: Actor = JOBS,
+    *,
+    spares_tagged: bool = False,
+) -> bool:
     """Delete a manifest that is still what it was when it was looked at: the same commit, under the same tags.
 
     False, and it stays, when it was pushed or tagged since. `generation` may be empty: then the tags alone count.
-    Raises as `manifest` does.
+    Raises as `manifest` does, and with `spares_tagged` Referenced too while an accessory has a tag of its own.
     """
     pulled = pull.manifest(repository, digest)
     parsed = manifests.parse(pulled.content, pulled.media_type)
@@ -62,7 +72,7 @@ def manifest_as_seen(repository: str, digest: str, generation: str, tags: Collec
         # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
         if set(manifest_table.tags_of(repository, digest)) != set(tags):
             return False
-        if _delete_unreferenced(record, parsed, actor, frozenset()):
+        if _delete_unreferenced(record, parsed, actor, frozenset(), spares_tagged=spares_tagged):
             return True
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -98,7 +108,9 @@ def _delete_tag(repository: str, name: str, actor: Actor) -> None:
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subjects: frozenset[str]) -> bool:
+def _delete_unreferenced(
+    record: Record, parsed: Manifest, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool
+) -> bool:
     """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
@@ -110,8 +122,12 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subject
         raise Referenced(f"an index of {repository} names {digest}: delete that first")
     tags = manifest_table.tags_of(repository, digest)
     try:
-        _require_deletable(repository, [*tags, *_tags_of_accessories(repository, digest, subjects)])
-        had_accessories = _delete_accessories(repository, digest, actor, subjects)
+        of_accessories = tags_of_accessories(repository, digest, subjects)
+        if spares_tagged:
+            # Asked of each accessory once more before it goes itself: its delete fails if it is tagged after that.
+            _require_no_tag_of_its_own(digest, [*of_accessories, *(tags if subjects else ())])
+        _require_deletable(repository, [*tags, *of_accessories])
+        had_accessories = _delete_accessories(repository, digest, actor, subjects, spares_tagged=spares_tagged)
     except (Immutable, Referenced):
         manifest_table.set_state(marked, LIVE)
         raise
@@ -131,7 +147,7 @@ def _delete_unreferenced(record: Record, parsed: Manifest, actor: Actor, subject
     return True
 
 
-def _tags_of_accessories(repository: str, digest: str, subjects: frozenset[str]) -> list[str]:
+def tags_of_accessories(repository: str, digest: str, subjects: frozenset[str] = frozenset()) -> list[str]:
     """The tags of all that would be deleted with a manifest: one that must stay keeps all of them."""
     tags, seen = [], {*subjects, digest}
     waiting = [digest]
@@ -144,7 +160,9 @@ def _tags_of_accessories(repository: str, digest: str, subjects: frozenset[str])
     return tags
 
 
-def _delete_accessories(repository: str, digest: str, actor: Actor, subjects: frozenset[str]) -> bool:
+def _delete_accessories(
+    repository: str, digest: str, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool
+) -> bool:
     """Delete what is about a manifest, before it: when that breaks off, the next delete of it goes on.
 
     Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that.
@@ -152,10 +170,17 @@ def _delete_accessories(repository: str, digest: str, actor: Actor, subjects: fr
     found = [each.digest for each in artifacts.accessories_of(repository, digest) if each.digest not in subjects]
     for each in found:
         try:
-            _delete_manifest(repository, each, actor, subjects | {digest})
+            _delete_manifest(repository, each, actor, subjects | {digest}, spares_tagged=spares_tagged)
         except ManifestUnknown:
             continue  # another was faster
     return bool(found)
+
+
+def _require_no_tag_of_its_own(digest: str, tags: Iterable[str]) -> None:
+    """Raises Referenced when one of `tags` is more than the name of what its manifest is about."""
+    tag = next((tag for tag in tags if not accessories.is_fallback_tag(tag)), None)
+    if tag is not None:
+        raise Referenced(f"the tag {tag} is of an accessory of {digest}: delete that first")
 
 
 def _require_deletable(repository: str, tags: Iterable[str]) -> None:

@@ -123,7 +123,9 @@ def tell(execution: Execution, extra: Mapping[str, Any]) -> bool:
 def finish(
     execution: Execution, status: Status, message: str, tell: Callable[[Execution], Event] | None = None
 ) -> Execution | None:
-    """End an execution, and let the next one of its job start. None when it is final, or another came between.
+    """End an execution with what it has to tell, and let the next one of its job start.
+
+    None when it is final, or another came between.
 
     `tell` makes what the audit log and webhooks are told of it: they are, exactly if it has ended.
     """
@@ -134,6 +136,7 @@ def finish(
         actions: list[Action] = [
             tables.ExecutionItem.status.set(ended.status),
             tables.ExecutionItem.message.set(ended.message),
+            tables.ExecutionItem.extra.set(dict(ended.extra)),
             tables.ExecutionItem.ended.set(time),
             tables.ExecutionItem.updated.set(time),
         ]

@@ -1,6 +1,7 @@
 """The Jobs table: what upstream registries replied lately, who is asking them, and which tags wait for a manifest.
 
 All containers share it, so that what many clients ask for at once is asked upstream once. DynamoDB drops it by TTL.
+An `origin` is a repository as a project has it from one upstream registry (chalicelib/proxycache/sources.py).
 """
 
 from __future__ import annotations
@@ -35,20 +36,22 @@ class Asked:
     fresh_until: int = 0
     turn_until: int = 0
     """Until then somebody is asking; 0 when nobody is."""
+    size: int = 0
+    """The reply's, in bytes of JSON."""
 
 
-def read(repository: str, question: str) -> Asked:
-    item = reads.get_item(_key(repository, question))
+def read(origin: str, question: str) -> Asked:
+    item = reads.get_item(_key(origin, question))
     return _to_asked(item) if item else Asked()
 
 
-def read_each(repository: str, questions: Iterable[str]) -> dict[str, Asked]:
+def read_each(origin: str, questions: Iterable[str]) -> dict[str, Asked]:
     """Those of the questions that were ever asked."""
-    items = reads.get_items(_key(repository, question) for question in questions)
+    items = reads.get_items(_key(origin, question) for question in questions)
     return {key.sk: _to_asked(item) for key, item in items.items()}
 
 
-def take_turn(repository: str, question: str, before: Asked, seconds: float) -> str:
+def take_turn(origin: str, question: str, before: Asked, seconds: float) -> str:
     """Be the one who asks, for `seconds`. Returns the turn, empty when it is another's or there is a new reply."""
     turn, present = fresh(), now()
     is_free = tables.ReplyItem.turn_until.does_not_exist() | (tables.ReplyItem.turn_until < present)
@@ -56,7 +59,7 @@ def take_turn(repository: str, question: str, before: Asked, seconds: float) -> 
         tables.ReplyItem.version == before.version if before.version else tables.ReplyItem.version.does_not_exist()
     )
     taken = holds(
-        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[
             tables.ReplyItem.turn.set(turn),
             tables.ReplyItem.turn_until.set(present + round(seconds * 1000)),
@@ -68,18 +71,19 @@ def take_turn(repository: str, question: str, before: Asked, seconds: float) -> 
 
 
 def write(
-    repository: str, question: str, turn: str, reply: Mapping[str, Any], fresh_seconds: float, kept_seconds: int
-) -> None:
+    origin: str, question: str, turn: str, reply: Mapping[str, Any], fresh_seconds: float, kept_seconds: int
+) -> int:
     """Give the reply, and the turn back; nothing happens when the turn has been another's since.
 
-    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it.
+    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it. Returns its size in bytes of JSON.
     """
-    content = zlib.compress(json.dumps(reply, separators=(",", ":")).encode())
+    plain = json.dumps(reply, separators=(",", ":")).encode()
+    content = zlib.compress(plain)
     if len(content) > SIZE_LIMIT:
-        give_back(repository, question, turn)
-        return
+        give_back(origin, question, turn)
+        return len(plain)
     holds(
-        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[
             tables.ReplyItem.version.set(turn),
             tables.ReplyItem.reply.set(content),
@@ -90,32 +94,33 @@ def write(
         ],
         condition=tables.ReplyItem.turn == turn,
     )
+    return len(plain)
 
 
-def give_back(repository: str, question: str, turn: str) -> None:
+def give_back(origin: str, question: str, turn: str) -> None:
     """Let another ask at once."""
     holds(
-        tables.ReplyItem(f"{REPLIES_PREFIX}{repository}", question).update,
+        tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[tables.ReplyItem.turn.remove(), tables.ReplyItem.turn_until.remove()],
         condition=tables.ReplyItem.turn == turn,
     )
 
 
-def wait_for(repository: str, digest: str, tag: str) -> None:
-    """Note for an hour that `tag` is to point at a manifest which the repository does not hold yet."""
+def wait_for(origin: str, digest: str, tag: str) -> None:
+    """Note for an hour that `tag` is to point at a manifest which its repository does not hold yet."""
     sort_key = f"{WAITING_PREFIX}{digest}|{tag}"
-    tables.WaitingTagItem(f"{REPLIES_PREFIX}{repository}", sort_key, expires=_expiry(_WAITING_SECONDS)).save()
+    tables.WaitingTagItem(f"{REPLIES_PREFIX}{origin}", sort_key, expires=_expiry(_WAITING_SECONDS)).save()
 
 
-def waiting(repository: str, digest: str) -> list[str]:
+def waiting(origin: str, digest: str) -> list[str]:
     """The tags that wait for a manifest."""
     prefix = f"{WAITING_PREFIX}{digest}|"
-    items = reads.query_all(settings().jobs_table, f"{REPLIES_PREFIX}{repository}", prefix, ("expires",))
+    items = reads.query_all(settings().jobs_table, f"{REPLIES_PREFIX}{origin}", prefix, ("expires",))
     return [item["sk"].removeprefix(prefix) for item in items if item["expires"] * 1000 > now()]
 
 
-def _key(repository: str, question: str) -> Key:
-    return Key(settings().jobs_table, f"{REPLIES_PREFIX}{repository}", question)
+def _key(origin: str, question: str) -> Key:
+    return Key(settings().jobs_table, f"{REPLIES_PREFIX}{origin}", question)
 
 
 def _expiry(seconds: int) -> int:
@@ -123,5 +128,6 @@ def _expiry(seconds: int) -> int:
 
 
 def _to_asked(item: Item) -> Asked:
-    reply = json.loads(zlib.decompress(item["reply"])) if "reply" in item else None
-    return Asked(item.get("version", ""), reply, item.get("fresh_until", 0), item.get("turn_until", 0))
+    plain = zlib.decompress(item["reply"]) if "reply" in item else b"null"
+    times = item.get("fresh_until", 0), item.get("turn_until", 0)
+    return Asked(item.get("version", ""), json.loads(plain), *times, size=len(plain))

@@ -13,7 +13,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -29,7 +29,9 @@ RETRY_SECONDS = 15.0
 """No new attempt is made after this long: inside the gateway's 30 seconds."""
 
 _ATTEMPTS = 6
-_TRANSIENT = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+TRANSIENT = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+"""The errors that another attempt may help against, whatever the status."""
+
 _CODE = re.compile(rb"<Error>.*?<Code>([^<]*)</Code>", re.DOTALL)
 
 
@@ -64,9 +66,7 @@ def call(
     `read_seconds` bounds each wait for bytes. Raises RefusedError with S3's error code, or Unavailable.
     """
     url = f"{bucket_url()}/{quote(key)}" + (f"?{urlencode(query)}" if query else "")
-    deadline = time.monotonic() + RETRY_SECONDS
-    pause = 0.05
-    for _ in range(_ATTEMPTS):
+    for _ in attempts():
         events.emit(f"before-call.s3.{operation}", model=operation, params={"Key": key, **(query or {})})
         fault = "connection failed"
         try:
@@ -78,14 +78,23 @@ def call(
             if not code:
                 events.emit(f"after-call.s3.{operation}", model=operation, params={"Key": key})
                 return answer
-            if answer.status < 500 and code not in _TRANSIENT:
+            if answer.status < 500 and code not in TRANSIENT:
                 raise RefusedError(code, operation)
             fault = code
+    raise Unavailable(f"the blob store does not answer: {fault}")
+
+
+def attempts() -> Iterator[None]:
+    """A turn for each attempt at a call, with jittered, growing pauses between them, as long as there is time."""
+    deadline = time.monotonic() + RETRY_SECONDS
+    pause = 0.05
+    yield
+    for _ in range(_ATTEMPTS - 1):
         if time.monotonic() + pause > deadline:
-            break
+            return
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
         pause = min(pause * 2, 2.0)
-    raise Unavailable(f"the blob store does not answer: {fault}")
+        yield
 
 
 def _send(

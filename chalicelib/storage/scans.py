@@ -13,7 +13,8 @@ from chalicelib.storage.manifests import object_key
 from chalicelib.storage.reads import Item, decode_item
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 
-SEGMENTS = 4
+SEGMENTS = 8
+"""Each is gone through by one task, within the life of a Lambda; an empty one costs a few calls."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,24 @@ def large_manifests(segment: int) -> Iterator[list[str]]:
         yield [object_key(item["generation"]) for item in items]
 
 
+def sessions() -> Iterator[list[str]]:
+    """Of each page of the whole Uploads table: the objects that its sessions have, or will have."""
+    attributes = ("object_key", "tail_key")
+    for items in _scan(settings().uploads_table, 0, attributes, segments=1):
+        yield [item[name] for item in items for name in attributes if name in item]
+
+
 def _scan(
-    table: str, segment: int, attributes: Sequence[str], more: dict[str, Any] | None = None
+    table: str,
+    segment: int,
+    attributes: Sequence[str],
+    more: dict[str, Any] | None = None,
+    segments: int = SEGMENTS,
 ) -> Iterator[list[Item]]:
     request: dict[str, Any] = {
         "TableName": table,
         "Segment": segment,
-        "TotalSegments": SEGMENTS,
+        "TotalSegments": segments,
         "ConsistentRead": True,
         "ProjectionExpression": ",".join(("pk", "sk", *attributes)),
         **(more or {}),

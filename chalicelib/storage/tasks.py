@@ -115,7 +115,7 @@ def finish(
     extra: Mapping[str, Any] | None = None,
     event: AuditEvent | None = None,
 ) -> bool:
-    """End a task; `extra` takes the place of what it had to tell. False when it is final already.
+    """End a task; `extra`, if given, takes the place of what it has told. False when it is final already.
 
     Webhooks are told of `event` exactly if it was not.
     """
@@ -125,8 +125,9 @@ def finish(
         tables.TaskItem.message.set(message[:_MESSAGE_LENGTH]),
         tables.TaskItem.ended.set(time),
         tables.TaskItem.updated.set(time),
-        tables.TaskItem.extra.set(dict(task.extra if extra is None else extra)),
     ]
+    if extra is not None:
+        actions.append(tables.TaskItem.extra.set(dict(extra)))
     item = tables.TaskItem(key.pk, key.sk)
     if event is None:
         return holds(item.update, actions=actions, condition=_is_unfinished())

@@ -17,7 +17,8 @@ _TRAFFIC = "traffic"
 class Traffic:
     """`requests` are clients', for manifests, blobs and lists. Those for the first two are `hits` or `misses`.
 
-    `upstream_requests` are what they led to, a fill counting once; `saved_bytes` are the bytes of hits.
+    `upstream_requests` are what they and refreshes led to, a blob counting once. `saved_bytes` are the bytes that
+    clients got without those that were fetched: fewer than none until what was fetched is pulled.
     """
 
     requests: int = 0

@@ -93,10 +93,13 @@ def _forecast(berth: Berth, scale: Scale) -> Iterator[Row]:
     """A dry run and a run by the API, as an operator starts them."""
     _run(berth, "fill", "0", str(scale.garbage))
     foretold, done = _job(berth, dry_run=True), _job(berth)
-    yield Row("GC forecast, bytes", "B", foretold["freed_space"], done["freed_space"], at_most=1.1)
-    ratio = foretold["expected_seconds"] / done["duration_seconds"]
-    more = f"({foretold['expected_seconds']} s foretold, {done['duration_seconds']} s taken)"
-    yield Row("GC forecast, time (the greater by the less)", "", max(ratio, 1 / ratio), at_most=2.0, berth_more=more)
+    for what, unit, said, was, limit in (
+        ("bytes", "B", foretold["freed_space"], done["freed_space"], 1.1),
+        ("time", "s", foretold["expected_seconds"], done["duration_seconds"], 2.0),
+    ):
+        more = f"({said} {unit} foretold, {was} {unit} in truth)"
+        ratio = max(said, was) / max(min(said, was), 1e-9)
+        yield Row(f"GC forecast, {what} (the greater by the less)", "", ratio, at_most=limit, berth_more=more)
 
 
 def _job(berth: Berth, *, dry_run: bool = False) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class BesideClients(RuleBasedStateMachine):
         super().__init__()
         self.name = f"{self.project}/{os.urandom(6).hex()}"
         self.contents: dict[str, bytes] = {}
+        self.about: dict[str, str] = {}
+        """The subjects of those that have one."""
         self.tags: dict[tuple[str, str], str | None] = {}
         """What a tag must name; None where a crash leaves that open."""
         self.told: dict[tuple[str, bytes], int] = {}
@@ -116,6 +118,32 @@ class BesideClients(RuleBasedStateMachine):
         self.tags[which, tag] = digest if finished or before == digest else None
         return which, digest
 
+    @rule(target=images, source=images, tag=st.none() | st.sampled_from(TAGS), crash=st.integers(0, 20))
+    def push_referrer(self, source: tuple[str, str], tag: str | None, crash: int) -> tuple[str, str]:
+        """An image without a tag, and something about it, whose tag keeps the collector from both."""
+        which, subject = source
+        repository = self.repository(which)
+        about = descriptor(self.contents[subject], manifests.OCI_MANIFEST)
+        content = image(descriptor(LAYERS[0], CONFIG), descriptor(LAYERS[1]), subject=about)
+        digest = digests.of(content)
+        self.contents[digest], self.about[digest] = content, subject
+
+        def client() -> None:
+            for layer in LAYERS:
+                push_blob(repository, layer)
+            push.manifest(repository, subject, self.contents[subject], manifests.OCI_MANIFEST)
+            push.manifest(repository, tag or digest, content, manifests.OCI_MANIFEST)
+
+        finished = self.attempt(client, crash)
+        if tag is not None:
+            self.tags[which, tag] = digest if finished or self.tags.get((which, tag)) == digest else None
+        return which, digest
+
+    def is_about(self, digest: str | None, subject: str) -> bool:
+        while digest and digest != subject:
+            digest = self.about.get(digest)
+        return digest == subject
+
     @rule(source=images, tag=st.sampled_from(TAGS), crash=st.integers(0, 12))
     def push_index(self, source: tuple[str, str], tag: str, crash: int) -> None:
         which, digest = source
@@ -130,12 +158,15 @@ class BesideClients(RuleBasedStateMachine):
     @rule(source=images, crash=st.integers(0, 15))
     def delete(self, source: tuple[str, str], crash: int) -> None:
         which, digest = source
+        finished = is_held = False
         try:
             finished = self.attempt(lambda: deletion.manifest(self.repository(which), digest), crash)
-        except (Referenced, ManifestUnknown):
+        except ManifestUnknown:
             return
+        except Referenced:
+            is_held = True  # by an index, or what is about it is: then some of that may be gone
         for (other, tag), named in list(self.tags.items()):
-            if other == which and named == digest:
+            if other == which and self.is_about(named, digest) and not (is_held and named == digest):
                 self.tags[other, tag] = None if not finished else ""
 
     @rule(which=st.sampled_from(REPOSITORIES), tag=st.sampled_from(TAGS), crash=st.integers(0, 3))
@@ -204,6 +235,7 @@ class BesideClients(RuleBasedStateMachine):
         for _ in range(3):
             self.clock.advance(3 * HOUR)
             collector.run(TIMES, sleep=self.clock.advance)
+        self.every_tagged_image_pulls_whole()
         self.clock.advance(configured().upload_seconds)
         collector.run(TIMES, sleep=self.clock.advance, reconcile=True)
         self.clock.advance(3 * HOUR)

@@ -11,6 +11,7 @@ import pytest
 from chalicelib.gc import blobs, collector, rounds
 from chalicelib.gc.records import Tally, unwatched
 from chalicelib.registry import deletion, digests, manifests, push
+from chalicelib.registry.errors import Referenced
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
@@ -221,3 +222,50 @@ def test_a_run_without_garbage_costs_a_query_a_shard(repository: str, collect: C
         assert collect() == Tally()
     assert calls.count(("dynamodb", "Query")) == 2 * CANDIDATE_SHARDS
     assert len(calls) <= 2 * CANDIDATE_SHARDS + 3
+
+
+def signature(repository: str, subject: bytes, tag: str) -> bytes:
+    """Something about `subject`, under a tag."""
+    config = push_blob(repository, os.urandom(16), CONFIG)
+    content = image(config, subject=descriptor(subject, manifests.OCI_MANIFEST))
+    push.manifest(repository, tag, content, manifests.OCI_MANIFEST)
+    return content
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_untagged_image_stays_as_long_as_something_about_it_is_tagged(
+    repository: str, collect: Collect, depth: int
+) -> None:
+    subject = push_by_digest(repository)
+    between = [signature(repository, subject, f"sha256-{digests.of(subject)[7:]}.sig") for _ in range(depth - 1)]
+    about = signature(repository, (between or [subject])[-1], "mine")
+    assert collector.foretell(TIMES, delete_untagged=True).tally.purged_manifests == 0
+    assert collect().purged_manifests == 0
+    assert collector.foretell(TIMES, delete_untagged=True).tally.purged_manifests == 0
+    assert is_whole(repository, digests.of(subject), subject)
+    assert is_whole(repository, digests.of(about), about)
+    deletion.manifest(repository, "mine")
+    assert collect().purged_manifests == 1 + depth
+
+
+def test_an_untagged_image_goes_with_its_signature_by_fallback_tags(repository: str, collect: Collect) -> None:
+    subject = push_by_digest(repository)
+    hexadecimal = digests.of(subject)[7:]
+    for suffix in ("", ".sig", ".att", ".sbom"):
+        signature(repository, subject, f"sha256-{hexadecimal}{suffix}")
+    assert collect().purged_manifests == 5
+
+
+def test_a_tag_that_comes_after_the_look_keeps_an_accessory_and_its_subject(repository: str) -> None:
+    subject = push_by_digest(repository)
+    about = signature(repository, subject, "mine")
+    record = manifest_table.read_record(repository, digests.of(subject))
+    assert record is not None
+    with pytest.raises(Referenced, match="the tag mine"):
+        deletion.manifest_as_seen(repository, record.digest, record.generation, (), spares_tagged=True)
+    assert is_whole(repository, digests.of(about), about)
+    kept = manifest_table.read_record(repository, record.digest)
+    assert kept is not None
+    assert kept.state == "live"
+    deletion.manifest(repository, record.digest)
+    assert manifest_table.read_tag(repository, "mine") is None

@@ -7,16 +7,16 @@ import os
 import pytest
 
 from chalicelib.gc import rounds
-from chalicelib.gc.records import unwatched
+from chalicelib.gc.records import Tally, unwatched
 from chalicelib.projects import rules as projects
-from chalicelib.registry import deletion
+from chalicelib.registry import deletion, digests, manifests, push
 from chalicelib.retention import rules
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, collection, retentions
 from chalicelib.storage import manifests as manifest_table
-from tests.gc.conftest import HOUR, TIMES, Collect
+from tests.gc.conftest import HOUR, TIMES, Collect, push_by_digest
 from tests.jobs.support import rule
-from tests.registry.images import push_blob, push_image
+from tests.registry.images import descriptor, index, push_blob, push_image
 from tests.registry.test_faults import Killed, killed_at
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -47,6 +47,48 @@ def test_a_page_that_is_killed_at_any_write_leaves_nothing_when_it_is_done_again
         assert not any(blobstore.exists(key) for key in keys)
         number += 1
     assert number > 2
+
+
+@pytest.mark.parametrize("moment", ["before-call", "after-call"])
+def test_a_page_of_manifests_that_is_killed_at_any_write_is_counted_whole_when_it_is_done_again(
+    repository: str, collect: Collect, moment: str
+) -> None:
+    finished, number = False, 0
+    while not finished:
+        subject = push_by_digest(repository)
+        about = push_by_digest(repository, subject=descriptor(subject, manifests.OCI_MANIFEST))
+        parent = index(push_by_digest(repository))
+        push.manifest(repository, digests.of(parent), parent, manifests.OCI_INDEX)
+        collect.clock.advance(3 * HOUR)
+        [task] = rounds.plan(f"killed-manifests{number}{moment}", 0, [rounds.MANIFESTS], TIMES)
+        with killed_at(number, moment):
+            try:
+                rounds.carry_out("", task, TIMES, unwatched)
+                finished = True
+            except Killed:
+                pass
+        tally = rounds.carry_out("", task, TIMES, unwatched)
+        gone = (subject, about, parent)
+        assert not any(manifest_table.read_record(repository, digests.of(content)) for content in gone)
+        assert (tally.purged_manifests, tally.released_manifests) == (3, 1)
+        assert tally.freed_space == sum(map(len, gone))
+        assert {due.kind for due in rounds.following([rounds.MANIFESTS], tally, TIMES)} == {
+            rounds.MANIFESTS,
+            rounds.BLOBS,
+        }
+        collect()
+        number += 3
+    assert number > 12
+
+
+def test_a_manifest_that_is_pushed_again_after_the_kill_is_not_counted(repository: str, collect: Collect) -> None:
+    content = push_by_digest(repository)
+    collect.clock.advance(3 * HOUR)
+    [task] = rounds.plan("killed-and-pushed", 0, [rounds.MANIFESTS], TIMES)
+    with killed_at(1, "before-call"), pytest.raises(Killed):  # of what goes has been written
+        rounds.carry_out("", task, TIMES, unwatched)
+    push.manifest(repository, "v1", content, manifests.OCI_MANIFEST)
+    assert rounds.carry_out("", task, TIMES, unwatched) == Tally()
 
 
 def test_one_blob_that_was_touched_does_not_keep_those_that_are_written_with_it(repository: str) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
 from chalicelib.auditing.records import Event
-from chalicelib.gc import rounds, runs, work
+from chalicelib.gc import rounds, runs, steps, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
 from chalicelib.gc.records import Parameters, Tally, Times, unwatched
-from chalicelib.jobs import executions
-from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.jobs import executions, monitor
+from chalicelib.jobs import steps as job_steps
+from chalicelib.jobs.kinds import GARBAGE_COLLECTION
+from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
 from chalicelib.storage import audit, tasks
 from chalicelib.storage import blobs as blob_table
+from chalicelib.storage import executions as execution_table
 from tests.gc.conftest import HOUR, TIMES, Clock, names_of
 from tests.jobs.support import wait, wait_for
 from tests.registry.images import push_blob, push_image
@@ -69,6 +73,65 @@ def test_a_run_that_is_stopped_or_dies_is_in_the_audit_log_once(repository: str)
         assert entry.actor.name == ended.operator
 
 
+def fail(execution: Execution) -> None:
+    job_steps.run({"step": "fail", "execution": execution.number, "error": {"Error": "States.Timeout"}}, {})
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (fail, Status.ERROR),
+        (executions.settle, Status.ERROR),
+        (lambda execution: monitor.stop_job(monitor.job_id(execution)), Status.STOPPED),
+        (executions.stop, Status.STOPPED),
+    ],
+    ids=["failed", "its machine is gone", "stopped as a job", "stopped"],
+)
+def test_a_run_is_told_of_with_what_its_tasks_came_to_however_it_ends(
+    cloud: dict[str, str], end: Callable[[Execution], object], status: Status
+) -> None:
+    begun = without_machine([rounds.BLOBS, rounds.MANIFESTS])
+    blobs, manifests = tasks.read_all(begun.number)
+    tasks.finish(blobs, Status.SUCCESS, extra={**blobs.extra, "tally": {"purged_blobs": 7, "freed_space": 70}})
+    tasks.tell(manifests, {**manifests.extra, "tally": {"purged_manifests": 2, "freed_space": 5}})
+    end(begun)
+    ended = executions.get(begun.number)
+    assert ended.status is status
+    assert ended.extra["percent"] < 100
+    [entry] = audited(ended)
+    assert entry.description.endswith(f"{status.value}, purged_blobs: 7, purged_manifests: 2, freed_space: 75")
+
+
+def without_machine(kinds: list[str]) -> Execution:
+    """A run that its state machine does not drive, with tasks."""
+    begun = execution_table.create(GARBAGE_COLLECTION, SYSTEM, Trigger.MANUAL, "admin", runs.to_json(Parameters()), "")
+    assert begun is not None
+    execution_table.begin(begun)
+    tasks.create(begun.number, 1, ({"kind": kind, "name": ""} for kind in kinds))
+    return executions.require_running(begun.number)
+
+
+def test_a_page_that_fails_may_have_deleted_and_condemned_and_is_followed(cloud: dict[str, str]) -> None:
+    begun = without_machine([rounds.MANIFESTS, rounds.BLOBS])
+    try:
+        for task in tasks.read_all(begun.number):
+            tasks.finish(task, Status.ERROR, "it failed")
+        state = {"pending": [], "kinds": [rounds.MANIFESTS, rounds.BLOBS], "start": 0, "next": 3}
+        settled = steps.run({"step": "settle", "execution": begun.number, "plan": state})
+        assert {kind for kind, _ in settled["pending"]} == {rounds.BLOBS, rounds.CONDEMNED}
+    finally:
+        executions.stop(begun)
+
+
+def test_what_a_task_has_told_stays_when_it_fails(cloud: dict[str, str]) -> None:
+    begun = without_machine([rounds.BLOBS])
+    [task] = tasks.read_all(begun.number)
+    tasks.tell(task, {**task.extra, "tally": {"purged_blobs": 3}})
+    tasks.finish(task, Status.ERROR, "it failed")
+    executions.stop(begun)
+    assert executions.get(begun.number).extra["purged_blobs"] == 3
+
+
 def test_a_dry_run_tells_what_a_run_would_do_and_does_nothing(repository: str, past: Clock) -> None:
     digest, content = push_image(repository, "v1")
     push_image(repository, "v1")
@@ -91,6 +154,30 @@ def test_a_reconciliation_looks_through_everything_and_is_noted(repository: str,
     assert work.reconciled() == ended.started
 
 
+@pytest.mark.parametrize(
+    ("ended", "is_noted"),
+    [
+        ([Status.SUCCESS, Status.SUCCESS], True),
+        ([Status.SUCCESS, Status.ERROR], False),
+        ([Status.STOPPED, Status.SUCCESS], False),
+        ([], False),
+    ],
+)
+def test_a_reconciliation_is_noted_if_all_of_the_bucket_was_looked_through(
+    cloud: dict[str, str], ended: list[Status], is_noted: bool
+) -> None:
+    told = runs.to_json(runs.parameters({"reconcile": True}))
+    execution = execution_table.create(GARBAGE_COLLECTION, SYSTEM, Trigger.MANUAL, "admin", told, "")
+    assert execution is not None
+    kinds = [rounds.TABLES, *(rounds.OBJECTS for _ in ended)]
+    tasks.create(execution.number, 1, ({"kind": kind, "name": "blobs/0"} for kind in kinds))
+    for task, status in zip(tasks.read_all(execution.number), [Status.SUCCESS, *ended], strict=True):
+        tasks.finish(task, status)
+    work.note_reconciled(0)
+    steps.run({"step": "finish", "execution": execution.number})
+    assert work.reconciled() == (execution.started if is_noted else 0)
+
+
 def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str, past: Clock) -> None:
     name = push_blob(repository, os.urandom(20))["digest"]
     execution = start(workers=2)
@@ -101,12 +188,12 @@ def test_a_run_waits_for_the_grace_and_is_stopped_within_seconds(repository: str
     assert running.status is Status.RUNNING
     told = runs.told(running)
     assert 0 < told["percent"] < 100
-    runs.stop(running)
+    executions.stop(running)
     ended = wait(execution, 5)
     assert ended.status is Status.STOPPED
     [entry] = audited(ended)
     assert f"Stopped, purged_blobs: {runs.told(ended)['purged_blobs']}, " in entry.description
-    runs.stop(ended)
+    executions.stop(ended)
     assert audited(ended) == [entry]
     blob = blob_table.read_record(name)
     assert blob is not None

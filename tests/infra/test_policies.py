@@ -12,6 +12,7 @@ from infra import relay, state_machines
 from infra.package import PROJECT
 from infra.policies import (
     FUNCTIONS,
+    collector_statements,
     function_role,
     health_statements,
     registry_statements,
@@ -60,6 +61,17 @@ def string_arguments(function: str) -> Iterator[tuple[str, list[str]]]:
                 yield path.name, literals
 
 
+def actions_under_prefixes(granted: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """What may be done with objects, by the pattern of their ARNs."""
+    found: dict[str, set[str]] = {}
+    for statement in granted:
+        for resource in statement["Resource"]:
+            if "${Bucket}" in repr(resource):
+                actions = {action.removeprefix("s3:") for action in statement["Action"]}
+                found.setdefault(resource["Fn::Sub"][0], set()).update(actions)
+    return found
+
+
 @pytest.mark.parametrize("name", roles())
 def test_no_statement_has_a_wildcard_where_a_name_can_stand(name: str) -> None:
     for statement in statements(roles()[name]):
@@ -73,6 +85,23 @@ def test_objects_are_reached_under_their_prefixes_only() -> None:
     (objects,) = (s for s in registry_statements() if s["Sid"] == "Objects")
     patterns = {resource["Fn::Sub"][0] for resource in objects["Resource"]}
     assert patterns == {"${Bucket}/blobs/*", "${Bucket}/manifests/*", "${Bucket}/uploads/*"}
+
+
+def test_the_collector_writes_no_objects_but_its_own_and_reads_no_blobs() -> None:
+    assert actions_under_prefixes(collector_statements()) == {
+        "${Bucket}/blobs/*": {"AbortMultipartUpload", "DeleteObject"},
+        "${Bucket}/gc/*": {"DeleteObject", "GetObject", "PutObject"},
+        "${Bucket}/manifests/*": {"DeleteObject", "GetObject"},
+        "${Bucket}/uploads/*": {"AbortMultipartUpload", "DeleteObject"},
+    }
+
+
+def test_indexes_are_queried_only() -> None:
+    for name in FUNCTIONS:
+        for statement in statements(function_role(name)):
+            if "/index/" in repr(statement["Resource"]):
+                assert statement["Action"] == ["dynamodb:Query"]
+                assert all("/index/" in repr(resource) for resource in statement["Resource"])
 
 
 def test_no_function_may_read_the_administrators_password() -> None:

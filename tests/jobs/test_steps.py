@@ -106,6 +106,15 @@ def test_a_stop_is_seen_before_the_next_task(execution: Execution) -> None:
     assert second.status_in(stopped) is Status.STOPPED
 
 
+def test_a_task_that_finds_the_execution_over_has_not_failed(execution: Execution) -> None:
+    def stop(_execution: Execution, task: Task) -> None:
+        raise StoppedError("it is over")
+
+    with pytest.raises(StoppedError):
+        work(execution, stop)
+    assert Status.ERROR not in set(tasks.statuses(execution.number))
+
+
 def test_a_slice_whose_time_is_over_comes_back_and_goes_on(
     execution: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +15,9 @@ from typing import Any
 import pytest
 
 from chalicelib.projects import quotas, rules
-from chalicelib.proxycache import filling, reception, steps
+from chalicelib.projects.deletion import delete as delete_project
+from chalicelib.proxycache import endpoints, filler, filling, leases, reception, steps
+from chalicelib.proxycache.endpoints import Changes
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, digests, manifests, push, uploads
@@ -22,6 +26,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
+from tests.conftest import ADMIN
 from tests.proxycache.filled import Proxy, content_of, expire_lease, let_be_tried_again
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.contents import digest_of
@@ -235,10 +240,11 @@ def test_a_prefix_that_was_wrong_is_not_gone_on_with_for_ever(proxy: Proxy) -> N
 
 
 @pytest.mark.parametrize("fault", [faults.well(), faults.ignores_ranges()], ids=["ranges", "a stream"])
+@pytest.mark.parametrize("size", [12 * PIECE + 5, 7 * PIECE], ids=["parts", "one object"])
 def test_a_step_whose_time_is_over_leaves_the_rest_to_the_next(
-    proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, fault: Fault, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = os.urandom(12 * PIECE + 5)
+    content = os.urandom(size)
     digest, other = proxy.upstream.put_blob(content), proxy.upstream.put_blob(b"other")
     proxy.upstream.script(f"*{digest}", faults.together(fault, faults.drip(30e6)), always=True)
     execution = proxy.ask(digest, other)
@@ -256,6 +262,95 @@ def test_a_step_whose_time_is_over_leaves_the_rest_to_the_next(
     assert content_of(proxy.repository, digest) == content
     assert content_of(proxy.repository, other) == b"other"
     assert proxy.upstream.sent(f"*{digest}") == len(content) - session.offset
+
+
+@pytest.mark.parametrize("size", [13 * PIECE, 3 * PIECE + 7], ids=["parts", "one object"])
+def test_a_slow_blob_comes_on_in_every_slice_and_hardly_anything_twice(
+    proxy: Proxy, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve connections none would end a piece within a slice."""
+    content = os.urandom(size)
+    digest = proxy.upstream.put_blob(content)
+    rules.update(rules.get(proxy.project), public=False, metadata={"proxy_speed_kb": str(size // 128 // 7)})
+    monkeypatch.setattr(steps, "SLICE_SECONDS", 3.0)
+    monkeypatch.setattr(filler, "_FAIR_SECONDS", 1.5)
+    execution = proxy.ask(digest)
+    slices = 1
+    while proxy.step([digest], execution, connections=12) != DONE:
+        slices += 1
+        assert slices < 8
+    assert slices > 1
+    assert proxy.error(digest) is None
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.sent(f"*{digest}") < size + slices * PIECE, "beyond the blob, what was under way"
+
+
+def test_of_a_dripping_upstream_all_is_kept_that_came_without_a_gap(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(9 * PIECE)
+    digest = proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", faults.drip(2e6), always=True)
+    execution = proxy.ask(digest)
+    with monkeypatch.context() as brief:
+        brief.setattr(steps, "SLICE_SECONDS", 1.0)
+        brief.setattr(filler, "_FAIR_SECONDS", 0.5)
+        offsets = [0]
+        for _ in range(4):
+            assert proxy.step([digest], execution)["digests"] == [digest]
+            session = proxy.session(digest)
+            assert session is not None
+            offsets.append(session.offset)
+    assert all(after - before > MIB for before, after in itertools.pairwise(offsets))
+    proxy.upstream.heal()
+    proxy.upstream.forget()
+    assert proxy.step([digest], execution) == DONE
+    assert content_of(proxy.repository, digest) == content
+    assert proxy.upstream.sent(f"*{digest}") == len(content) - offsets[-1]
+
+
+def test_what_comes_too_slowly_to_be_kept_without_ranges_is_given_up(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each slice reads from the first byte, and comes as far as the one before."""
+    digest = proxy.upstream.put_blob(os.urandom(9 * PIECE))
+    proxy.upstream.script(f"*{digest}", faults.together(faults.ignores_ranges(), faults.drip(10e6)), always=True)
+    monkeypatch.setattr(steps, "SLICE_SECONDS", 1.5)
+    monkeypatch.setattr(filler, "_FAIR_SECONDS", 0.7)
+    execution = proxy.ask(digest)
+    slices = 1
+    while proxy.step([digest], execution) != DONE:
+        slices += 1
+        assert slices < 5
+    assert slices > 1, "the first one has come on"
+    error = proxy.error(digest)
+    assert isinstance(error, UpstreamFailed)
+    assert "too slow, or knows no ranges" in error.message
+
+
+def test_what_has_little_time_left_is_no_failure(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = proxy.upstream.put_blob(os.urandom(PIECE))
+    proxy.upstream.script(f"*{digest}", faults.drip(1e6), always=True)
+    monkeypatch.setattr(steps, "SLICE_SECONDS", 0.5)
+    assert proxy.step([digest]) == {"digests": [digest], "wait": 0, "done": False}
+    assert proxy.error(digest) is None
+
+
+def test_who_has_come_to_the_deadline_beats_no_faster(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = proxy.wanted(proxy.upstream.put_blob(b"any"))
+    beats: list[float] = []
+    extend = fills.extend
+
+    def counted(lease: fills.Lease, until: int) -> bool:
+        beats.append(time.monotonic())
+        return extend(lease, until)
+
+    monkeypatch.setattr(fills, "extend", counted)
+    with leases.held(wanted, "execution", time.monotonic() + 0.2) as hold:
+        assert hold is not None
+        assert hold.halt.wait(5)
+        time.sleep(1)
+    assert len(beats) <= 2
 
 
 def test_of_two_who_fetch_at_once_one_does(proxy: Proxy) -> None:
@@ -280,7 +375,7 @@ def test_another_repository_waits_for_the_same_blob_and_is_linked_if_upstream_ha
     proxy.upstream.forget()
     assert proxy.step([digest], repository=other) == DONE
     assert content_of(other, digest) == content
-    assert [each.method for each in proxy.upstream.asked()] == ["HEAD", "GET"]
+    assert [each.method for each in proxy.upstream.asked()] == ["GET"]
     assert proxy.upstream.sent(f"*{digest}") == SAMPLE
     denied = f"{proxy.project}/team/denied"
     proxy.upstream.script("/v2/team/denied/*", faults.refuse(404), always=True)
@@ -297,6 +392,69 @@ def test_a_blob_of_this_registry_is_only_served_when_upstream_has_it_too(proxy: 
     proxy.upstream.put_blob(content)
     assert proxy.step([digest]) == DONE
     assert content_of(proxy.repository, digest) == content
+
+
+_PASSING_LINK: dict[str, list[Fault]] = {
+    "refused for a moment": [faults.refuse(503)],
+    "limited for a moment": [faults.too_many("1")],
+    "hung up": [faults.hang_up(), faults.hang_up()],
+    "cut in the middle": [faults.cut(1000), faults.cut(100_000)],
+}
+
+
+@pytest.mark.parametrize("fault", _PASSING_LINK)
+@pytest.mark.parametrize("kind", [faults.well(), faults.ignores_ranges()], ids=["ranges", "a stream"])
+@pytest.mark.parametrize("size", [0, 1024, 3 * SAMPLE])
+def test_what_goes_wrong_for_a_moment_keeps_no_repository_from_being_linked(
+    proxy: Proxy, repository: str, fault: str, kind: Fault, size: int
+) -> None:
+    content = os.urandom(size)
+    digest = push_blob(repository, content)["digest"]
+    proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", *(faults.together(kind, each) for each in _PASSING_LINK[fault]))
+    proxy.upstream.script(f"*{digest}", kind, always=True)
+    assert proxy.step([digest]) == DONE
+    assert proxy.error(digest) is None
+    assert content_of(proxy.repository, digest) == content
+
+
+def test_a_size_that_no_answer_with_bytes_tells_is_asked_for(proxy: Proxy, repository: str) -> None:
+    content = os.urandom(1024)
+    digest = push_blob(repository, content)["digest"]
+    proxy.upstream.put_blob(content)
+    whole = faults.together(faults.ignores_ranges(), faults.chunked())
+    proxy.upstream.script(f"*{digest}", faults.says_range("bytes 0-1023/*"), whole, faults.refuse(503))
+    assert proxy.step([digest]) == DONE
+    assert [each.method for each in proxy.upstream.asked(path=f"*{digest}")] == ["GET", "GET", "HEAD", "HEAD"]
+    assert content_of(proxy.repository, digest) == content
+
+
+def test_a_blob_of_another_size_is_not_linked(proxy: Proxy, repository: str) -> None:
+    content = os.urandom(3 * SAMPLE)
+    digest = push_blob(repository, content)["digest"]
+    proxy.upstream.blobs[digest] = content + b"more"
+    assert proxy.step([digest]) == DONE
+    assert "is of another size" in str(proxy.error(digest))
+    assert content_of(proxy.repository, digest) is None
+
+
+def test_a_sample_for_which_too_much_has_to_be_read_is_given_up_at_the_deadline(
+    proxy: Proxy, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(PIECE)
+    digest = push_blob(repository, content)["digest"]
+    proxy.upstream.put_blob(content)
+    proxy.upstream.script(f"*{digest}", faults.together(faults.ignores_ranges(), faults.drip(1e6)), always=True)
+    monkeypatch.setattr(secrets, "randbelow", lambda most: most - 1)
+    monkeypatch.setattr(steps, "SLICE_SECONDS", 1.0)
+    began = time.monotonic()
+    assert proxy.step([digest]) == {"digests": [digest], "wait": 0, "done": False}
+    assert time.monotonic() - began < 4
+    monkeypatch.setattr(filler, "_FAIR_SECONDS", 0.5)
+    let_be_tried_again(proxy.wanted(digest))
+    assert proxy.step([digest]) == DONE
+    assert "too slow" in str(proxy.error(digest))
+    assert content_of(proxy.repository, digest) is None
 
 
 @pytest.mark.parametrize("fault", [faults.well(), faults.ignores_ranges()], ids=["ranges", "a stream"])
@@ -399,6 +557,20 @@ def test_nothing_is_kept_of_what_the_project_has_no_room_for(proxy: Proxy, size:
     assert_exact(proxy.project)
 
 
+def test_nothing_is_filled_into_a_project_that_came_after_the_one_that_wanted_it(proxy: Proxy) -> None:
+    digest = proxy.upstream.put_blob(os.urandom(1000))
+    execution = proxy.ask(digest)
+    delete_project(rules.get(proxy.project))
+    other = endpoints.create("docker-registry", Changes(name=f"{proxy.project}-other", url=proxy.upstream.url))
+    for registry_id in (0, other.number):
+        rules.create(proxy.project, ADMIN, public=False, registry_id=registry_id)
+        assert proxy.step([digest], execution) == DONE
+        assert proxy.error(digest) is not None
+        assert content_of(proxy.repository, digest) is None
+        delete_project(rules.get(proxy.project))
+    assert proxy.upstream.count("GET", "*/blobs/*") == 0
+
+
 def test_the_projects_bandwidth_is_kept_to_by_all_connections_together(proxy: Proxy) -> None:
     content = os.urandom(9 * PIECE)
     digest = proxy.upstream.put_blob(content)
@@ -407,6 +579,17 @@ def test_the_projects_bandwidth_is_kept_to_by_all_connections_together(proxy: Pr
     assert proxy.step([digest]) == DONE
     assert time.monotonic() - began > 2.5
     assert content_of(proxy.repository, digest) == content
+
+
+def test_the_projects_bandwidth_is_shared_by_all_its_fills(proxy: Proxy) -> None:
+    contents = [os.urandom(MIB) for _ in range(4)]
+    digests = [proxy.upstream.put_blob(content) for content in contents]
+    rules.update(rules.get(proxy.project), public=False, metadata={"proxy_speed_kb": str(4 * MIB // 128 // 3)})
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda digest: proxy.step([digest]), digests)) == [DONE] * 4
+    assert time.monotonic() - began > 2.5
+    assert [content_of(proxy.repository, digest) for digest in digests] == contents
 
 
 @pytest.mark.parametrize(

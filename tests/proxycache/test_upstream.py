@@ -442,6 +442,13 @@ def test_challenges(header: str, expected: dict[str, dict[str, str]]) -> None:
     assert parse(header) == expected
 
 
+@pytest.mark.parametrize("part", ["a", "a ", "a b", "a b=", 'a b="', 'a b="\\"', "a b=c,", "a-", " "])
+def test_a_long_challenge_that_is_none_takes_no_time(part: str) -> None:
+    begin = time.monotonic()
+    parse(part * (65_536 // len(part)))
+    assert time.monotonic() - begin < 5
+
+
 def test_the_process_keeps_a_client_for_a_record_as_it_is(peer: Scripted) -> None:
     record = endpoint(peer.url)
     assert client.of(record) is client.of(record)

@@ -35,8 +35,8 @@ def key() -> str:
 
 
 @contextmanager
-def failing_first(times: int, status: int, code: str) -> Iterator[list[str]]:
-    """A server before S3 that answers so many requests with an error; yields its address and counts the requests."""
+def failing_first(times: int, status: int, code: str, content: str = "") -> Iterator[list[str]]:
+    """A server before S3 that answers so many requests with an error, or `content`; yields what they were."""
     behind = urllib3.connection_from_url(os.environ["AWS_ENDPOINT_URL"], retries=False)
     requests: list[str] = []
 
@@ -47,19 +47,18 @@ def failing_first(times: int, status: int, code: str) -> Iterator[list[str]]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             requests.append(self.command)
             if len(requests) <= times:
-                content = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
-                headers = {}
-                answered = status
+                fault = (content or f"<Error><Code>{code}</Code></Error>").encode()
+                reply_body, headers, answered = b"<?xml version='1.0'?>" + fault, {}, status
             else:
                 reply = behind.request(self.command, self.path, body=body, headers=dict(self.headers))
-                content, headers, answered = reply.data, reply.headers, reply.status
+                reply_body, headers, answered = reply.data, reply.headers, reply.status
             self.send_response(answered)
             for name in ("ETag", "Content-Range"):
                 if name in headers:
                     self.send_header(name, headers[name])
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(reply_body)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(reply_body)
 
         do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 -- http.server's names
 

@@ -78,6 +78,7 @@ what runs in the background, dropped by TTL.
     pause                  <kind of job>                    PauseItem: jobs of this kind do not start by themselves
     upstream|<repository>  <question>                       ReplyItem: what its upstream registry replied lately
     upstream|<repository>  waiting|<digest>|<tag>           WaitingTagItem: the tag points at it upstream
+    bandwidth|<project's number>     line                   BandwidthItem: until when it is booked
     connections|<project's number>   <place>                PlaceItem: a connection to the project's upstream registry
     fill|<registry>|<digest>    request|<repository>        FillRequestItem: it wants the blob of the upstream registry
     fill|<registry>|<digest>    lease                       FillLeaseItem: who fetches it, and the upload that it is in
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from chalicelib.storage.tables.events import TriggerItem as TriggerItem
     from chalicelib.storage.tables.events import UndeliveredItem as UndeliveredItem
     from chalicelib.storage.tables.item import connection as connection
+    from chalicelib.storage.tables.jobs import BandwidthItem as BandwidthItem
     from chalicelib.storage.tables.jobs import ExecutionItem as ExecutionItem
     from chalicelib.storage.tables.jobs import ExecutionNumberItem as ExecutionNumberItem
     from chalicelib.storage.tables.jobs import FillLeaseItem as FillLeaseItem
@@ -202,6 +204,7 @@ _MODULES = {
     ),
     "item": ("connection",),
     "jobs": (
+        "BandwidthItem",
         "ExecutionItem",
         "ExecutionNumberItem",
         "FillLeaseItem",

@@ -144,6 +144,16 @@ class PlaceItem(Item):
     expires = NumberAttribute()
 
 
+class BandwidthItem(Item):
+    """Until when the line to a project's upstream registry is booked (chalicelib/storage/bandwidth.py)."""
+
+    class Meta:
+        table_name = settings().jobs_table
+
+    until = NumberAttribute()
+    expires = NumberAttribute()
+
+
 class FillRequestItem(Item):
     """A repository wants a blob of an upstream registry (chalicelib/storage/fills.py)."""
 

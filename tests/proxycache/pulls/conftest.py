@@ -11,7 +11,7 @@ import pytest
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
 from chalicelib.projects import rules
-from chalicelib.proxycache import endpoints, freshness
+from chalicelib.proxycache import endpoints, freshness, sources
 from chalicelib.proxycache.endpoints import Changes
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
@@ -42,6 +42,10 @@ class Proxy:
     def head(self, path: str) -> Response:
         return self.ask("HEAD", path)
 
+    def origin(self, name: str) -> str:
+        """What upstream's replies of the repository `name` are kept under."""
+        return sources.of(rules.get(self.name), f"{self.name}/{name}").origin
+
     def later(self) -> None:
         """As if this process had just started, and every reply of upstream's were old."""
         freshness._replies.clear()
@@ -67,9 +71,11 @@ def upstream() -> Iterator[Scripted]:
 def make_proxy(cloud: dict[str, str]) -> Callable[..., Proxy]:
     """Make a proxy project of an upstream; keyword arguments are settings of the project."""
 
-    def make(url: str, kind: str = "docker-registry", *, public: bool = False, **metadata: str) -> Proxy:
-        name = f"proxy{os.urandom(6).hex()}"
-        endpoint = endpoints.create(kind, Changes(name=name, url=url))
+    def make(
+        url: str, kind: str = "docker-registry", *, name: str = "", public: bool = False, **metadata: str
+    ) -> Proxy:
+        name = name or f"proxy{os.urandom(6).hex()}"
+        endpoint = endpoints.create(kind, Changes(name=f"{name}-{os.urandom(3).hex()}", url=url))
         rules.create(name, ADMIN, public=public, metadata=metadata, registry_id=endpoint.number)
         project = rules.get(name)
         scopes = [f"repository:{name}/{each}:pull,delete" for each in ("app", "library/app", "team/app", "other")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import connections, replies, tables
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.crowd import pull_at_once
-from tests.proxycache.upstreams.faults import late, refuse
+from tests.proxycache.upstreams.faults import late, refuse, too_many
 from tests.proxycache.upstreams.scripted import Scripted
 
 
@@ -47,9 +48,9 @@ def test_a_thousand_pulls_of_one_tag_ask_a_handful_of_times(proxy: Proxy, upstre
 
 def replies_are_old(proxy: Proxy, question: str) -> None:
     """As if the last reply were of an hour ago."""
-    repository = f"{proxy.name}/app"
-    asked = replies.read(repository, question)
-    tables.ReplyItem(f"{replies.REPLIES_PREFIX}{repository}", question).update(
+    origin = proxy.origin("app")
+    asked = replies.read(origin, question)
+    tables.ReplyItem(f"{replies.REPLIES_PREFIX}{origin}", question).update(
         actions=[tables.ReplyItem.fresh_until.set(asked.fresh_until - 3_600_000)]
     )
     proxy.later()
@@ -82,26 +83,26 @@ def test_who_died_while_asking_is_not_waited_for_longer_than_a_turn(
     proxy: Proxy, upstream: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.put_image("app", "v1")
-    repository = f"{proxy.name}/app"
-    assert replies.take_turn(repository, "manifest|v1", replies.Asked(), 1.0)
+    origin = proxy.origin("app")
+    assert replies.take_turn(origin, "manifest|v1", replies.Asked(), 1.0)
     assert proxy.get("app/manifests/v1").status == 200
     assert upstream.count("HEAD", "*/manifests/*") == 1
-    assert replies.take_turn(repository, "manifest|v2", replies.Asked(), 60.0)
+    assert replies.take_turn(origin, "manifest|v2", replies.Asked(), 60.0)
     monkeypatch.setattr(freshness, "_WAIT_SECONDS", 0.5)
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
 
 
 def test_a_reply_of_who_lost_the_turn_is_not_kept(proxy: Proxy) -> None:
-    repository = f"{proxy.name}/app"
-    slow = replies.take_turn(repository, "manifest|v1", replies.Asked(), -1.0)
-    fast = replies.take_turn(repository, "manifest|v1", replies.Asked(), 10.0)
+    origin = proxy.origin("app")
+    slow = replies.take_turn(origin, "manifest|v1", replies.Asked(), -1.0)
+    fast = replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
     assert slow
     assert fast
-    assert not replies.take_turn(repository, "manifest|v1", replies.Asked(), 10.0)
+    assert not replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
     for turn, digest in ((fast, "new"), (slow, "old")):
-        replies.write(repository, "manifest|v1", turn, {"digest": digest}, 5, 60)
-    assert replies.read(repository, "manifest|v1").reply == {"digest": "new"}
+        replies.write(origin, "manifest|v1", turn, {"digest": digest}, 5, 60)
+    assert replies.read(origin, "manifest|v1").reply == {"digest": "new"}
 
 
 def test_a_limit_of_connections_holds_for_all_pulls_of_a_project(
@@ -140,6 +141,34 @@ def test_too_many_connections_are_answered_by_the_local_copy(
     assert proxy.get("app/manifests/v1").body == image.manifest
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+
+
+@pytest.mark.usefixtures("fresh_for_5_seconds")
+def test_a_moments_want_of_a_connection_is_nobodys_answer_for_longer(
+    make_proxy: Callable[..., Proxy], upstream: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.proxycache.connections._WAIT_SECONDS", 0.1)
+    proxy = make_proxy(upstream.url, max_upstream_conn="1")
+    image = upstream.put_image("app", "v1")
+    place = connections.take(proxy.project_id, 1, 60)
+    assert place
+    refused = proxy.get("app/manifests/v1")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    connections.leave(proxy.project_id, *place)
+    time.sleep(1.1)
+    assert proxy.get("app/manifests/v1").body == image.manifest
+
+
+@pytest.mark.parametrize(("told", "first"), [("3", "5"), ("8", "8")])
+@pytest.mark.usefixtures("fresh_for_5_seconds")
+def test_a_client_is_told_what_is_left_of_a_limit(proxy: Proxy, upstream: Scripted, told: str, first: str) -> None:
+    """In this process or another: it would come back too late otherwise, or too early."""
+    upstream.script("*/manifests/*", too_many(told), always=True)
+    assert proxy.get("app/manifests/v1").headers["Retry-After"] == first
+    time.sleep(1.1)
+    for _ in range(2):
+        assert proxy.get("app/manifests/v1").headers["Retry-After"] == str(int(first) - 1)
+        proxy.later()
 
 
 def test_a_place_that_cannot_be_given_back_costs_no_pull(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:

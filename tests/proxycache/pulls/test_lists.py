@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from chalicelib.proxycache import freshness
+from chalicelib.settings import settings
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.contents import Image
-from tests.proxycache.upstreams.faults import refuse, saying, too_many
+from tests.proxycache.upstreams.faults import Fault, refuse, saying, too_many
 from tests.proxycache.upstreams.scripted import Scripted
+from tests.registry.test_budgets import counted
 
 _SIGNATURE = "application/vnd.example.signature"
 
@@ -111,6 +117,49 @@ def test_a_page_without_a_tag_is_not_the_end(make_proxy: Callable[..., Proxy], u
     assert (first.status, json.loads(first.body)["tags"]) == (200, [])
     assert first.headers["Link"] == f'</v2/{proxy.name}/app/tags/list?n=1&last=%21>; rel="next"'
     assert _tags(proxy, n="1", last="!") == ["v1"]
+
+
+def _has(tags: list[str]) -> Fault:
+    """All tags at once, as of a registry that knows no pages."""
+    return lambda _, reply: replace(
+        reply, status=200, headers={}, body=json.dumps({"name": "app", "tags": tags}).encode()
+    )
+
+
+def test_a_long_list_is_kept_in_the_table_and_in_no_process(
+    proxy: Proxy, upstream: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_PROXY_FRESH_SECONDS", "60")
+    settings.cache_clear()
+    tags = sorted(f"{number:04}-{'long' * 8}" for number in range(900))
+    upstream.script("*/tags/list", _has(tags), always=True)
+    upstream.forget()
+    for _ in range(2):
+        assert _tags(proxy) == tags
+        assert not freshness._replies._entries
+    with counted() as calls:
+        assert _tags(proxy) == tags
+    assert calls.summary == (1, 0, 0)
+    assert upstream.count(path="*/tags/list") == 1
+
+
+def test_all_the_tags_of_a_registry_without_pages_are_cut_into_pages(
+    proxy: Proxy, upstream: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compressed, they are too long for an item, and so upstream would be asked by everyone."""
+    monkeypatch.setenv("BERTH_PROXY_FRESH_SECONDS", "60")
+    settings.cache_clear()
+    tags = sorted(os.urandom(64).hex() for _ in range(9_500))
+    upstream.script("*/tags/list", _has(tags), always=True)
+    upstream.forget()
+    assert _tags(proxy) == tags[:1000]
+    assert _tags(proxy) == tags[:1000]
+    assert upstream.count(path="*/tags/list") == 1
+    found: list[str] = []
+    for _ in range(10):
+        found += _tags(proxy, last=found[-1] if found else "")
+    assert found == tags
+    assert "Link" not in proxy.get("app/tags/list", last=tags[-501]).headers
 
 
 def test_what_upstream_names_that_is_no_tag_is_left_out(proxy: Proxy, upstream: Scripted) -> None:

@@ -91,6 +91,17 @@ def test_a_bare_name_of_docker_hub_is_sent_to_its_library(make_proxy: Callable[.
     assert proxy.get("library/app/manifests/v1").body == image.manifest
 
 
+@pytest.mark.parametrize(("pattern", "status"), [("library/**", 301), ("library/app", 301), ("other/**", 404)])
+def test_a_filter_is_of_the_librarys_names(
+    make_proxy: Callable[..., Proxy], upstream: Scripted, pattern: str, status: int
+) -> None:
+    image = upstream.put_image("library/app", "v1")
+    proxy = make_proxy(upstream.url, kind="docker-hub", proxy_cache_filter_pattern=pattern)
+    assert proxy.get("app/manifests/v1").status == status
+    found = proxy.get("library/app/manifests/v1")
+    assert (found.status == 200, found.body == image.manifest) == ((status == 301), (status == 301))
+
+
 def test_a_token_for_the_bare_name_is_good_for_the_library(
     make_proxy: Callable[..., Proxy], upstream: Scripted
 ) -> None:

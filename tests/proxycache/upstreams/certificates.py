@@ -27,11 +27,13 @@ class Certificate:
 def make_certificate(folder: Path, *addresses: str) -> Certificate:
     """A certificate of `localhost` and these addresses, good for a day."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "berth-tests")])
+    serial = x509.random_serial_number()
+    # A name of its own: whoever trusts several looks for the one that signed by its name.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"berth-tests {serial:x}")])
     names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(each)) for each in addresses)]
     now = datetime.now(UTC)
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(name, name, key.public_key(), serial)
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)

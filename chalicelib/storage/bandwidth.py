@@ -1,0 +1,30 @@
+"""The Jobs table: the line to its upstream registry that all fills of a project share, where its bandwidth is limited.
+
+The item tells until when it is booked. Who wants to receive for a while books that behind those who came before.
+"""
+
+from __future__ import annotations
+
+from chalicelib.registry.errors import Unavailable
+from chalicelib.storage import tables
+from chalicelib.storage.conditions import holds, now
+
+_PREFIX, _LINE = "bandwidth|", "line"
+_ATTEMPTS = 8
+_KEPT_SECONDS = 86_400
+
+
+def book(project_id: int, seconds: float) -> float:
+    """Book a project's line for so long. Returns in how many seconds that will be over. Raises Unavailable."""
+    length = max(1, round(seconds * 1000))
+    item = tables.BandwidthItem(f"{_PREFIX}{project_id}", _LINE)
+    until, kept = tables.BandwidthItem.until, tables.BandwidthItem.expires
+    for _ in range(_ATTEMPTS):
+        present = now()
+        keep = kept.set(present // 1000 + _KEPT_SECONDS)
+        if holds(item.update, actions=[until.add(length), keep], condition=until > present):
+            return (item.until - present) / 1000
+        free = until.does_not_exist() | (until <= present)
+        if holds(item.update, actions=[until.set(present + length), keep], condition=free):
+            return length / 1000
+    raise Unavailable("the bandwidth of a project is being booked by others")
