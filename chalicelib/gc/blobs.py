@@ -26,7 +26,7 @@ def collect(page: str, digests: Sequence[str], times: Times, watch: Watch, *, co
     May be killed anywhere and done again: what goes is written down first, under `page`, so that the next try deletes
     the objects whose records the last one deleted, and counts them. Ends early, with all that it began, when told to.
     """
-    total, doomed = Tally(), work.read_doomed(page)
+    total, doomed = Tally(), work.read_doomed(page, Doomed)
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(digests), _CHUNK):
             if not watch(start / len(digests), total + _sum(doomed)):

@@ -103,7 +103,7 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
     page, found = work.read_page(task.name), Found(int(task.name.rpartition("/")[2].partition("-")[0]))
     gone = _names(run) if task.kind in (CHILDREN, NAMED) else set()
     # Behind manifests a run looks at blobs once more, a window later.
-    early = task.kind == BLOBS and times.is_window_waited_for and any(each.manifests for each in _results(run))
+    early = task.kind == BLOBS and times.is_window_waited_for and _are_manifests_gone(run, found.level)
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(page), _CHUNK):
             if not watch(start / len(page), Tally()):
@@ -183,8 +183,13 @@ def _would_be_free(hold: Hold, holders: frozenset[Name], gone: set[Name]) -> boo
     return hold is Hold.FREE or (hold is Hold.HELD and bool(holders) and holders <= gone)
 
 
-def _results(run: str) -> Iterator[Found]:
-    for result in work.results(run):
+def _are_manifests_gone(run: str, rounds: int) -> bool:
+    """Whether any would be, by the results of these first rounds alone: those of blobs are many, and tell nothing."""
+    return any(found.manifests for number in range(rounds) for found in _results(run, f"{number}-"))
+
+
+def _results(run: str, name: str = "") -> Iterator[Found]:
+    for result in work.results(run, name):
         found = Found(**result)
         found.children = [(child[0], child[1]) for child in found.children]
         yield found

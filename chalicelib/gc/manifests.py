@@ -41,7 +41,7 @@ def collect(page: str, candidates: Sequence[tuple[str, str]], times: Times, watc
     what the last one deleted. The rounds that follow are due by that count. Ends early when told to.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        doomed = {(each.repository, each.digest): each for each in work.read_doomed_manifests(page)}
+        doomed = {(each.repository, each.digest): each for each in work.read_doomed(page, DoomedManifest)}
         total, counted = _count(pool, doomed.values())
         for start in range(0, len(candidates), _CHUNK):
             if not watch(start / len(candidates), total):
@@ -50,7 +50,7 @@ def collect(page: str, candidates: Sequence[tuple[str, str]], times: Times, watc
             going = {(each.repository, each.digest): each for some in pool.map(_doomed, looks) for each in some}
             if going:
                 doomed |= going
-                work.write_doomed_manifests(page, doomed.values())
+                work.write_doomed(page, doomed.values())
             total += Tally(cleared=sum(pool.map(_settle, looks)))
             tally, gone = _count(pool, (each for name, each in going.items() if name not in counted))
             total, counted = total + tally, counted | gone

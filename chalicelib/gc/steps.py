@@ -113,7 +113,7 @@ def _came_to(task: Task) -> Tally:
 
 def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
     """Tell what the run came to, and end it. It counts as a reconciliation if the whole bucket was looked through."""
-    told = runs.account(execution, runs.progress(execution))
+    told: dict[str, Any] = {}
     listed: set[Status] = set()
     for task in tasks.read_all(execution.number):
         told |= {name: value for name, value in task.extra.items() if name.startswith("expected_")}
@@ -121,9 +121,9 @@ def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
             listed.add(task.status)
     if listed == {Status.SUCCESS}:
         work.note_reconciled(execution.started)
-    told_of = executions.tell(execution, pending=[], **{**told, "percent": 100})
+    executions.tell(execution, pending=[], percent=100, **told)
     work.drop(str(execution.number))
-    return steps.finish(told_of, event)
+    return steps.finish(execution, event)
 
 
 class _Watch:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.storage import blobstore, bulk
 from chalicelib.storage.blobs import Blob
@@ -42,6 +42,9 @@ class DoomedManifest:
     digest: str
     size: int
     children: int
+
+
+D = TypeVar("D", Doomed, DoomedManifest)
 
 
 def write_pages(run: str, name: str, candidates: Iterable[Any], size: int = PAGE) -> Iterator[str]:
@@ -81,30 +84,21 @@ def write_result(page: str, result: Mapping[str, Any]) -> None:
     blobstore.put(f"{PREFIX}{page}{_RESULT}", json.dumps(result, separators=(",", ":")).encode())
 
 
-def results(run: str) -> Iterator[Any]:
-    """What the pages of a run have come to so far."""
-    for keys in bulk.pages(f"{PREFIX}{run}/"):
+def results(run: str, name: str = "") -> Iterator[Any]:
+    """What the pages of a run have come to so far, of all or of those whose names begin with `name`."""
+    for keys in bulk.pages(f"{PREFIX}{run}/{name}"):
         for key in (key for key, _ in keys if key.endswith(_RESULT)):
             content = blobstore.get(key)
             if content is not None:
                 yield json.loads(content)
 
 
-def read_doomed(page: str) -> list[Doomed]:
-    """What an earlier try of a page was about to delete."""
-    return [Doomed(**entry) for entry in read_page(f"{page}.doomed")]
+def read_doomed(page: str, kind: type[D]) -> list[D]:
+    """What an earlier try of a page, of blobs or of manifests, was about to delete."""
+    return [kind(**entry) for entry in read_page(f"{page}.doomed")]
 
 
-def write_doomed(page: str, doomed: Sequence[Doomed]) -> None:
-    write_page(f"{page}.doomed", [asdict(each) for each in doomed])
-
-
-def read_doomed_manifests(page: str) -> list[DoomedManifest]:
-    """As read_doomed, of a page of manifests."""
-    return [DoomedManifest(**entry) for entry in read_page(f"{page}.doomed")]
-
-
-def write_doomed_manifests(page: str, doomed: Iterable[DoomedManifest]) -> None:
+def write_doomed(page: str, doomed: Iterable[Doomed | DoomedManifest]) -> None:
     write_page(f"{page}.doomed", [asdict(each) for each in doomed])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.projects import rules
+from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
 from chalicelib.registry.errors import (
     BlobUnknown,
@@ -51,6 +52,7 @@ _ERRORS: dict[str, type[RegistryError]] = {
     "limited": TooManyRequests,
     "denied": QuotaExceeded,
     "failed": UpstreamFailed,
+    "wrong": UpstreamFailed,
 }
 """What those who wait are told, by the kind of a Failure."""
 
@@ -79,15 +81,16 @@ def _start(repository: str, registry: int, wanted: Mapping[Wanted, Request | Non
     claimed = table.claim(wanted, execution, now() + ASKED_SECONDS * 1000)
     if not claimed:
         return
-    lanes, connections = _shared_out(repository, [each.digest for each in claimed], sizes)
-    if (project := rules.find(project_of(repository))) is not None:
-        traffic.filled(project.project_id, len(claimed), sum(sizes.get(each.digest, 0) for each in claimed))
+    project = rules.find(project_of(repository))
+    lanes, connections = _shared_out(project, [each.digest for each in claimed], sizes)
     state = {"repository": repository, "registry": registry, "lanes": lanes, "connections": connections}
     try:
         workflows.start(MACHINE, execution, state)
     except (Unavailable, RefusedError):
         table.withdraw(claimed, execution)
         raise
+    if project is not None:
+        traffic.filled(project.project_id, len(claimed), sum(sizes.get(each.digest, 0) for each in claimed))
 
 
 def state(repository: str, digest: str, registry: int) -> Filling:
@@ -143,9 +146,8 @@ def _is_attended(wanted: Wanted, request: Request, running: dict[str, bool]) -> 
     return running[execution]
 
 
-def _shared_out(repository: str, digests: list[str], sizes: Mapping[str, int]) -> tuple[list[list[str]], int]:
+def _shared_out(project: Project | None, digests: list[str], sizes: Mapping[str, int]) -> tuple[list[list[str]], int]:
     """What each lane is to fetch, largest first to whoever has least, and how many connections each may have."""
-    project = rules.find(project_of(repository))
     limit = int(project.metadata.get(CONNECTIONS) or -1) if project else -1
     most = min(LANES, limit) if limit > 0 else LANES
     if all(digest in sizes for digest in digests):

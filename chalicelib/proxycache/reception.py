@@ -105,11 +105,9 @@ class Reception:
 
     def whole(self, body: Body) -> bytes:
         """The content of a blob of which `body` is all."""
-        content = bytearray(self.total)
         if body.status == 206:
-            self.fill(Span(0, memoryview(content)), body)
-            return bytes(content)
-        filled = 0
+            return self.part(0, self.total, body)
+        content, filled = bytearray(self.total), 0
         for chunk in self.stream(0, body):
             if filled + len(chunk) > self.total:
                 raise UpstreamContentInvalid("upstream sends more of a blob than it said")

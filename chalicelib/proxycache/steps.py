@@ -100,7 +100,7 @@ def _failure(digest: str, error: Exception) -> Failure:
         case QuotaExceeded():
             return Failure("denied", error.message, _AGAIN_SECONDS)
         case DigestInvalid() | UpstreamContentInvalid():
-            return Failure("failed", f"upstream sends other bytes than those of {digest}: {error}", _WRONG_SECONDS)
+            return Failure("wrong", f"upstream sends other bytes than those of {digest}: {error}", _WRONG_SECONDS)
         case _:
             return Failure("failed", f"the blob {digest} cannot be fetched: {error}", _AGAIN_SECONDS)
 
@@ -111,7 +111,7 @@ def _tell(wanted: Wanted, execution: str, failure: Failure) -> None:
     if failure.kind == "limited":
         seconds = min(failure.retry_after, _LONGEST_RETRY_AFTER)
     else:
-        longest = _LONGEST_WRONG_SECONDS if failure.retry_after == _WRONG_SECONDS else _LONGEST_SECONDS
+        longest = _LONGEST_WRONG_SECONDS if failure.kind == "wrong" else _LONGEST_SECONDS
         seconds = min(failure.retry_after * 2 ** min(failures, 10), longest)
     table.fail(wanted, execution, failure, now() + seconds * 1000)
 

@@ -66,7 +66,7 @@ def _write(entries: list[_Entry]) -> list[_Entry]:
                 "ProxyMisses": traffic.misses,
                 "ProxyUpstreamRequests": traffic.upstream_requests,
                 "ProxyUpstreamRequestsSaved": traffic.saved_requests,
-                "ProxyBytesSaved": max(0, traffic.saved_bytes),
+                "ProxyBytesSaved": traffic.saved_bytes,
             },
             project=str(project_id),
         )

@@ -19,8 +19,10 @@ _SBOM = "sbom.harbor"
 _NYDUS = "accelerator.nydus"
 _OTHER = "subject.accessory"
 
-_COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)\Z")
-_FALLBACK_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?\Z")
+_REFERRERS_TAG = r"sha256-([0-9a-f]{64})"
+_COSIGN_SUFFIX = r"\.(sig|att|sbom)"
+_COSIGN_TAG = re.compile(rf"{_REFERRERS_TAG}{_COSIGN_SUFFIX}\Z")
+_FALLBACK_TAG = re.compile(rf"{_REFERRERS_TAG}({_COSIGN_SUFFIX})?\Z")
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _NYDUS_ANNOTATION = "containerd.io/snapshot/nydus-bootstrap"
 

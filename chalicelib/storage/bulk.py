@@ -31,8 +31,8 @@ def _delete(keys: Sequence[str]) -> None:
         errors = _try_to_delete(list(errors) or keys)
         if not errors:
             return
-        for code in set(errors.values()) - s3.TRANSIENT:
-            raise RefusedError(code, "DeleteObjects")
+        if refused := set(errors.values()) - s3.TRANSIENT:
+            raise RefusedError(min(refused), "DeleteObjects")
     faults = ", ".join(sorted(set(errors.values())))
     raise Unavailable(f"the blob store does not delete {len(errors)} objects: {faults}")
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from chalicelib.gc import rounds
-from chalicelib.gc.records import Tally, unwatched
+from chalicelib.gc.records import Tally, Task, unwatched
 from chalicelib.projects import rules as projects
 from chalicelib.registry import deletion, digests, manifests, push
 from chalicelib.retention import rules
@@ -22,6 +22,16 @@ from tests.registry.test_faults import Killed, killed_at
 pytestmark = pytest.mark.usefixtures("cloud")
 
 
+def survives(task: Task, number: int, moment: str) -> bool:
+    """Carry out a task that is killed at its write `number`. Whether it had ended before."""
+    with killed_at(number, moment):
+        try:
+            rounds.carry_out("", task, TIMES, unwatched)
+        except Killed:
+            return False
+    return True
+
+
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 def test_a_page_that_is_killed_at_any_write_leaves_nothing_when_it_is_done_again(
     repository: str, collect: Collect, moment: str
@@ -34,12 +44,7 @@ def test_a_page_that_is_killed_at_any_write_leaves_nothing_when_it_is_done_again
         for step in (rounds.BLOBS, rounds.CONDEMNED):
             [task] = rounds.plan(f"killed{number}{moment}", 0, [step], TIMES)
             if step == rounds.CONDEMNED:
-                with killed_at(number, moment):
-                    try:
-                        rounds.carry_out("", task, TIMES, unwatched)
-                        finished = True
-                    except Killed:
-                        pass
+                finished = survives(task, number, moment)
             tally = rounds.carry_out("", task, TIMES, unwatched)
             collect.clock.advance(3 * HOUR)
         assert tally.purged_blobs == 3
@@ -61,12 +66,7 @@ def test_a_page_of_manifests_that_is_killed_at_any_write_is_counted_whole_when_i
         push.manifest(repository, digests.of(parent), parent, manifests.OCI_INDEX)
         collect.clock.advance(3 * HOUR)
         [task] = rounds.plan(f"killed-manifests{number}{moment}", 0, [rounds.MANIFESTS], TIMES)
-        with killed_at(number, moment):
-            try:
-                rounds.carry_out("", task, TIMES, unwatched)
-                finished = True
-            except Killed:
-                pass
+        finished = survives(task, number, moment)
         tally = rounds.carry_out("", task, TIMES, unwatched)
         gone = (subject, about, parent)
         assert not any(manifest_table.read_record(repository, digests.of(content)) for content in gone)

@@ -166,11 +166,7 @@ def test_a_reconciliation_looks_through_everything_and_is_noted(repository: str,
 def test_a_reconciliation_is_noted_if_all_of_the_bucket_was_looked_through(
     cloud: dict[str, str], ended: list[Status], is_noted: bool
 ) -> None:
-    told = runs.to_json(runs.parameters({"reconcile": True}))
-    execution = execution_table.create(GARBAGE_COLLECTION, SYSTEM, Trigger.MANUAL, "admin", told, "")
-    assert execution is not None
-    kinds = [rounds.TABLES, *(rounds.OBJECTS for _ in ended)]
-    tasks.create(execution.number, 1, ({"kind": kind, "name": "blobs/0"} for kind in kinds))
+    execution = without_machine([rounds.TABLES, *(rounds.OBJECTS for _ in ended)])
     for task, status in zip(tasks.read_all(execution.number), [Status.SUCCESS, *ended], strict=True):
         tasks.finish(task, status)
     work.note_reconciled(0)
