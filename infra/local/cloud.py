@@ -18,6 +18,7 @@ from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
 from infra.local.precedence import Precedence
 from infra.local.processes import end_with_parent
+from infra.local.ranges import SingleRanges
 from infra.local.snapshots import SnapshotDamagedError, Snapshots
 
 _ADVICE = "restore it from a backup, or choose another folder with BERTH_STATE"
@@ -37,7 +38,7 @@ def main() -> None:
     end_with_parent()
     cloud = DurableCloud(app, journal, snapshots)
     config = uvicorn.Config(
-        Precedence(cloud),
+        Precedence(SingleRanges(cloud)),
         host="127.0.0.1",
         port=port,
         http="httptools",
