@@ -7,27 +7,32 @@ from collections.abc import Callable
 from .processes import Process, run_alone
 from .protocol import APP, collect, collect_manifests, sweep
 from .rules import LONG, Rules
-from .world import BLOB, REFERENCES, SUBJECTS, World
+from .world import BLOB, SUBJECTS, TARGETS, World
 
 
 def safe(world: World) -> str | None:
     """Every manifest pulls whole, every tag has its manifest, every index its children."""
     for digest, _ in world.manifests:
-        target = REFERENCES[digest]
-        if target != BLOB:
-            if world.manifest(target) is None:
-                return f"{digest} names {target}, which does not exist"
-            continue
-        blob, link = world.blob, world.link(APP)
-        if blob is None:
-            return f"{digest} names a blob that has no record"
-        if all(key != blob.key for key, _ in world.objects):
-            return f"{digest} names a blob whose object is gone"
-        if link is None or link.key != blob.key:
-            return f"{digest} names a blob that its repository has no link to"
+        problems = [_problem(world, digest, target) for target in TARGETS[digest]]
+        if problems and all(problems):
+            return problems[0]
     for tag, digest in world.tags:
         if world.manifest(digest) is None:
             return f"the tag {tag} points at {digest}, which does not exist"
+    return None
+
+
+def _problem(world: World, digest: str, target: str) -> str | None:
+    """Why a manifest does not pull whole, as far as one of the things is concerned that its entry may be."""
+    if target != BLOB:
+        return f"{digest} names {target}, which does not exist" if world.manifest(target) is None else None
+    blob, link = world.blob, world.link(APP)
+    if blob is None:
+        return f"{digest} names a blob that has no record"
+    if all(key != blob.key for key, _ in world.objects):
+        return f"{digest} names a blob whose object is gone"
+    if link is None or link.key != blob.key:
+        return f"{digest} names a blob that its repository has no link to"
     return None
 
 
@@ -79,7 +84,7 @@ def nothing_left_over(world: World) -> str | None:
 
 def nothing_lost_to_the_collector(world: World) -> str | None:
     """The same, but for what a crash may leave to the reconciliation pass: objects and links without a record."""
-    if world.blob is not None and all(REFERENCES[digest] != BLOB for digest, _ in world.manifests):
+    if world.blob is not None and all(BLOB not in TARGETS[digest] for digest, _ in world.manifests):
         return "a blob that nothing refers to stays, and no collector knows of it"
     current = {(digest, manifest.generation) for digest, manifest in world.manifests}
     if any((edge.manifest, edge.generation) not in current for edge in world.edges):
@@ -88,7 +93,8 @@ def nothing_lost_to_the_collector(world: World) -> str | None:
 
 
 def _untagged(world: World) -> str | None:
-    held = {*dict(world.tags).values(), *(REFERENCES[digest] for digest, _ in world.manifests)}
+    named = (target for digest, _ in world.manifests for target in TARGETS[digest])
+    held = {*dict(world.tags).values(), *named}
     for digest, _ in world.manifests:
         refers = world.manifest(SUBJECTS[digest]) if digest in SUBJECTS else None
         if world.clock.untagged and digest not in held and refers is None:

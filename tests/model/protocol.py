@@ -12,7 +12,7 @@ from . import store
 from .processes import Body, Call
 from .rules import Rules
 from .store import ANY
-from .world import BLOB, REFERENCES, SUBJECTS
+from .world import BLOB, SUBJECTS, TARGETS
 
 Steps = Generator[Call, Any, Any]
 APP, BASE = "app", "base"
@@ -85,12 +85,12 @@ def pull_blob(rules: Rules) -> Body:
 def push(rules: Rules, name: str, digest: str, tag: str | None, lost: bool = False) -> Body:
     generation = name if rules.generations else "-"
     if rules.edges_before_read:
-        yield store.write_edges(digest, generation)
-    if not (yield from _references_hold(rules, REFERENCES[digest])):
+        yield store.write_edges(digest, generation, rules.edges_onto_both)
+    if not (yield from _references_hold(rules, digest)):
         yield from _unlink(rules, digest, generation)
         return UNKNOWN
     if not rules.edges_before_read:
-        yield store.write_edges(digest, generation)
+        yield store.write_edges(digest, generation, rules.edges_onto_both)
     replaced = yield from _commit(rules, name, digest, tag, lost)
     if replaced is not None and rules.generations:
         yield store.delete_edges(digest, replaced)
@@ -111,8 +111,17 @@ def _commit(rules: Rules, name: str, digest: str, tag: str | None, lost: bool) -
     return replaced
 
 
-def _references_hold(rules: Rules, target: str) -> Steps:
-    """Reads what the manifest names, after its edges are written, and takes back what is about to go."""
+def _references_hold(rules: Rules, digest: str) -> Steps:
+    """Whether what the manifest names is there, after its edges are written: as a blob, as a manifest, or as both."""
+    held, number = not TARGETS[digest], 0
+    while number < len(TARGETS[digest]):
+        held = (yield from _holds(rules, TARGETS[digest][number])) or held
+        number += 1
+    return held
+
+
+def _holds(rules: Rules, target: str) -> Steps:
+    """Reads a blob or a manifest, and takes it back if it is about to go."""
     if target != BLOB:
         child = yield store.read_manifest(target)
         if child is None:
@@ -151,14 +160,14 @@ def push_ahead(rules: Rules, name: str, digest: str, tag: str | None) -> Body:
     """Commits a manifest whose blob may be absent; what is there is kept, as by any push."""
     generation = name if rules.generations else "-"
     if rules.edges_before_read:
-        yield store.write_edges(digest, generation)
+        yield store.write_edges(digest, generation, rules.edges_onto_both)
     while True:
         found = yield store.read_blob(not rules.shared_touch)
         link = yield store.read_link(APP)
         if found is None or link is None or link[0] != found[0] or (yield from keep(rules, *found)):
             break
     if not rules.edges_before_read:
-        yield store.write_edges(digest, generation)
+        yield store.write_edges(digest, generation, rules.edges_onto_both)
     replaced = yield from _commit(rules, name, digest, tag, False)
     if replaced is not None and rules.generations:
         yield store.delete_edges(digest, replaced)
@@ -225,12 +234,13 @@ def _held(rules: Rules, target: str) -> Steps:
 
 def _unlink(rules: Rules, digest: str, generation: str) -> Steps:
     """Takes away the edges of a generation that is no manifest's (any more); what they hold may be garbage then."""
-    if REFERENCES[digest] == BLOB and rules.touch_before_unlink:
+    is_blob = BLOB in TARGETS[digest]
+    if is_blob and rules.touch_before_unlink:
         yield store.touch_blob(None)
-    if REFERENCES[digest] != BLOB:
-        yield store.mark_candidate(REFERENCES[digest])
+    if TARGETS[digest] and TARGETS[digest][-1] != BLOB:
+        yield store.mark_candidate(TARGETS[digest][-1])
     yield store.delete_edges(digest, generation)
-    if REFERENCES[digest] == BLOB and not rules.touch_before_unlink and not (yield store.look(BLOB, True)):
+    if is_blob and not rules.touch_before_unlink and not (yield store.look(BLOB, True)):
         yield store.touch_blob(None)
 
 

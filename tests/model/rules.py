@@ -44,6 +44,7 @@ class Rules:
     """Every rule is on unless a test switches it off."""
 
     edges_before_read: bool = True  # a push writes its edges before it reads any state
+    edges_onto_both: bool = True  # what an index names is held as a blob and as a manifest, whichever was found
     rescue: bool = True  # who reads `condemned` or `deleting` and relies on the item writes it back to live
     shared_touch: bool = True  # a rescue asks for the incarnation only: two that rescue at once both succeed
     generations: bool = True  # edges belong to one commit of a manifest

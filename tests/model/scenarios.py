@@ -130,6 +130,14 @@ def indexed(clock: Clock) -> list[World]:
     return [w._replace(manifests=index + w.manifests, edges=w.edges | {edge}) for w in referenced(clock)]
 
 
+def entries(clock: Clock) -> list[World]:
+    """What an index may name: a blob that nothing refers to, the manifest of its digest, or both."""
+    leaf = (("leaf", Manifest("l0")),)
+    tags = (("leaf", "leaf"),)
+    worlds = [*unreferenced(clock), *nothing(clock)]
+    return [*unreferenced(clock), *(world._replace(manifests=leaf, tags=tags) for world in worlds)]
+
+
 def untagged(clock: Clock) -> list[World]:
     """`m1` has no tag, and is due; its blob is no candidate."""
     world = referenced(clock)[0]

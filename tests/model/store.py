@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from .processes import Call
-from .world import BLOB, NOBODY, REFERENCES, SUBJECTS, Blob, Edge, Link, Manifest, World
+from .world import BLOB, NOBODY, SUBJECTS, TARGETS, Blob, Edge, Link, Manifest, World
 
 Moves = list[tuple[Hashable, World]]
 
@@ -128,7 +128,7 @@ def clear_blob(world: World, blob: Blob) -> World:
 @_collectors
 def delete_blob(world: World, blob: Blob) -> World:
     link = world.link("app")
-    named = any(REFERENCES[digest] == BLOB for digest, _ in world.manifests)
+    named = any(BLOB in TARGETS[digest] for digest, _ in world.manifests)
     return world._replace(blob=None, lost=world.lost or (named and link is not None and link.key == blob.key))
 
 
@@ -136,10 +136,11 @@ def delete_blob(world: World, blob: Blob) -> World:
 
 
 @operation
-def write_edges(world: World, caller: str, digest: str, generation: str) -> Moves:
-    edge = Edge(REFERENCES[digest], digest, generation, 0)
-    kept = frozenset(e for e in world.edges if e[:3] != edge[:3])
-    return [(None, world._replace(edges=kept | {edge}))]
+def write_edges(world: World, caller: str, digest: str, generation: str, both: bool) -> Moves:
+    """An edge onto what the manifest names: onto the blob and onto the manifest, where it may be either."""
+    edges = {Edge(target, digest, generation, 0) for target in TARGETS[digest][0 if both else -1 :]}
+    kept = frozenset(e for e in world.edges if (e.manifest, e.generation) != (digest, generation))
+    return [(None, world._replace(edges=kept | edges))]
 
 
 @operation

@@ -19,6 +19,7 @@ from .scenarios import (
     UNTAGGED,
     Cast,
     ahead,
+    entries,
     explore,
     indexed,
     marked,
@@ -54,6 +55,22 @@ def test_two_pushes_a_delete_and_the_collector(walk: Walk, how: str, crashes: bo
     push, other = cast.push("again", "m1", "v1"), cast.promised_push(how, "push", "m2", "latest")
     processes = [push, other, cast.delete("delete", "m1"), cast.collector()]
     walk(processes, referenced(cast.clock), crashes=crashes)
+
+
+@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+@pytest.mark.parametrize("also", ["delete", "again"])
+def test_an_index_of_what_is_a_blob_or_a_manifest(walk: Walk, also: str, crashes: bool) -> None:
+    """Its entry is deleted as the one and as the other meanwhile; or as a blob, and put as the other again."""
+    cast = Cast(clock=TIMELESS_EDGES)
+    beside = cast.delete("delete", "leaf") if also == "delete" else cast.push("again", "leaf", None)
+    processes = [cast.push("index", "either", "cache"), beside, cast.delete_blob("blob"), cast.collector()]
+    walk(processes, entries(cast.clock), crashes=crashes)
+
+
+def test_an_index_that_is_deleted_lets_go_of_the_blob_and_the_manifest(walk: Walk) -> None:
+    cast = Cast(clock=UNTAGGED)
+    processes = [cast.push("index", "either", None), cast.delete("delete", "either"), cast.collector()]
+    walk([*processes, cast.manifest_collector()], entries(cast.clock), crashes=True)
 
 
 def test_a_push_a_delete_the_collector_and_the_sweep(walk: Walk) -> None:

@@ -48,6 +48,12 @@ def test_a_push_and_the_collector(rule: str, expected: str) -> None:
     assert expected in damage(processes, uploaded(cast.clock))
 
 
+def test_edges_onto_both() -> None:
+    """What an index found as a blob is collected if it is held as a manifest alone."""
+    cast = Cast(without("edges_onto_both"), NO_WINDOW)
+    assert NO_RECORD in damage([cast.push("index", "either", "cache"), cast.collector()], uploaded(cast.clock))
+
+
 def test_versions() -> None:
     """A collector that sleeps must not delete what was rescued, and condemned again by another, since it looked."""
     cast = Cast(without("versions"))

@@ -12,7 +12,8 @@ from .rules import LONG, Clock
 
 BLOB = "blob"
 NOBODY: frozenset[str] = frozenset()
-REFERENCES = {"m1": BLOB, "m2": BLOB, "index": "m1", "signature": BLOB}
+TARGETS = {"m1": (BLOB,), "m2": (BLOB,), "index": ("m1",), "signature": (BLOB,), "either": (BLOB, "leaf"), "leaf": ()}
+"""What each manifest names. The entry of `either` is a blob, or the manifest of the same digest, `leaf`, or both."""
 SUBJECTS = {"signature": "m1"}
 
 
