@@ -76,6 +76,8 @@ class ExactResponse(ChaliceResponse):
 def to_request(request: ChaliceRequest, path: str) -> Request:
     """The request that Chalice holds, with `path` percent-decoded."""
     headers = {name.lower(): value for name, value in request.to_original_event()["headers"].items()}
+    # The first of several proxies is the client's: each adds its own behind.
+    scheme = headers.get("x-forwarded-proto", "https").partition(",")[0].strip()
     raw = request.raw_body
     return Request(
         method=request.method,
@@ -83,15 +85,20 @@ def to_request(request: ChaliceRequest, path: str) -> Request:
         query=_first_values(request.query_params),
         headers=headers,
         body=raw if isinstance(raw, bytes) else raw.encode(),
-        origin=f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}",
+        origin=f"{scheme}://{headers.get('host', '')}",
         request_id=request.context.get("requestId", ""),
         address=request.context.get("identity", {}).get("sourceIp") or "",
+        repeated=_all_values(request.query_params),
     )
 
 
 def _first_values(query: MultiDict | None) -> dict[str, str]:
     """As the relay and `distribution` take them; Chalice would give the last."""
     return {} if query is None else {name: query.getlist(name)[0] for name in query}
+
+
+def _all_values(query: MultiDict | None) -> dict[str, list[str]]:
+    return {} if query is None else {name: query.getlist(name) for name in query}
 
 
 def to_chalice(response: Response) -> ExactResponse:

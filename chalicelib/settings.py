@@ -62,7 +62,7 @@ class Settings:
     gc_unsafe_times: bool
     """Allow a grace and a window of any length: clients may be told of blobs that then go. For tests."""
     sparse_indexes: bool
-    """Accept an index that names manifests which the repository does not hold."""
+    """Accept an index that names what the repository holds neither as a manifest nor as a blob."""
     proxy_fresh_seconds: int
     """How long what an upstream registry said of a tag is good for (chalicelib/proxycache/freshness.py)."""
     proxy_wait_seconds: int

@@ -38,3 +38,13 @@ def test_bytes_arrive_as_they_were_sent() -> None:
 def test_the_clients_own_address_is_the_gateways_to_say() -> None:
     request = arrived("", **{"x-forwarded-for": "198.51.100.7", "host": "registry.example.com"})
     assert (request.address, request.origin) == ("192.0.2.1", "http://registry.example.com")
+
+
+def test_behind_several_proxies_the_scheme_is_the_first_ones() -> None:
+    request = arrived("", **{"x-forwarded-proto": "https, http", "host": "registry.example.com"})
+    assert request.origin == "https://registry.example.com"
+
+
+def test_every_value_of_a_parameter_is_there_for_whom_it_may_stand_twice() -> None:
+    request = arrived("tag=a&tag=b&n=1")
+    assert (request.values("tag"), request.values("n"), request.values("digest")) == (["a", "b"], ["1"], [])

@@ -164,7 +164,7 @@ def _note(seen: Seen, found: Found) -> None:
     found.manifests.append((record.repository, record.digest, record.size))
     if seen.parsed:
         found.children += ((record.repository, child) for child in seen.parsed.children)
-        found.references += seen.parsed.references
+        found.references += seen.parsed.references  # what an index names may be a blob
 
 
 def _note_blobs(looks: Iterable[Look], gone: set[Name], found: Found, *, is_candidate: bool) -> None:

@@ -147,7 +147,7 @@ def _parse(record: Record) -> Manifest | None:
         pulled = pull.manifest(record.repository, record.digest)
     except ManifestUnknown:
         return None
-    return manifests.parse(pulled.content, pulled.media_type)
+    return manifests.stored(pulled.content, pulled.media_type)
 
 
 def _settle(seen: Seen) -> bool:

@@ -16,7 +16,7 @@ from chalicelib.projects import archives
 from chalicelib.projects.errors import AdditionInvalidError, AdditionNotFoundError, AdditionUnknownError
 from chalicelib.registry import blobs, manifests, pull
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown
-from chalicelib.registry.manifests import DOCKER_LIST, OCI_INDEX, Manifest
+from chalicelib.registry.manifests import INDEXES, Manifest
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import blobstore
 from chalicelib.storage.artifacts import Artifact
@@ -52,7 +52,7 @@ class Addition:
 
 def names(artifact: Artifact) -> tuple[str, ...]:
     """The additions that an artifact of its type has."""
-    if artifact.summary["manifest_media_type"] in (OCI_INDEX, DOCKER_LIST):
+    if artifact.summary["manifest_media_type"] in INDEXES:
         return ()
     return _OF_TYPE.get(artifact.summary["type"], ())
 
@@ -161,7 +161,7 @@ def _manifest(artifact: Artifact) -> Manifest:
         pulled = pull.manifest(artifact.repository, artifact.digest)
     except ManifestUnknown as error:
         raise AdditionNotFoundError("the artifact is gone") from error
-    return manifests.parse(pulled.content, pulled.media_type)
+    return manifests.stored(pulled.content, pulled.media_type)
 
 
 def _layers(manifest: Manifest) -> list[dict[str, Any]]:
@@ -170,7 +170,10 @@ def _layers(manifest: Manifest) -> list[dict[str, Any]]:
 
 def _config(repository: str, manifest: Manifest) -> dict[str, Any]:
     """The config, read. Raises AdditionNotFoundError or AdditionInvalidError."""
-    content = _blob(repository, manifest.document["config"], _CONFIG_LIMIT)
+    descriptor = manifest.document.get("config")
+    if descriptor is None:
+        raise AdditionNotFoundError("the manifest has no config")
+    content = _blob(repository, descriptor, _CONFIG_LIMIT)
     try:
         config = json.loads(content)
     except (ValueError, RecursionError) as error:

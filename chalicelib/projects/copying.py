@@ -7,6 +7,7 @@ there already is pushed again, which changes nothing: so a copy that broke off i
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from chalicelib.access.authentication import Caller
 from chalicelib.auditing.records import Actor
@@ -14,7 +15,6 @@ from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
 from chalicelib.registry import blobs, manifests, pull, push
 from chalicelib.registry.errors import ManifestUnknown
-from chalicelib.settings import settings
 from chalicelib.storage import artifacts
 from chalicelib.storage import manifests as table
 
@@ -47,7 +47,7 @@ class _Copy:
             return
         self._copied.add(digest)
         pulled = pull.manifest(self._source, digest)
-        parsed = manifests.parse(pulled.content, pulled.media_type)
+        parsed = manifests.stored(pulled.content, pulled.media_type)
         for child in parsed.children:
             self._child(child)
         for accessory in artifacts.accessories_of(self._source, digest):
@@ -56,14 +56,12 @@ class _Copy:
             # The push says which of them are missing, if it needs them.
             list(pool.map(self._mount, parsed.references))
         for reference in (table.tags_of(self._source, digest) if tagged else []) or [digest]:
-            push.manifest(self._target, reference, pulled.content, pulled.media_type, self._actor)
+            push.manifest(self._target, reference, pulled.content, pulled.media_type, self._actor, digest=digest)
 
     def _child(self, digest: str) -> None:
-        try:
+        """Copy what an index names, if it is a manifest: a blob is mounted. The push says what is neither."""
+        with suppress(ManifestUnknown):
             self.manifest(digest, tagged=False)
-        except ManifestUnknown:
-            if not settings().sparse_indexes:
-                raise
 
     def _mount(self, digest: str) -> bool:
         return blobs.mount(self._caller, self._target, digest, self._source)

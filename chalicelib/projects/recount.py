@@ -158,7 +158,7 @@ def _charge_page(project: Project, repository: str, page: dict[str, Stored]) -> 
             continue  # deleted or pushed again since the page was read, with its object
         sizes[digest] = len(content)
         own_edges.append(Edge(charges.own_target(repository, digest), repository, digest, stored.generation, 0))
-        references = manifests.parse(content, stored.media_type).references
+        references = manifests.stored(content, stored.media_type).references
         sizes |= blob_table.read_sizes(repository, references)
     # What older versions pushed has none. Made before the charge, so that it is found held; of time 0, so that it
     # counts only while its generation is the manifest's.

@@ -75,7 +75,7 @@ def add_tag(repository: str, reference: str, tag: str, actor: Actor = JOBS) -> b
     if manifest_table.read_tag(repository, tag) is not None:
         return False
     pulled = pull.manifest(repository, found.digest)
-    push.manifest(repository, tag, pulled.content, pulled.media_type, actor)
+    push.manifest(repository, tag, pulled.content, pulled.media_type, actor, digest=found.digest)
     return True
 
 
@@ -123,7 +123,7 @@ def _delete_unless_referenced(repository: str, digest: str, actor: Actor) -> boo
         deletion.manifest(repository, digest, actor)
     except (Referenced, ManifestUnknown):
         return False
-    for blob in manifests.parse(content.content, content.media_type).references:
+    for blob in manifests.stored(content.content, content.media_type).references:
         try:
             deletion.blob(repository, blob)
         except (BlobUnknown, Referenced):

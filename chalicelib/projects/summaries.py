@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
-from chalicelib.registry.manifests import DOCKER_LIST, OCI_INDEX, Manifest
+from chalicelib.registry.manifests import INDEXES, Manifest
 
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
@@ -28,8 +29,11 @@ _LIMIT = 64 * 1024
 """Bytes of a summary: a page of a hundred is one or two reads of DynamoDB (1 MB each)."""
 
 
-def of(manifest: Manifest) -> dict[str, Any]:
-    """The summary of a manifest; what would make it longer than 64 KB is left out, the largest part first."""
+def of(manifest: Manifest, blobs: Collection[str] = ()) -> dict[str, Any]:
+    """The summary of a manifest; what would make it longer than 64 KB is left out, the largest part first.
+
+    `blobs` are those of its children that are no manifests, as in a cache of BuildKit's: references are artifacts.
+    """
     document = manifest.document
     config = document.get("config")
     media_type = config["mediaType"] if isinstance(config, dict) else manifest.media_type
@@ -41,7 +45,7 @@ def of(manifest: Manifest) -> dict[str, Any]:
         "size": len(manifest.content) + _size(document),
         "subject": manifest.subject,
         "annotations": manifest.annotations,
-        "references": [_reference(entry) for entry in document.get("manifests") or []],
+        "references": [_reference(each) for each in document.get("manifests") or [] if each["digest"] not in blobs],
     }
     for large in sorted(("annotations", "references"), key=lambda name: -len(json.dumps(summary[name]))):
         if len(json.dumps(summary)) > _LIMIT:
@@ -50,7 +54,7 @@ def of(manifest: Manifest) -> dict[str, Any]:
 
 
 def _type(manifest: Manifest, media_type: str) -> str:
-    if media_type in _IMAGE_CONFIGS or manifest.media_type in (OCI_INDEX, DOCKER_LIST):
+    if media_type in _IMAGE_CONFIGS or manifest.media_type in INDEXES:
         return "IMAGE"
     named = manifest.artifact_type if media_type == _EMPTY and manifest.artifact_type else media_type
     match = _NAMED.match(named)
@@ -58,7 +62,7 @@ def _type(manifest: Manifest, media_type: str) -> str:
 
 
 def _size(document: dict[str, Any]) -> int:
-    """Bytes of all that a manifest names; of an index, of its manifests alone."""
+    """Bytes of all that a manifest names; of an index, of what it names itself."""
     config = document.get("config")
     named = [config] if config is not None else []
     for name in ("layers", "blobs", "manifests"):

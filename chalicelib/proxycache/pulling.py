@@ -129,7 +129,7 @@ def _settle(source: Source, tag: str, told: dict[str, Any]) -> dict[str, Any]:
     except ManifestUnknown:
         replies.wait_for(source.origin, told["digest"], tag)
     else:
-        _put(source.repository, tag, local.content, local.media_type)
+        _put(source.repository, tag, local)
     return told
 
 
@@ -165,7 +165,8 @@ def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
         parsed = manifests.parse(content, media_type)
     except (ManifestInvalid, DigestInvalid, TooLarge) as error:
         raise UpstreamContentInvalid(f"what upstream has as {digest} is no manifest: {error}") from error
-    tagged = [_put(source.repository, each, content, media_type) for each in _tags(source.origin, digest, tag)]
+    fetched = PulledManifest(digest, media_type, content)
+    tagged = [_put(source.repository, each, fetched) for each in _tags(source.origin, digest, tag)]
     if not any(tagged):
         push.manifest(source.repository, digest, content, media_type, ACTOR)
     filling.ensure(source.repository, parsed.blobs, source.project.registry_id, sizes(parsed))
@@ -180,22 +181,20 @@ def sizes(parsed: Manifest) -> dict[str, int]:
     return {entry["digest"]: entry["size"] for entry in entries if entry is not None and entry["digest"] in needed}
 
 
-def _put(repository: str, tag: str, content: bytes, media_type: str) -> bool:
+def _put(repository: str, tag: str, found: PulledManifest) -> bool:
     """Put a manifest under a tag. False when a rule of the project keeps the tag as it is."""
     try:
-        push.manifest(repository, tag, content, media_type, ACTOR)
+        push.manifest(repository, tag, found.content, found.media_type, ACTOR, digest=found.digest)
     except Immutable:
         return False
     return True
 
 
 def _tags(origin: str, digest: str, tag: str) -> list[str]:
-    """The tags that stand for `digest` upstream, by what it said last: a tag names a sha256.
+    """The tags that stand for `digest` upstream, by what it said last.
 
     So is `tag`, which it was asked for: while that was fetched, others may have learned that it stands for a newer one.
     """
-    if digests.algorithm(digest) != "sha256":
-        return []
     waiting = {*replies.waiting(origin, digest), *([tag] if tag else [])}
     asked = replies.read_each(origin, [f"manifest|{each}" for each in waiting])
     return [each for each in sorted(waiting) if _stands_for(asked.get(f"manifest|{each}"), digest)]

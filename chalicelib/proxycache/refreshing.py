@@ -65,12 +65,12 @@ def refresh(source: Source, tag: str) -> str:
     if pulling.is_kept(source.repository, tag):
         return KEPT
     old = pull.manifest(source.repository, before.digest)
-    platforms = _pulled_platforms(source.repository, manifests.parse(old.content, old.media_type))
+    platforms = _pulled_platforms(source.repository, manifests.stored(old.content, old.media_type))
     new = _fetch(source, told.digest, platforms)
     last = _last_pull(source.repository, before)
     if not _is_still(source.repository, before):
         return MOVED
-    push.manifest(source.repository, tag, new.content, new.media_type, pulling.ACTOR)
+    push.manifest(source.repository, tag, new.content, new.media_type, pulling.ACTOR, digest=told.digest)
     if last:
         # The tag's history goes on, so that it is not taken for one that nobody pulls: by retention, or the next run.
         pull_table.set_times(source.repository, told.digest, last, {tag: last})
@@ -140,8 +140,10 @@ def _is_here(repository: str, digest: str) -> bool:
 
 
 def _children(index: Manifest, platforms: frozenset[_Platform]) -> list[str]:
+    """What an index names for `platforms`, without what is no manifest: those that pull an image need no such blob."""
     entries = index.document.get("manifests") or ()
-    return [entry["digest"] for entry in entries if _platform(entry) in platforms]
+    named = [entry for entry in entries if entry["mediaType"] in ("", *manifests.KNOWN_TYPES)]
+    return [entry["digest"] for entry in named if _platform(entry) in platforms]
 
 
 def _pulled_platforms(repository: str, index: Manifest) -> frozenset[_Platform]:

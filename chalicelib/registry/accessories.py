@@ -22,7 +22,8 @@ _OTHER = "subject.accessory"
 _REFERRERS_TAG = r"sha256-([0-9a-f]{64})"
 _COSIGN_SUFFIX = r"\.(sig|att|sbom)"
 _COSIGN_TAG = re.compile(rf"{_REFERRERS_TAG}{_COSIGN_SUFFIX}\Z")
-_FALLBACK_TAG = re.compile(rf"{_REFERRERS_TAG}({_COSIGN_SUFFIX})?\Z")
+_FALLBACK_TAG = re.compile(rf"(?:{_REFERRERS_TAG}({_COSIGN_SUFFIX})?|sha512-[0-9a-f]{{64}})\Z")
+"""With the first 64 characters of the digest (distribution-spec, "Referrers Tag Schema")."""
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _NYDUS_ANNOTATION = "containerd.io/snapshot/nydus-bootstrap"
 

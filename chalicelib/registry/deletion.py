@@ -9,6 +9,7 @@ from chalicelib.auditing.records import JOBS, Actor
 from chalicelib.registry import accessories, blobs, digests, manifests, pull, push, references
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
+from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.storage import artifacts, removals
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
@@ -20,18 +21,19 @@ _TAGS_A_TRANSACTION = 15
 """Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
 
 
-def manifest(repository: str, reference: str, actor: Actor = JOBS) -> None:
+def manifest(repository: str, reference: str, actor: Actor = JOBS, *, preconditions: Preconditions = NONE) -> None:
     """Delete a tag, or a manifest with all its tags and accessories, for `actor`.
 
     Source: distribution-spec, "Content Management".
 
-    Raises ManifestUnknown, Referenced while an index names the manifest or an accessory of it, or Immutable for a tag
-    of theirs that must stay.
+    Raises ManifestUnknown, Referenced while an index names the manifest or an accessory of it, Immutable for a tag
+    of theirs that must stay, or PreconditionFailed.
     """
     if digests.is_digest(reference):
+        preconditions.require(reference)
         _delete_manifest(repository, reference, actor, frozenset())
     else:
-        _delete_tag(repository, reference, actor)
+        _delete_tag(repository, reference, actor, preconditions)
 
 
 def _delete_manifest(
@@ -39,7 +41,7 @@ def _delete_manifest(
 ) -> None:
     """Delete a manifest, an accessory of `subjects`, which are about to be deleted and so not to be looked at again."""
     pulled = pull.manifest(repository, digest)
-    parsed = manifests.parse(pulled.content, pulled.media_type)
+    parsed = manifests.stored(pulled.content, pulled.media_type)
     for attempt in range(_ATTEMPTS):
         record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
@@ -64,7 +66,7 @@ def manifest_as_seen(
     Raises as `manifest` does, and with `spares_tagged` Referenced too while an accessory has a tag of its own.
     """
     pulled = pull.manifest(repository, digest)
-    parsed = manifests.parse(pulled.content, pulled.media_type)
+    parsed = manifests.stored(pulled.content, pulled.media_type)
     for _ in range(_ATTEMPTS):
         record = manifest_table.read_record(repository, digest)
         if record is None or generation not in ("", record.generation):
@@ -97,11 +99,12 @@ def blob(repository: str, digest: str) -> None:
     raise Unavailable(f"the blob {digest} is being changed by others")
 
 
-def _delete_tag(repository: str, name: str, actor: Actor) -> None:
+def _delete_tag(repository: str, name: str, actor: Actor, preconditions: Preconditions) -> None:
     for _ in range(_ATTEMPTS):
         tag = manifest_table.read_tag(repository, name)
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")
+        preconditions.require(tag.digest)
         _require_deletable(repository, [name])
         if removals.delete_tag(repository, tag, audited.tag_deleted(actor, repository, name)):
             return

@@ -104,6 +104,18 @@ class Immutable(RegistryError):
     code, status = "PRECONDITION", 412
 
 
+class PreconditionFailed(RegistryError):
+    """What the client wanted a manifest to be, by If-Match or If-None-Match, it is not (RFC 9110, section 13)."""
+
+    code, status = "PRECONDITION", 412
+
+
+class UriTooLong(RegistryError):
+    """More tags than one push may name (distribution-spec, "Pushing Manifests")."""
+
+    code, status = "TAG_INVALID", 414
+
+
 class PolicyViolation(RegistryError):
     """A policy of the project forbids the pull; Harbor's code and status."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
@@ -29,6 +29,12 @@ class Request:
     """The gateway's id of the request, to find it in the logs by."""
     address: str = ""
     """Where the client connects from, as the gateway says."""
+    repeated: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Every value of the query's parameters, where one may stand more than once."""
+
+    def values(self, name: str) -> Sequence[str]:
+        """Every value of a parameter of the query."""
+        return self.repeated.get(name) or ([self.query[name]] if name in self.query else [])
 
     @property
     def host(self) -> str:

@@ -15,6 +15,9 @@ from chalicelib.registry.errors import Unsupported
 from chalicelib.registry.http import Request, Response, json_response
 from chalicelib.registry.names import Target
 
+_NO_TYPE = "\x00"
+"""What is asked for instead of what no manifest can have as its type: the list is empty."""
+
 
 def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
     limit = listings.page_size(request.query.get("n"))
@@ -32,9 +35,7 @@ def _list_tags(request: Request, target: Target, _caller: Caller) -> Response:
 
 def _list_referrers(request: Request, target: Target, _caller: Caller) -> Response:
     limit = listings.page_size(request.query.get("n"))
-    artifact_type = request.query.get("artifactType", "")
-    if artifact_type and not manifests.is_media_type(artifact_type):
-        artifact_type = "-/-"  # no manifest can have what is no media type, so the list is empty
+    artifact_type = _artifact_type(request.query.get("artifactType", ""))
     after = request.query.get("last", "")
     project = _proxy(target.repository)
     if project is None:
@@ -50,6 +51,13 @@ def _list_referrers(request: Request, target: Target, _caller: Caller) -> Respon
         headers["OCI-Filters-Applied"] = "artifactType"
         parameters["artifactType"] = artifact_type
     return json_response(index, {**headers, **_link(request, page.next, **parameters)})
+
+
+def _artifact_type(asked: str) -> str:
+    """The type that a list is asked for. A bare `+` comes as a space, which a type has before parameters alone."""
+    media_type, separator, parameters = asked.partition(";")
+    artifact_type = f"{media_type.replace(' ', '+')}{separator}{parameters}"
+    return artifact_type if manifests.is_type(artifact_type) else _NO_TYPE
 
 
 def _proxy(repository: str) -> Project | None:

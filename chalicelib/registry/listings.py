@@ -11,6 +11,7 @@ from chalicelib.registry.errors import NameUnknown, PaginationInvalid
 from chalicelib.registry.names import NAME_LENGTH, TAG_LENGTH, project_of
 from chalicelib.storage import listings as table
 from chalicelib.storage import repositories
+from chalicelib.storage.manifests import type_in_key
 
 PAGE_LIMIT = 1000
 """Entries a page has at most, and when the client names no `n`."""
@@ -58,7 +59,7 @@ def referrers(repository: str, subject: str, artifact_type: str, after: str, lim
 def _is_mark(text: str, artifact_type: str) -> bool:
     """Whether `text` is where a page of referrers can end: an artifact type, `artifact_type` if given, and a digest."""
     kind, _, digest = text.rpartition("|")
-    fits = kind == artifact_type if artifact_type else not kind or manifests.is_media_type(kind)
+    fits = kind == type_in_key(artifact_type) if artifact_type else manifests.is_type(kind.replace("\x1f", "|"))
     return fits and digests.is_digest(digest)
 
 

@@ -74,4 +74,4 @@ def _require_signed(repository: str, digest: str, policy: Policy, standing: Stan
 
 
 def _type(pulled: PulledManifest) -> str:
-    return str(summaries.of(manifests.parse(pulled.content, pulled.media_type))["type"])
+    return str(summaries.of(manifests.stored(pulled.content, pulled.media_type))["type"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalicelib.registry import digests
 from chalicelib.registry.accessories import Accessory
@@ -68,7 +68,7 @@ _contents = _ContentCache(_CACHE_BYTES)
 def manifest(repository: str, reference: str) -> PulledManifest:
     """The manifest that a tag or digest names. Raises ManifestUnknown.
 
-    One read for a digest; one for a tag whose manifest is at hand, else two.
+    One read for a digest; one for a tag whose manifest is at hand, else two. Its media type is a tag's own either way.
     """
     if digests.is_digest(reference):
         return _by_digest(repository, reference)
@@ -78,7 +78,7 @@ def manifest(repository: str, reference: str) -> PulledManifest:
     content = _contents.get(tag.digest)
     if content is not None:
         return PulledManifest(tag.digest, tag.media_type, content)
-    return _by_digest(repository, tag.digest)
+    return replace(_by_digest(repository, tag.digest), media_type=tag.media_type)
 
 
 def with_standing(repository: str, reference: str) -> tuple[PulledManifest, Standing]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.projects import rules
-from chalicelib.registry import deletion, push
+from chalicelib.registry import deletion, digests, names, push
 from chalicelib.registry.errors import Denied
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target, project_of
+from chalicelib.registry.preconditions import Preconditions
 
 
 def require_pushable(repository: str) -> None:
@@ -22,18 +23,35 @@ def require_pushable(repository: str) -> None:
 def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
     require_pushable(target.repository)
     content_type = request.headers.get("content-type", "")
-    pushed = push.manifest(target.repository, target.reference, request.body, content_type, actor_of(caller, request))
+    pushed = push.manifest(
+        target.repository,
+        target.reference,
+        request.body,
+        content_type,
+        actor_of(caller, request),
+        digest=_digest(request),
+        tags=[names.parse_tag(tag) for tag in request.values("tag")],
+        preconditions=Preconditions.of(request.headers),
+    )
     headers = {
         "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",
         "Docker-Content-Digest": pushed.digest,
     }
     if pushed.subject is not None:
         headers["OCI-Subject"] = pushed.subject
+    if pushed.tags and target.reference not in pushed.tags:
+        headers["OCI-Tag"] = ", ".join(pushed.tags)
     return Response(201, headers)
 
 
+def _digest(request: Request) -> str:
+    """The digest that a tag is to point at, when that is no sha256: regctl's way, from before `?tag=` was agreed on."""
+    return digests.parse(request.query["digest"]) if request.query.get("digest") else ""
+
+
 def _delete_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    deletion.manifest(target.repository, target.reference, actor_of(caller, request))
+    preconditions = Preconditions.of(request.headers)
+    deletion.manifest(target.repository, target.reference, actor_of(caller, request), preconditions=preconditions)
     return Response(202)
 
 

@@ -17,6 +17,7 @@ from chalicelib.registry.answers import answered
 from chalicelib.registry.errors import BlobUnknown, Unsupported
 from chalicelib.registry.http import Request, Response, json_response
 from chalicelib.registry.names import Target
+from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import blobstore
 from chalicelib.storage.blobs import Blob
@@ -113,18 +114,15 @@ def _get_manifest(request: Request, target: Target, caller: Caller) -> Response:
         pulled = _pull(request, target.repository, target.reference, caller, project)
     else:
         pulled = pull.manifest(target.repository, target.reference)
+    preconditions = Preconditions.of(request.headers)
+    preconditions.require_match(pulled.digest)
     if request.method == "GET":
         pulls.note(target.repository, target.reference, pulled.digest, actor_of(caller, request))
-    return Response(
-        200,
-        {
-            "Content-Type": pulled.media_type,
-            "Content-Length": str(len(pulled.content)),
-            "Docker-Content-Digest": pulled.digest,
-            "ETag": f'"{pulled.digest}"',
-        },
-        pulled.content,
-    )
+    named = {"Docker-Content-Digest": pulled.digest, "ETag": f'"{pulled.digest}"'}
+    if preconditions.has(pulled.digest):
+        return Response(304, named)
+    length = str(len(pulled.content))
+    return Response(200, {"Content-Type": pulled.media_type, "Content-Length": length, **named}, pulled.content)
 
 
 def _pull(request: Request, repository: str, reference: str, caller: Caller, project: Project | None) -> PulledManifest:

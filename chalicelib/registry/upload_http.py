@@ -139,6 +139,8 @@ def _chunk_length(request: Request, session: Session) -> int | None:
         return declared
     match = _CONTENT_RANGE.match(content_range)
     first, last = (int(match[1]), int(match[2])) if match else (0, -1)
+    if last < first and declared == 0:
+        return 0  # no range says that nothing comes (RFC 9110, section 14.4): clients write `0--1`, or `bytes */0`
     if last < first:
         raise BlobUploadInvalid(f"{content_range[:80]!r} is not a range of bytes: expected <first>-<last>")
     length = last - first + 1

@@ -110,6 +110,12 @@ def read_record(digest: str) -> Blob | None:
     return to_blob(item) if item else None
 
 
+def read_records(digests: Iterable[str]) -> dict[str, Blob]:
+    """The records that exist, by digest: a call for each hundred."""
+    found = reads.get_items(blob_key(digest) for digest in digests)
+    return {item["pk"]: to_blob(item) for item in found.values()}
+
+
 def read_link(repository: str, digest: str) -> Link | None:
     item = reads.get_item(link_key(repository, digest))
     return to_link(item) if item else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads
-from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX
+from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX, type_in_key
 from chalicelib.storage.reads import Item
 from chalicelib.storage.repositories import CATALOG_PREFIX
 
@@ -56,7 +56,7 @@ def referrers(
 ) -> tuple[list[dict[str, Any]], str]:
     """A page of the descriptors that refer to `subject`, and the mark to go on behind (empty at the end)."""
     prefix = f"{REFERRER_PREFIX}{subject}|"
-    wanted = f"{prefix}{artifact_type}|" if artifact_type else prefix
+    wanted = f"{prefix}{type_in_key(artifact_type)}|" if artifact_type else prefix
     items, more = _page(repository, wanted, f"{prefix}{after}" if after else "", limit, "descriptor")
     return [json.loads(item["descriptor"]) for item in items], (items[-1]["sk"].removeprefix(prefix) if more else "")
 

@@ -83,8 +83,9 @@ class Commit:
     summary: dict[str, Any]
     accessory: Accessory | None
     replaces: Record | None
-    tag: str | None
-    tag_before: Tag | None
+    tags: Sequence[str]
+    tags_before: Mapping[str, Tag]
+    """Those of `tags` that are there, by name."""
     repository_known: bool
     project_id: int
     charges: Mapping[str, int]
@@ -93,7 +94,7 @@ class Commit:
     """What the charges change in the project's totals."""
     public: bool
     """Whether the project is: what a new repository is counted by."""
-    event: Event
+    events: Sequence[Event]
     warning: Event | None = None
     """That the project's limit is near, if webhooks are to be told."""
 
@@ -190,15 +191,14 @@ def parents_of(repository: str, digest: str) -> list[str]:
 
 
 def commit(change: Commit) -> bool:
-    """Write a manifest with its tag, its referrer entry, its repository and its charges, all or nothing.
+    """Write a manifest with its tags, its referrer entry, its repository and its charges, all or nothing.
 
     False when something that `change` was based on has changed since: read again and retry.
     """
 
     def write(transaction: TransactWrite) -> None:
         _save_manifest(transaction, change)
-        if change.tag is not None:
-            _move_tag(transaction, change, change.tag)
+        _move_tags(transaction, change)
         if change.subject is not None:
             key = referrer_key(change.repository, change.subject, change.artifact_type, change.digest)
             transaction.save(
@@ -206,7 +206,8 @@ def commit(change: Commit) -> bool:
             )
         _save_counts(transaction, change)
         usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
-        audit.record(transaction, change.event)
+        for event in change.events:
+            audit.record(transaction, event)
         if change.warning is not None:
             audit.tell_with(transaction, change.warning)
 
@@ -231,7 +232,7 @@ def _save_counts(transaction: TransactWrite, change: Commit) -> None:
 def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
     key, before, time = manifest_key(change.repository, change.digest), change.replaces, now()
     created = before.created if before else time
-    untagged = change.tag is None and (before is None or before.candidate_since is not None)
+    untagged = not change.tags and (before is None or before.candidate_since is not None)
     transaction.save(
         tables.ManifestItem(
             key.pk,
@@ -258,9 +259,17 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
         artifacts.remove(transaction, change.repository, change.digest, created, before.accessory)
 
 
+def _move_tags(transaction: TransactWrite, change: Commit) -> None:
+    """Point tags at the committed manifest; those that they leave may be garbage."""
+    for tag in change.tags:
+        _move_tag(transaction, change, tag)
+    left = {before.digest for before in change.tags_before.values()} - {change.digest}
+    for digest in sorted(left):
+        note_candidate(transaction, change.repository, digest)
+
+
 def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
-    """Point a tag at the committed manifest; the one that it leaves may be garbage."""
-    key, before = tag_key(change.repository, tag), change.tag_before
+    key, before = tag_key(change.repository, tag), change.tags_before.get(tag)
     fields: dict[str, Any] = {"digest": change.digest, "media_type": change.media_type, "updated": now()}
     transaction.save(
         tables.TagItem(key.pk, key.sk, **fields),
@@ -273,7 +282,6 @@ def _move_tag(transaction: TransactWrite, change: Commit, tag: str) -> None:
     )
     if before is not None and before.digest != change.digest:
         transaction.delete(tables.TagItem(key.pk, tagged(before.digest, tag)))
-        note_candidate(transaction, change.repository, before.digest)
 
 
 def note_candidate(transaction: TransactWrite, repository: str, digest: str) -> None:
@@ -340,8 +348,13 @@ def tagged(digest: str, tag: str) -> str:
 
 
 def referrer_key(repository: str, subject: str, artifact_type: str | None, digest: str) -> Key:
-    return Key(
-        settings().repositories_table,
-        repository,
-        f"{REFERRER_PREFIX}{subject}|{artifact_type or ''}|{digest}",
-    )
+    kind = type_in_key(artifact_type or "")
+    return Key(settings().repositories_table, repository, f"{REFERRER_PREFIX}{subject}|{kind}|{digest}")
+
+
+def type_in_key(artifact_type: str) -> str:
+    """An artifact type as referrers' keys have it: without the bar that ends it there.
+
+    What stands for the bar is a control character, which no type has.
+    """
+    return artifact_type.replace("|", "\x1f")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.projects import rules
-from chalicelib.registry import manifests, pull, push
+from chalicelib.registry import digests, manifests, pull, push
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts
 from chalicelib.storage import blobs as blob_table
@@ -18,6 +18,7 @@ from tests.api.support import call, errors_of
 from tests.api.test_repository import path
 from tests.registry.accessories import attach, attach_by_tag
 from tests.registry.images import index, push_image
+from tests.registry.test_index_entries import push_cache
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
@@ -60,6 +61,25 @@ def test_an_image_is_copied_with_its_tags_and_without_its_bytes(project: str, ta
     assert len(listed(target)) == 1
 
 
+def test_an_image_of_another_algorithm_keeps_its_digest(project: str, target: str) -> None:
+    source = f"{project}/app"
+    _, manifest = push_image(source)
+    digest = digests.of(manifest, "sha512")
+    push.manifest(source, digest, manifest, manifests.OCI_MANIFEST, tags=["v1", "v2"])
+    assert call("POST", path(source, f"/artifacts/{digest}/tags"), {"name": "v3"}).status == 201
+    assert copy(target, f"{source}:v1").status == 201
+    [found] = listed(target)
+    assert (found["digest"], [tag["name"] for tag in found["tags"]]) == (digest, ["v1", "v2", "v3"])
+
+
+def test_a_cache_is_copied_with_the_blobs_that_its_index_names(project: str, target: str) -> None:
+    source = f"{project}/app"
+    _, names = push_cache(source)
+    assert copy(target, f"{source}:cache").status == 201
+    assert content(call("GET", path(target, "/artifacts/cache")))["references"] == []
+    assert all(blob_table.read_link(target, name) for name in names)
+
+
 def test_an_index_comes_with_what_it_names_and_accessories_with_their_subjects(project: str, target: str) -> None:
     source = f"{project}/app"
     child, manifest = push_image(source, "child")
@@ -91,10 +111,10 @@ def test_a_copy_that_broke_off_is_completed_by_the_next(
     push.manifest(f"{project}/app", "multi", index(manifest), manifests.OCI_INDEX)
     real = push.manifest
 
-    def die_at_index(repository: str, reference: str, body: bytes, media_type: str, actor: Any) -> Any:
+    def die_at_index(repository: str, reference: str, body: bytes, media_type: str, actor: Any, **more: Any) -> Any:
         if media_type == manifests.OCI_INDEX:
             raise KeyboardInterrupt
-        return real(repository, reference, body, media_type, actor)
+        return real(repository, reference, body, media_type, actor, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(push, "manifest", die_at_index)

@@ -157,6 +157,25 @@ def test_a_description_is_kept(project: str) -> None:
     assert call("PUT", path(f"{project}/none"), {"description": "x"}).status == 404
 
 
+def test_an_artifact_whose_config_has_no_type_is_of_an_unknown_one(project: str) -> None:
+    """As in Harbor, which takes what the config says: some clients say nothing (solo-io/wasm)."""
+    repository = f"{project}/app"
+    config = push_blob(repository, b"{}")
+    content = image({**config, "mediaType": ""}, {"digest": config["digest"]})
+    push.manifest(repository, "v1", content, manifests.OCI_MANIFEST)
+    found = json.loads(call("GET", path(repository, "/artifacts/v1")).body)
+    assert (found["type"], found["media_type"], found["size"]) == ("UNKNOWN", "", len(content) + 2)
+    assert found["addition_links"] == {}
+
+
+@pytest.mark.parametrize("name", ["values.yaml", "dependencies"])
+def test_a_manifest_of_a_charts_type_that_has_no_config_has_no_additions(project: str, name: str) -> None:
+    repository, media_type = f"{project}/app", "application/vnd.cncf.helm.config.v1+json"
+    push.manifest(repository, "v1", b'{"layers": []}', media_type)
+    assert call("GET", path(repository, "/artifacts/v1")).status == 200
+    assert call("GET", path(repository, f"/artifacts/v1/additions/{name}")).status in (200, 404)
+
+
 def test_deleting_an_artifact_deletes_its_tags(project: str) -> None:
     digest, content = push_image(f"{project}/app", "v1")
     push.manifest(f"{project}/app", "v2", content, manifests.OCI_MANIFEST)

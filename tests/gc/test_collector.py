@@ -23,6 +23,7 @@ from tests.registry.accounting import charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 from tests.registry.test_budgets import counted
 from tests.registry.test_faults import Killed, killed_at
+from tests.registry.test_index_entries import index_of, push_cache
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -94,6 +95,29 @@ def test_a_shared_layer_stays_when_one_of_its_images_goes(repository: str, colle
     deletion.manifest(repository, digests.of(one))
     assert collect().purged_blobs == 1
     assert is_whole(repository, digests.of(two), two)
+
+
+def test_blobs_that_an_index_names_stay_as_long_as_it_does(repository: str, collect: Collect) -> None:
+    """As in a cache that BuildKit exports."""
+    digest, names = push_cache(repository)
+    tally = collect()
+    assert (tally.purged_blobs, tally.cleared) == (0, 3)
+    assert all(blob_table.read_link(repository, name) for name in names)
+    push_image(repository, "cache")
+    tally = collect()
+    assert (tally.purged_manifests, tally.purged_blobs) == (1, 3)
+    assert manifest_table.read_record(repository, digest) is None
+    assert all(blob_table.read(repository, name) == (None, None) for name in names)
+
+
+def test_an_edge_of_an_index_that_was_cut_off_frees_the_blob(repository: str, collect: Collect) -> None:
+    entry = push_blob(repository, os.urandom(32))
+    content = index_of(entry)
+    with pytest.raises(Killed), killed_at(1, "before-call"):
+        push.manifest(repository, "cache", content, manifests.OCI_INDEX)
+    assert len(blob_table.edges_onto(entry["digest"])) == 1
+    assert collect().purged_edges == 1
+    assert collect().purged_blobs == 1
 
 
 def test_an_untagged_manifest_goes_with_its_blobs(repository: str, collect: Collect) -> None:

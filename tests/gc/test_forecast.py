@@ -12,6 +12,7 @@ from chalicelib.registry import deletion, manifests, push
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, push_by_digest
 from tests.registry.images import descriptor, index, push_blob, push_image
 from tests.registry.test_budgets import counted
+from tests.registry.test_index_entries import push_cache
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -43,6 +44,8 @@ def test_the_run_does_what_was_foretold(
     push.manifest(repository, "index", index(*children), manifests.OCI_INDEX)
     push.manifest(repository, "child", children[0], manifests.OCI_MANIFEST)
     deletion.manifest(repository, "index")
+    push_cache(repository)
+    push_image(repository, "cache")
     digest, _ = push_image(other_repository)
     deletion.manifest(other_repository, digest)
     push_blob(other_repository, b"never named, and of this size")
@@ -53,7 +56,7 @@ def test_the_run_does_what_was_foretold(
     done, waited = run(clock, delete_untagged=untagged)
     names = ("purged_blobs", "purged_manifests", "freed_space")
     assert [getattr(foretold.tally, name) for name in names] == [getattr(done, name) for name in names]
-    assert done.purged_manifests == (4 if untagged else 0)
+    assert done.purged_manifests == (5 if untagged else 0)
     assert foretold.waits == pytest.approx(waited, abs=20)
     assert subject != digest
 

@@ -120,7 +120,7 @@ def asked() -> Iterator[list[dict[str, Any]]]:
 
 def test_a_mark_of_no_page_of_referrers_is_refused(send: Send, repository: str) -> None:
     path = f"{repository}/referrers/{DIGEST}"
-    for last in ("x", "|", f"a|{DIGEST}", f"{DIGEST}|", f"a/b|{DIGEST[:-1]}"):
+    for last in ("x", "|", f"a\x01|{DIGEST}", f"{DIGEST}|", f"a/b|{DIGEST[:-1]}"):
         assert_refused(send("GET", path, last=last), 400, "PAGINATION_NUMBER_INVALID")
     assert_refused(send("GET", path, last=f"a/b|{DIGEST}", artifactType="a/c"), 400, "PAGINATION_NUMBER_INVALID")
     for last in (f"|{DIGEST}", f"a/b|{DIGEST}"):
@@ -191,6 +191,15 @@ def test_a_chunk_with_wrong_lengths_is_refused(
     location = send("POST", f"{repository}/blobs/uploads/").headers["Location"].partition("?")[0].removeprefix("/v2/")
     assert_refused(send("PATCH", location, b"content", headers), status, code)
     assert send("GET", location).headers["Range"] == "0-0"
+
+
+@pytest.mark.parametrize("content_range", ["0--1", "9-8", "bytes */0"])
+def test_a_chunk_of_nothing_may_have_no_range_that_says_so(send: Send, repository: str, content_range: str) -> None:
+    location = send("POST", f"{repository}/blobs/uploads/").headers["Location"].partition("?")[0].removeprefix("/v2/")
+    headers = {"content-length": "0", "content-range": content_range}
+    assert send("PATCH", location, b"", headers).status == 202
+    assert send("PATCH", location, b"content", {"content-range": "0-6"}).headers["Range"] == "0-6"
+    assert send("PUT", location, b"", headers, digest=digests.of(b"content")).status == 201
 
 
 def test_a_forged_upload_address_is_refused(send: Send, repository: str, other_repository: str) -> None:

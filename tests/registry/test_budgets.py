@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from chalicelib.storage import aws_json
 from chalicelib.storage.tables.blobs import BlobItem, LinkItem
 from chalicelib.storage.tables.item import connection
 from chalicelib.storage.tables.repositories import CatalogItem, ManifestItem, TagItem
-from tests.registry.images import CONFIG, image, push_blob, push_image
+from tests.registry.images import CONFIG, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -155,3 +156,18 @@ def test_one_client_serves_all_tables(repository: str) -> None:
     push_image(repository, "v1")
     models = [BlobItem, LinkItem, ManifestItem, TagItem, CatalogItem]
     assert {id(model._get_connection().connection.client) for model in models} == {id(connection().client)}
+
+
+@pytest.mark.parametrize("entries", [1, 20])
+def test_putting_an_index(repository: str, send: Callable[..., Response], entries: int) -> None:
+    """What it names may be a manifest or a blob, and is looked for and held as both."""
+    children = [push_image(repository)[1] for _ in range(entries - 1)]
+    blob = push_blob(repository, os.urandom(8))
+    document = json.loads(index(*children))
+    content = json.dumps({**document, "manifests": [*document["manifests"], blob]}).encode()
+    with counted() as calls:
+        assert send("PUT", "manifests/v1", content).status == 201
+    reads, writes, s3 = calls.summary
+    assert reads <= 3
+    assert writes <= 3
+    assert s3 == 0

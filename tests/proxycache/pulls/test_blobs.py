@@ -14,15 +14,17 @@ import pytest
 
 from chalicelib.projects import quotas
 from chalicelib.proxycache import blobs
-from chalicelib.registry.errors import Unavailable
+from chalicelib.registry import deletion
+from chalicelib.registry.errors import Referenced, Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
 from chalicelib.storage import blobs as table
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.contents import digest_of
+from tests.proxycache.upstreams.contents import INDEX, LAYER, digest_of
 from tests.proxycache.upstreams.faults import drip, refuse, wrong_bytes
 from tests.proxycache.upstreams.scripted import Scripted
+from tests.registry.accounting import assert_exact, charged
 from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("fill_function")
@@ -198,3 +200,24 @@ def test_fifty_clients_that_pull_one_cold_image(proxy: Proxy, upstream: Scripted
     for digest in image.blobs:
         assert upstream.sent(f"*{digest}") == len(upstream.blobs[digest])
     assert upstream.count("GET", "*/manifests/*") == 1
+
+
+def test_what_a_cache_of_buildkits_names_is_fetched_when_it_is_asked_for_and_held(
+    proxy: Proxy, upstream: Scripted
+) -> None:
+    """An index of layers, which are no manifests: a build pulls those that it can use."""
+    contents = [os.urandom(2000) for _ in range(3)]
+    names = [upstream.put_blob(each) for each in contents]
+    entries = [{"mediaType": LAYER, "digest": name, "size": 2000} for name in names]
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
+    digest = upstream.put_manifest("app", index, INDEX, "cache")
+    assert proxy.get("app/manifests/cache").status == 200
+    assert follow(proxy, f"app/blobs/{names[0]}")[0].status == 307
+    assert upstream.count("GET", "*/blobs/*") == 1
+    assert_exact(proxy.name)
+    repository = f"{proxy.name}/app"
+    with pytest.raises(Referenced):
+        deletion.blob(repository, names[0])
+    deletion.manifest(repository, digest)
+    deletion.blob(repository, names[0])
+    assert charged(proxy.name) == {}

@@ -13,7 +13,7 @@ import pytest
 from chalicelib import outbound
 from chalicelib.projects import immutability, quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
-from chalicelib.registry import listings, references
+from chalicelib.registry import digests, listings, references
 from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
@@ -328,3 +328,16 @@ def test_a_repository_that_upstream_has_under_folders(proxy: Proxy, upstream: Sc
     image = upstream.put_image("team/app", "v1")
     assert proxy.get("team/app/manifests/v1").body == image.manifest
     assert project_of(f"{proxy.name}/team/app") == proxy.name
+
+
+def test_a_tag_that_stands_for_a_sha512_upstream_does_so_here(proxy: Proxy, upstream: Scripted) -> None:
+    image = upstream.put_image("app")
+    digest = digests.of(image.manifest, "sha512")
+    upstream.manifests["app"] = {digest: (image.media_type, image.manifest)}
+    upstream.tags["app"] = {"v1": digest}
+    for _ in ("fetched", "here"):
+        answer = proxy.get("app/manifests/v1")
+        assert (answer.status, answer.headers["Docker-Content-Digest"]) == (200, digest)
+    tag = manifest_table.read_tag(f"{proxy.name}/app", "v1")
+    assert tag is not None
+    assert tag.digest == digest

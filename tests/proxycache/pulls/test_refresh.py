@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ from chalicelib.storage import schedules as schedule_table
 from chalicelib.storage.conditions import now
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.contents import digest_of
+from tests.proxycache.upstreams.contents import INDEX, LAYER, MANIFEST, digest_of
 from tests.proxycache.upstreams.faults import refuse, too_many
 from tests.proxycache.upstreams.scripted import Scripted
 
@@ -113,6 +114,25 @@ def test_of_an_index_the_platforms_come_that_were_pulled(proxy: Proxy, upstream:
     assert table.read_record(repository, amd.digest) is not None
     assert set(blob_table.read_sizes(repository, amd.blobs)) == set(amd.blobs)
     assert table.read_record(repository, arm.digest) is None
+
+
+def test_what_an_index_names_and_is_no_manifest_is_not_asked_for_as_one(proxy: Proxy, upstream: Scripted) -> None:
+    def put() -> str:
+        image, blob = upstream.put_image("app"), upstream.put_blob(os.urandom(20))
+        entries = [
+            {"mediaType": MANIFEST, "digest": image.digest, "size": len(image.manifest)},
+            {"mediaType": LAYER, "digest": blob, "size": 20},
+        ]
+        content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
+        upstream.put_manifest("app", content, INDEX, "v1")
+        return image.digest
+
+    first = put()
+    _pulled(proxy, "v1")
+    proxy.get(f"app/manifests/{first}")
+    second = put()
+    assert _refresh(proxy)["result"]["updated"] == 1
+    assert table.read_record(f"{proxy.name}/app", second) is not None
 
 
 def test_what_nobody_pulls_is_left_alone(proxy: Proxy, upstream: Scripted) -> None:
