@@ -5,14 +5,10 @@ The distribution-spec has clients change a list of referrers by them ("Referrers
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.registry.errors import PreconditionFailed
-
-_TAG = re.compile(r'\s*(?:(W/)?"([^"]*)"|([^\s,"]+))\s*(?:,|\Z)')
-"""An entity tag of a list; without its quotes too, as `distribution` reads it."""
 
 _ANY = "*"
 
@@ -55,8 +51,11 @@ def _is_one_of(digest: str | None, tags: frozenset[str]) -> bool:
 
 
 def _tags(header: str | None, *, weak: bool) -> frozenset[str] | None:
-    """The tags that a header lists; of the weak ones none unless `weak`."""
+    """The tags that a header lists, of the weak ones none unless `weak`. Without quotes too, as `distribution` does.
+
+    A digest has no comma, so whatever else has one is split, and equal to none.
+    """
     if header is None:
         return None
-    found = _TAG.findall(header)
-    return frozenset(quoted or bare for is_weak, quoted, bare in found if weak or not is_weak)
+    listed = [tag.strip() for tag in header.split(",")]
+    return frozenset(tag.removeprefix("W/").strip('"') for tag in listed if weak or not tag.startswith("W/"))
