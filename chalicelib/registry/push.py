@@ -12,7 +12,7 @@ from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import quotas, rules, summaries
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry import accessories, blobs, charges, digests, manifests
+from chalicelib.registry import accessories, blobs, charges, digests, manifests, unreferenced
 from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import ManifestBlobUnknown, NameUnknown, QuotaExceeded, RegistryError, Unavailable
 from chalicelib.registry.manifests import Manifest
@@ -33,7 +33,7 @@ INLINE_LIMIT = 350 * 1024
 _ATTEMPTS = 12
 
 _ATTRIBUTES = (
-    *("object_key", "size", "state", "version", "candidate_since"),
+    *("object_key", "size", "state", "version", "candidate_since", "uploaded"),
     *("generation", "media_type", "created", "digest", "accessory_of", "accessory_kind"),
     *("project_id", "storage_limit", "freeing", "used", "room", "changes"),
 )
@@ -124,7 +124,7 @@ def _commit_when_unchanged(
         view = _read(project, repository, digest, tag, parsed)
         try:
             _require(project, repository, parsed, view)
-            sizes, adjustments = _charges(project, digest, parsed, view)
+            sizes, adjustments, uploaded = _charges(project, digest, parsed, view)
         except _ChangedMeanwhileError:
             continue
         except QuotaExceeded:
@@ -155,6 +155,7 @@ def _commit_when_unchanged(
             project_id=project.project_id,
             charges=sizes,
             adjustments=adjustments,
+            uploaded=uploaded,
             public=project.public,
             event=audited.pushed(actor, repository, digest, tag),
             warning=_warning(actor, project, repository, digest, tag, view, sizes),
@@ -262,8 +263,8 @@ def _missing(parsed: Manifest, view: _View) -> list[str]:
 
 def _charges(
     project: Project, digest: str, parsed: Manifest, view: _View
-) -> tuple[Mapping[str, int], tuple[Adjustment, ...]]:
-    """What the project is to be charged for with the commit, and how its totals change.
+) -> tuple[Mapping[str, int], tuple[Adjustment, ...], frozenset[str]]:
+    """What the project is to be charged for with the commit, how its totals change, and what of it uploads brought.
 
     Raises QuotaExceeded, or _ChangedMeanwhileError. Whose charge is about to be freed is rescued, as blobs are.
     """
@@ -277,9 +278,10 @@ def _charges(
         if charge.freeing and not usage.keep(project.project_id, charge.digest):
             raise _ChangedMeanwhileError
     adjustments = quotas.plan(project.storage_limit, view.totals, sum(new.values()))
+    uploaded = frozenset(each for each in new if each in view.links and view.links[each].uploaded)
     if len(new) <= charges.A_TRANSACTION:
-        return new, adjustments
-    charges.make(project, new)
+        return new, unreferenced.taken_off(adjustments, new, uploaded), uploaded
+    charges.make(project, new, uploaded)
     raise _ChangedMeanwhileError  # by this push itself, or by another: a look tells
 
 
