@@ -46,7 +46,8 @@ whole suite to this."""
 _UPLOAD_ITEM_ACTIONS = {
     "BlobsTable": ("BatchGetItem", "PutItem", "UpdateItem"),
     "UploadsTable": ("DeleteItem", "GetItem", "PutItem"),
-    "ProjectsTable": ("BatchGetItem", "GetItem"),  # a project's limit, and whether a blob still fits
+    # A project's limit, whether a blob still fits, and what counts as unreferenced.
+    "ProjectsTable": ("BatchGetItem", "GetItem", "UpdateItem"),
     "EventsTable": ("PutItem",),  # webhooks are told when it does not
 }
 """tests/test_relay.py holds the relay to this."""
@@ -151,6 +152,8 @@ def sweep_statements() -> list[Statement]:
     return [
         allow("UploadsTable", ["dynamodb:DeleteItem", "dynamodb:Scan"], [attribute_arn("UploadsTable")]),
         allow("BlobsTable", ["dynamodb:BatchGetItem"], [attribute_arn("BlobsTable")]),
+        # What an upload had stored counts in its project no longer.
+        allow("ProjectsTable", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [attribute_arn("ProjectsTable")]),
         allow("Objects", ["s3:AbortMultipartUpload", "s3:DeleteObject"], objects),
     ]
 

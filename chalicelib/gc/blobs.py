@@ -9,6 +9,7 @@ from chalicelib.gc import look, orphans, work
 from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.work import Doomed
+from chalicelib.registry import unreferenced
 from chalicelib.storage import bulk, collection
 from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
@@ -85,7 +86,8 @@ def _settle(
         waiting += condemned
         last = now()
     orphans.sweep(edges)
-    collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
+    deleted = collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
+    unreferenced.count_collected(deleted)
     return Tally(
         condemned=len(waiting),
         condemned_space=sum(blob.size for blob in waiting),

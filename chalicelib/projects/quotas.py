@@ -25,6 +25,12 @@ from chalicelib.storage.usage import Adjustment, Total
 LIMIT = 1 << 50
 """The largest limit that can be set, in bytes: a pebibyte. JSON readers hold it, and sums of it, exactly."""
 
+UNREFERENCED_LIMITS = 2
+"""How many times its limit a project may store beside what it is charged for: uploads, and blobs that nothing names.
+
+More than once, since what a project deletes counts here until it is collected: it can be filled anew meanwhile.
+"""
+
 _ATTEMPTS = 12
 _UNIT = 1024
 
@@ -81,26 +87,40 @@ def require(limit: int, totals: Sequence[Total], size: int) -> None:
         )
 
 
-def require_room(repository: str, size: int, digest: str = "") -> None:
-    """Raises QuotaExceeded when `size` bytes more do not fit the project, unless `digest` counts there already.
+def require_unreferenced(limit: int, totals: Sequence[Total], size: int) -> None:
+    """Raises QuotaExceeded when `size` bytes more are too many beside what is charged (registry/unreferenced.py)."""
+    stored = max(0, sum(total.unreferenced for total in totals))
+    if limit != UNLIMITED and size > 0 and stored + size > UNREFERENCED_LIMITS * limit:
+        raise QuotaExceeded(
+            f"adding {displayed(size)} of storage resource, which when added to {displayed(stored)} of unfinished "
+            f"uploads and of blobs that no manifest names will exceed {displayed(UNREFERENCED_LIMITS * limit)}: finish "
+            "or cancel uploads, or have garbage collected."
+        )
 
-    Early notice for who uploads: what a push may commit is decided with its manifest. A project without a limit costs
-    no read.
+
+def require_room(repository: str, size: int, digest: str = "", *, stored: int = 0) -> None:
+    """Raises QuotaExceeded when a blob of `size` bytes does not fit the project, unless `digest` counts there already.
+
+    The first `stored` bytes of it are stored, and counted as unreferenced. Early notice for a client that uploads: what
+    a push may commit is decided with its manifest. A project without a limit costs no read.
     """
     project = rules.find(project_of(repository))
     if project is None or project.storage_limit == UNLIMITED:
         return
     try:
-        _look(project, size, digest)
+        _look(project, size, digest, stored)
     except QuotaExceeded:
-        _look(project, size, digest)  # a read of several items is no snapshot: what is refused was seen twice
+        _look(project, size, digest, stored)  # a read of several items is no snapshot: what is refused was seen twice
 
 
-def _look(project: Project, size: int, digest: str) -> None:
+def _look(project: Project, size: int, digest: str, stored: int) -> None:
     charge = [usage.charge_key(project.project_id, digest)] if digest else []
     found = reads.get_items([*charge, *usage.total_keys(project.project_id)])
-    if not (charge and charge[0] in found):
-        require(project.storage_limit, usage.to_totals(project.project_id, found), size)
+    if charge and charge[0] in found:
+        return
+    totals = usage.to_totals(project.project_id, found)
+    require(project.storage_limit, totals, size)
+    require_unreferenced(project.storage_limit, totals, size - stored)
 
 
 def displayed(size: int) -> str:

@@ -5,7 +5,8 @@ Only who dies between dropping edges and freeing charges leaves some too many. N
 manifest's charges are made that are missing, each followed by a look whether it is still named, since a delete beside
 may have looked for the charge before; then every charge that nothing holds is freed as a delete would; last, the
 totals are compared with the charges, and corrected if no push came between. All of it may be done twice and at once,
-and goes on after the last page when it is cut off.
+and goes on after the last page when it is cut off. Bytes that were unreferenced at the end of the last recount and are
+still count no longer: the collector has had a day for them (chalicelib/registry/unreferenced.py).
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Recount:
     """What was counted and nothing named."""
     corrected: int = 0
     """By how much the totals differed from the charges."""
+    unreferenced: int = 0
+    """While it is under way: what was unreferenced at the end of the last one. Then: what is, of later times."""
     is_settled: bool = False
     """Whether the totals were compared: they are not while pushes come all the time."""
     after: int = 0
@@ -81,13 +84,15 @@ def recount(project: Project, has_time: HasTime) -> Recount | None:
     """Recount one project, from where an earlier run was cut off. None when the time is over before the end."""
     stored = recounts.read(project.project_id)
     is_under_way = stored and not stored["finished"]
-    begun = Recount(**stored) if is_under_way else Recount(project.name, now(), _used(project))
+    last = stored.get("unreferenced", 0)
+    begun = Recount(**stored) if is_under_way else Recount(project.name, now(), _used(project), unreferenced=last)
     state = begun
     for state in _pages(project, begun):
         recounts.write(project.project_id, asdict(state))
         if not has_time():
             return None
-    state = replace(_settled(project, state), after=_used(project), finished=now())
+    left = _forget_unreferenced(project, state.unreferenced)
+    state = replace(_settled(project, state), unreferenced=left, after=_used(project), finished=now())
     recounts.write(project.project_id, asdict(state))
     _tell(state)
     return state
@@ -195,6 +200,16 @@ def _settled(project: Project, state: Recount) -> Recount:
         if project_table.adjust_usage(current, changes):
             return replace(state, is_settled=True, corrected=used_off)
     return state
+
+
+def _forget_unreferenced(project: Project, last: int) -> int:
+    """Take off what was unreferenced last time too, or all that is too little. Returns what is left, in bytes."""
+    totals = usage.read_totals([project.project_id])[project.project_id]
+    counted = sum(total.unreferenced for total in totals)
+    forgotten = min(counted, max(last, 0))
+    if forgotten:
+        usage.add_unreferenced(project.project_id, -forgotten)
+    return counted - forgotten
 
 
 def _sum_of_charges(project_id: int) -> int:

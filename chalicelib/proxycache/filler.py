@@ -234,7 +234,8 @@ class _Filler:
         Raises QuotaExceeded, and drops what came before.
         """
         try:
-            quotas.require_room(self._repository, max(total, 0), self._digest)
+            stored = session.offset if session is not None else 0
+            quotas.require_room(self._repository, max(total, 0), self._digest, stored=stored)
         except QuotaExceeded:
             if session is not None:
                 uploads.discard(session)

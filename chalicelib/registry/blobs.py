@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
 from chalicelib.projects import quotas
-from chalicelib.registry import names
+from chalicelib.registry import names, unreferenced
 from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
@@ -65,17 +65,24 @@ def publish(repository: str, digest: str, size: int, object_key: str) -> str:
     Returns the object key in use. When that is another's, the object of `object_key` is deleted: nobody knows it.
     """
     for _ in range(_ATTEMPTS):
-        blob, _ = table.read(repository, digest)
+        blob, link = table.read(repository, digest)
         if blob is None:
             if table.create(digest, object_key, size):
-                table.put_link(repository, digest, object_key)
+                _link_uploaded(repository, digest, object_key, size, None)
                 return object_key
         elif keep(blob):
-            table.put_link(repository, digest, blob.object_key)
+            _link_uploaded(repository, digest, blob.object_key, size, link)
             if blob.object_key != object_key:
                 blobstore.delete(object_key)
             return blob.object_key
     raise Unavailable(f"the blob {digest} is being changed")
+
+
+def _link_uploaded(repository: str, digest: str, object_key: str, size: int, link: table.Link | None) -> None:
+    """Link a repository to what it has uploaded; `link` is what it had before."""
+    current = link if link is not None and link.object_key == object_key else None
+    uploaded = unreferenced.count_published(repository, size, digest, current)
+    table.put_link(repository, digest, object_key, uploaded=uploaded)
 
 
 def link(repository: str, digest: str) -> bool:
@@ -105,7 +112,7 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
             blob = find(candidate, digest)
         except BlobUnknown:
             continue
-        quotas.require_room(repository, blob.size, digest)
+        quotas.require_room(repository, blob.size, digest, stored=blob.size)
         table.put_link(repository, digest, blob.object_key)
         return True
     return False

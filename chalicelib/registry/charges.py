@@ -7,11 +7,11 @@ look, mark, look again, remove on the condition that the mark still stands. A pu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry import references
+from chalicelib.registry import references, unreferenced
 from chalicelib.registry.errors import NameUnknown, QuotaExceeded, Unavailable
 from chalicelib.registry.names import project_of
 from chalicelib.storage import blobs as blob_table
@@ -23,16 +23,18 @@ A_TRANSACTION = 60
 """Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
 
 
-def make(project: Project, sizes: Mapping[str, int]) -> bool:
+def make(project: Project, sizes: Mapping[str, int], uploaded: Collection[str] = ()) -> bool:
     """Charge a project for more digests than a commit takes, ahead of it. False when others changed the charges.
 
-    Who then does not commit frees them. Raises QuotaExceeded.
+    Uploads brought the bytes of `uploaded`. Who then does not commit frees the charges. Raises QuotaExceeded.
     """
     number, digests = project.project_id, list(sizes)
     for start in range(0, len(digests), A_TRANSACTION):
         part = {digest: sizes[digest] for digest in digests[start : start + A_TRANSACTION]}
         totals = () if project.storage_limit == UNLIMITED else usage.read_totals([number])[number]
-        if not usage.charge(number, part, quotas.plan(project.storage_limit, totals, sum(part.values()))):
+        brought = [digest for digest in part if digest in uploaded]
+        adjustments = quotas.plan(project.storage_limit, totals, sum(part.values()))
+        if not usage.charge(number, part, unreferenced.taken_off(adjustments, part, brought), brought):
             return False
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.auditing import artifacts as audited
@@ -12,7 +12,7 @@ from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects import quotas, rules, summaries
 from chalicelib.projects.records import Project
-from chalicelib.registry import accessories, blobs, charges, digests, manifests, push_view
+from chalicelib.registry import accessories, blobs, charges, digests, manifests, push_view, unreferenced
 from chalicelib.registry.accessories import Accessory
 from chalicelib.registry.errors import (
     ManifestBlobUnknown,
@@ -143,7 +143,7 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
         try:
             _require_expected(wanted, view)
             _require(project, repository, parsed, view)
-            sizes, adjustments = _charges(project, wanted, view)
+            new = _charges(project, wanted, view)
         except _ChangedMeanwhileError:
             continue
         except QuotaExceeded:
@@ -154,7 +154,7 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
         _require_movable(wanted, view)
         if time.monotonic() > deadline:
             break  # the edges may count as orphans soon: nothing may be committed that relies on them
-        if manifest_table.commit(_change(wanted, generation, project, view, sizes, adjustments, actor)):
+        if manifest_table.commit(_change(wanted, generation, project, view, new, actor)):
             return view.current
         if not view.repository_known:
             rules.forget(project.name)
@@ -164,13 +164,21 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
 
+@dataclass(frozen=True)
+class _NewCharges:
+    """What a commit charges the project for: sizes by digest, and which of them uploads brought."""
+
+    sizes: Mapping[str, int]
+    adjustments: Sequence[Adjustment]
+    uploaded: Collection[str]
+
+
 def _change(
     wanted: Wanted,
     generation: str,
     project: Project,
     view: View,
-    sizes: Mapping[str, int],
-    adjustments: Sequence[Adjustment],
+    new: _NewCharges,
     actor: Actor,
 ) -> Commit:
     repository, digest, parsed = wanted.repository, wanted.digest, wanted.parsed
@@ -191,11 +199,12 @@ def _change(
         tags_before=view.tags,
         repository_known=view.repository_known,
         project_id=project.project_id,
-        charges=sizes,
-        adjustments=adjustments,
+        charges=new.sizes,
+        adjustments=new.adjustments,
+        uploaded=new.uploaded,
         public=project.public,
         events=[audited.pushed(actor, repository, digest, tag) for tag in wanted.names],
-        warning=_warning(actor, project, wanted, view, sizes),
+        warning=_warning(actor, project, wanted, view, new.sizes),
     )
 
 
@@ -277,7 +286,7 @@ def _missing(parsed: Manifest, view: View) -> list[str]:
     return missing
 
 
-def _charges(project: Project, wanted: Wanted, view: View) -> tuple[Mapping[str, int], tuple[Adjustment, ...]]:
+def _charges(project: Project, wanted: Wanted, view: View) -> _NewCharges:
     """What the project is to be charged for with the commit, and how its totals change.
 
     Raises QuotaExceeded, or _ChangedMeanwhileError. Whose charge is about to be freed is rescued, as blobs are.
@@ -292,9 +301,10 @@ def _charges(project: Project, wanted: Wanted, view: View) -> tuple[Mapping[str,
         if charge.freeing and not usage.keep(project.project_id, charge.digest):
             raise _ChangedMeanwhileError
     adjustments = quotas.plan(project.storage_limit, view.totals, sum(new.values()))
+    uploaded = frozenset(each for each in new if each in view.links and view.links[each].uploaded)
     if len(new) <= max(0, charges.A_TRANSACTION - _TAG_ITEMS * (len(wanted.tags) - 1)):
-        return new, adjustments
-    charges.make(project, new)
+        return _NewCharges(new, unreferenced.taken_off(adjustments, new, uploaded), uploaded)
+    charges.make(project, new, uploaded)
     raise _ChangedMeanwhileError  # by this push itself, or by another: a look tells
 
 

@@ -16,7 +16,7 @@ from chalicelib.storage.manifests import Record, Tag
 from chalicelib.storage.usage import Charge, Total
 
 _ATTRIBUTES = (
-    *("object_key", "size", "state", "version", "candidate_since"),
+    *("object_key", "size", "state", "version", "candidate_since", "uploaded"),
     *("generation", "media_type", "created", "digest", "accessory_of", "accessory_kind"),
     *("project_id", "storage_limit", "freeing", "used", "room", "changes"),
 )

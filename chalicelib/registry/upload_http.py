@@ -192,7 +192,8 @@ def _finish(request: Request, target: Target, body: Body, _user: str) -> Respons
         return _created(target.repository, digest)
     length = _chunk_length(request, session)
     if length:
-        quotas.require_room(target.repository, session.offset + length, digest)  # before it is sent, that is
+        # Asked before it is sent, that is.
+        quotas.require_room(target.repository, session.offset + length, digest, stored=session.offset)
     if length or algorithm != digests.algorithm(session.prefix_digest):
         _check_verifiable(session.offset + (length or 0), body)
     writer = Writer(session, algorithm)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from chalicelib.projects import quotas
-from chalicelib.registry import digests, uploads
+from chalicelib.registry import digests, unreferenced, uploads
 from chalicelib.registry.digests import Hasher
 from chalicelib.registry.errors import BlobUploadUnknown, DigestInvalid, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.registry.uploads import gone_is_unknown, sha256_of
@@ -204,7 +204,7 @@ class Writer:
         session = self._advanced(self._ready())
         size = session.offset - session.tail_size + len(rest) if rest else session.offset
         try:
-            quotas.require_room(session.repository, size, digest)
+            quotas.require_room(session.repository, size, digest, stored=self._session.offset)
         except QuotaExceeded:
             self._cancel()
             raise
@@ -313,6 +313,7 @@ class Writer:
                 blobstore.delete(made)
             raise self._overtaken()
         self._session = written
+        unreferenced.count_progress(before, written)
         self._recorded += len(written.parts) - len(before.parts)
         if before.tail_key and before.tail_key not in (written.tail_key, written.object_key):
             with suppress(Unavailable):  # the upload goes on; a lifecycle rule drops the tail

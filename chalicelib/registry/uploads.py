@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chalicelib.projects import quotas
-from chalicelib.registry import blobs, digests
+from chalicelib.registry import blobs, digests, unreferenced
 from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
@@ -64,6 +64,8 @@ def discard(session: Session) -> bool:
     """Forget a session and what it stored that became no blob. False when it has changed since it was read."""
     if not table.delete(session):
         return False
+    if not session.digest:
+        unreferenced.count(session.repository, -session.offset)
     _drop(session)
     if session.digest:
         _drop_unpublished(session)

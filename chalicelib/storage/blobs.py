@@ -49,6 +49,8 @@ class Link:
     object_key: str
     state: str
     version: str
+    uploaded: bool = False
+    """Whether an upload into this repository brought the bytes, and they count as unreferenced until charged."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def to_blob(item: Item) -> Blob:
 
 def to_link(item: Item) -> Link:
     repository = item["sk"].removeprefix(LINK_PREFIX)
-    return Link(repository, item["pk"], item["object_key"], item["state"], item["version"])
+    return Link(
+        repository, item["pk"], item["object_key"], item["state"], item["version"], uploaded=item.get("uploaded", False)
+    )
 
 
 def to_edge(item: Item) -> Edge:
@@ -173,9 +177,12 @@ def touch(digest: str, object_key: str = "") -> bool:
     )
 
 
-def put_link(repository: str, digest: str, object_key: str) -> None:
+def put_link(repository: str, digest: str, object_key: str, *, uploaded: bool = False) -> None:
     key = link_key(repository, digest)
-    holds(tables.LinkItem(key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh()).save)
+    link = tables.LinkItem(
+        key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh(), uploaded=uploaded or None
+    )
+    holds(link.save)
 
 
 def set_link_state(link: Link, state: str) -> str:

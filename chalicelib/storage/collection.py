@@ -110,30 +110,36 @@ def clear(blob: Blob) -> bool:
     )
 
 
-def delete(doomed: Iterable[tuple[Blob, Sequence[Link]]]) -> None:
+def delete(doomed: Iterable[tuple[Blob, Sequence[Link]]]) -> list[tuple[Blob, Sequence[Link]]]:
     """Delete records, each with the links to it, that have not changed since they were read; others stay.
+
+    Returns what was deleted.
 
     As many at once as a transaction holds; when one of them has changed, each by itself. Links over that limit go
     after their record; a link to another incarnation of the digest is left alone.
     """
     together: list[tuple[Blob, Sequence[Link]]] = []
+    deleted: list[tuple[Blob, Sequence[Link]]] = []
     for blob, links in doomed:
         own = [link for link in links if link.object_key == blob.object_key]
         if sum(1 + len(others) for _, others in together) + 1 + len(own) > _ITEMS:
-            _delete_each(together)
+            deleted += _delete_each(together)
             together = []
         together.append((blob, own))
-    _delete_each(together)
+    return deleted + _delete_each(together)
 
 
-def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> None:
+def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> list[tuple[Blob, Sequence[Link]]]:
     if not doomed or (len(doomed) > 1 and _delete_together(doomed)):
-        return
+        return list(doomed)
+    deleted: list[tuple[Blob, Sequence[Link]]] = []
     for blob, links in doomed:
         if _delete_together([(blob, links[: _ITEMS - 1])]):
+            deleted.append((blob, links))
             for link in links[_ITEMS - 1 :]:
                 key = link_key(link.repository, link.digest)
                 holds(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.object_key == blob.object_key)
+    return deleted
 
 
 def _delete_together(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> bool:

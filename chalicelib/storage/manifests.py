@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,8 @@ class Commit:
     """The digests to charge the project for, with their sizes."""
     adjustments: Sequence[Adjustment]
     """What the charges change in the project's totals."""
+    uploaded: Collection[str]
+    """Those of the charges whose bytes uploads brought: unreferenced until now."""
     public: bool
     """Whether the project is: what a new repository is counted by."""
     events: Sequence[Event]
@@ -205,7 +207,7 @@ def commit(change: Commit) -> bool:
                 tables.ReferrerItem(key.pk, key.sk, generation=change.generation, descriptor=change.descriptor)
             )
         _save_counts(transaction, change)
-        usage.add_charges(transaction, change.project_id, change.charges, change.adjustments)
+        usage.add_charges(transaction, change.project_id, change.charges, change.adjustments, change.uploaded)
         for event in change.events:
             audit.record(transaction, event)
         if change.warning is not None:

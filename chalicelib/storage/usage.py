@@ -3,7 +3,8 @@
 The sum is kept in SHARDS totals, so that pushes to one project do not queue at one item: a transaction that adds or
 frees charges adjusts one of them, any one. `used` adds up to the bytes that are charged, `room` to the limit less
 that (less nothing when there is no limit: it is negative then). While no room is negative, a total whose room is
-enough for a charge is all that a push must look at to stay below the limit (chalicelib/projects/quotas.py).
+enough for a charge is all that a push must look at to stay below the limit (chalicelib/projects/quotas.py). In projects
+with a limit `unreferenced` adds up to the bytes that are stored and not charged (chalicelib/registry/unreferenced.py).
 
 What all projects store is added up too, in STORED_SHARDS parts with a partition each: every push with something new
 adds to one of them, any one.
@@ -42,12 +43,16 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class Charge:
-    """That `digest` counts with `size` bytes. `freeing`: somebody is looking whether it still should."""
+    """That `digest` counts with `size` bytes. `freeing`: somebody is looking whether it still should.
+
+    `uploaded`: its bytes came by an upload into this project, and are unreferenced again when the charge is freed.
+    """
 
     digest: str
     size: int
     version: str
     freeing: bool
+    uploaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Total:
     used: int = 0
     room: int = 0
     changes: int = 0
+    unreferenced: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Adjustment:
     room: int
     least: int | None = None
     changes: int | None = None
+    unreferenced: int = 0
 
 
 def charge_key(project_id: int, digest: str) -> Key:
@@ -81,14 +88,22 @@ def total_keys(project_id: int) -> list[Key]:
 
 def to_charge(item: Item) -> Charge:
     digest = item["sk"].removeprefix(CHARGE_PREFIX)
-    return Charge(digest, item["size"], item["version"], item.get("freeing", False))
+    return Charge(
+        digest, item["size"], item["version"], item.get("freeing", False), uploaded=item.get("uploaded", False)
+    )
 
 
 def to_totals(project_id: int, found: Mapping[Key, Item]) -> tuple[Total, ...]:
     """A project's totals, by shard, from what was found under their keys."""
     items = (found.get(key, {}) for key in total_keys(project_id))
     return tuple(
-        Total(shard, item.get("used", 0), item.get("room", 0), item.get("changes", 0))
+        Total(
+            shard,
+            used=item.get("used", 0),
+            room=item.get("room", 0),
+            changes=item.get("changes", 0),
+            unreferenced=item.get("unreferenced", 0),
+        )
         for shard, item in enumerate(items)
     )
 
@@ -119,19 +134,28 @@ def stored() -> int:
 
 
 def add_charges(
-    transaction: TransactWrite, project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]
+    transaction: TransactWrite,
+    project_id: int,
+    sizes: Mapping[str, int],
+    adjustments: Iterable[Adjustment],
+    uploaded: Collection[str] = (),
 ) -> None:
-    """Charge digests that are not charged yet: the transaction fails if one is."""
+    """Charge digests that are not charged yet: the transaction fails if one is.
+
+    The bytes of `uploaded`, some of them, were unreferenced until now: `adjustments` take them off.
+    """
     for digest, size in sizes.items():
         key = charge_key(project_id, digest)
-        charge = tables.ChargeItem(key.pk, key.sk, size=size, version=fresh())
+        charge = tables.ChargeItem(key.pk, key.sk, size=size, version=fresh(), uploaded=digest in uploaded or None)
         transaction.save(charge, condition=tables.ChargeItem.pk.does_not_exist())
     adjust(transaction, project_id, adjustments)
 
 
-def charge(project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment]) -> bool:
+def charge(
+    project_id: int, sizes: Mapping[str, int], adjustments: Iterable[Adjustment], uploaded: Collection[str] = ()
+) -> bool:
     """Charge digests, as many as a transaction holds. False when one is charged already or a total has changed."""
-    return transact(lambda transaction: add_charges(transaction, project_id, sizes, adjustments))
+    return transact(lambda transaction: add_charges(transaction, project_id, sizes, adjustments, uploaded))
 
 
 def adjust(transaction: TransactWrite, project_id: int, adjustments: Iterable[Adjustment]) -> None:
@@ -143,6 +167,8 @@ def adjust(transaction: TransactWrite, project_id: int, adjustments: Iterable[Ad
             tables.TotalItem.room.add(adjustment.room),
             tables.TotalItem.changes.add(1),
         ]
+        if adjustment.unreferenced:
+            actions.append(tables.TotalItem.unreferenced.add(adjustment.unreferenced))
         item = tables.TotalItem(_partition(project_id, adjustment.shard), _TOTAL)
         transaction.update(item, actions=actions, condition=_condition(adjustment))
         used += adjustment.used
@@ -157,9 +183,22 @@ def make_room(transaction: TransactWrite, project_id: int, limit: int) -> None:
     adjust(transaction, project_id, parts)
 
 
-def anywhere(used: int, room: int) -> Adjustment:
+def anywhere(used: int, room: int, unreferenced: int = 0) -> Adjustment:
     """An adjustment of any of the totals, so that those who make one at once seldom meet."""
-    return Adjustment(random.randrange(SHARDS), used, room)  # noqa: S311 -- which one does not matter
+    shard = random.randrange(SHARDS)  # noqa: S311 -- which one does not matter
+    return Adjustment(shard, used, room, unreferenced=unreferenced)
+
+
+def add_unreferenced(project_id: int, size: int) -> None:
+    """Add to the bytes that are stored and not charged, or take off when `size` is negative.
+
+    It is no change of the total in the sense of `changes`: what is planned by used bytes and room stays right.
+    """
+    total = anywhere(0, 0, size)
+    holds(
+        tables.TotalItem(_partition(project_id, total.shard), _TOTAL).update,
+        actions=[tables.TotalItem.unreferenced.add(size)],
+    )
 
 
 def mark_freeing(project_id: int, charge: Charge) -> str:
@@ -190,7 +229,8 @@ def free(project_id: int, charge: Charge, mark: str) -> bool:
     def write(transaction: TransactWrite) -> None:
         key = charge_key(project_id, charge.digest)
         transaction.delete(tables.ChargeItem(key.pk, key.sk), condition=tables.ChargeItem.version == mark)
-        adjust(transaction, project_id, [anywhere(-charge.size, charge.size)])
+        unreferenced = charge.size if charge.uploaded else 0
+        adjust(transaction, project_id, [anywhere(-charge.size, charge.size, unreferenced)])
 
     return transact(write)
 
@@ -216,6 +256,8 @@ def _delete_total(project_id: int, shard: int) -> bool:
     item = reads.get_item(Key(settings().projects_table, partition, _TOTAL))
     if item is None:
         return True
+    if "changes" not in item:
+        return holds(tables.TotalItem(partition, _TOTAL).delete, condition=tables.TotalItem.changes.does_not_exist())
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(tables.TotalItem(partition, _TOTAL), condition=tables.TotalItem.changes == item["changes"])
@@ -238,6 +280,6 @@ def _condition(adjustment: Adjustment) -> Condition | None:
         return tables.TotalItem.room >= adjustment.least
     if adjustment.changes is None:
         return None
-    return (
-        tables.TotalItem.changes == adjustment.changes if adjustment.changes else tables.TotalItem.pk.does_not_exist()
-    )
+    if not adjustment.changes:
+        return tables.TotalItem.changes.does_not_exist()  # none of it may be there but unreferenced bytes
+    return tables.TotalItem.changes == adjustment.changes

@@ -10,10 +10,11 @@ import pytest
 
 from chalicelib.gc import blobs, collector, rounds
 from chalicelib.gc.records import Tally, unwatched
-from chalicelib.registry import deletion, digests, manifests, push
+from chalicelib.projects import quotas, rules
+from chalicelib.registry import deletion, digests, manifests, push, uploads
 from chalicelib.registry.errors import Referenced
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore
+from chalicelib.storage import blobstore, usage
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
@@ -293,3 +294,14 @@ def test_a_tag_that_comes_after_the_look_keeps_an_accessory_and_its_subject(repo
     assert kept.state == "live"
     deletion.manifest(repository, record.digest)
     assert manifest_table.read_tag(repository, "mine") is None
+
+
+def test_what_is_collected_counts_as_unreferenced_no_longer(project: str, repository: str, collect: Collect) -> None:
+    number = rules.get(project).project_id
+    quotas.set_limit(number, 10_000)
+    content = os.urandom(1000)
+    uploads.store(repository, digests.of(content), content)
+    assert sum(total.unreferenced for total in usage.read_totals([number])[number]) == 1000
+    collect()
+    assert blob_of(digests.of(content)) is None
+    assert sum(total.unreferenced for total in usage.read_totals([number])[number]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 
 from chalicelib.settings import settings
 from chalicelib.storage.tables.item import Item
@@ -28,6 +28,7 @@ class LinkItem(Item):
     object_key = UnicodeAttribute()
     state = UnicodeAttribute()
     version = UnicodeAttribute()
+    uploaded = BooleanAttribute(null=True)
 
 
 class EdgeItem(Item):

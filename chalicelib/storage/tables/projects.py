@@ -165,6 +165,7 @@ class ChargeItem(Item):
     size = NumberAttribute()
     version = UnicodeAttribute()
     freeing = BooleanAttribute(null=True)
+    uploaded = BooleanAttribute(null=True)
 
 
 class TotalItem(Item):
@@ -175,6 +176,7 @@ class TotalItem(Item):
 
     used = NumberAttribute()
     room = NumberAttribute()
+    unreferenced = NumberAttribute(null=True)
     changes = NumberAttribute()
 
 
