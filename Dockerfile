@@ -15,7 +15,8 @@ RUN python -m compileall -q chalicelib
 USER relay
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# The balancer ends TLS and tells the scheme; uploads that are under way get their time when a task is replaced.
+# The balancer ends TLS and tells the scheme. A connection is kept longer than the balancer keeps it idle, or it would use
+# one that is just being closed, and answer 502. Uploads that are under way get their time when a task is replaced.
 CMD ["python", "-m", "uvicorn", "chalicelib.relay:app", "--host", "0.0.0.0", "--port", "8080", \
      "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
-     "--timeout-graceful-shutdown", "110"]
+     "--timeout-keep-alive", "310", "--timeout-graceful-shutdown", "110"]

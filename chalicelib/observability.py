@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, wraps
@@ -84,14 +84,41 @@ def observed(handle: Callable[Concatenate[Request, P], Response]) -> Callable[Co
             try:
                 response = handle(request, *args, **kwargs)
             except Exception:
-                logger.exception("request failed", extra=properties)
-                response = errors.to_response(RegistryError("internal error"))
-        _record(properties, response, time.perf_counter() - started)
-        if not request.request_id:
-            return response
-        return replace(response, headers={**response.headers, "X-Request-Id": request.request_id})
+                response = _failure(properties)
+        return _finished(request, properties, response, started)
 
     return observing
+
+
+def observed_async(
+    handle: Callable[Concatenate[Request, P], Awaitable[Response]],
+) -> Callable[Concatenate[Request, P], Awaitable[Response]]:
+    """As `observed`, for the event loop of the relay, which X-Ray does not follow."""
+
+    @wraps(handle)
+    async def observing(request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Response:
+        started = time.perf_counter()
+        properties = _properties(request)
+        try:
+            response = await handle(request, *args, **kwargs)
+        except Exception:
+            response = _failure(properties)
+        return _finished(request, properties, response, started)
+
+    return observing
+
+
+def _failure(properties: dict[str, str]) -> Response:
+    """Log the exception that is being handled: the answer to its request."""
+    logger.exception("request failed", extra=properties)
+    return errors.to_response(RegistryError("internal error"))
+
+
+def _finished(request: Request, properties: dict[str, str], response: Response, started: float) -> Response:
+    _record(properties, response, time.perf_counter() - started)
+    if not request.request_id:
+        return response
+    return replace(response, headers={**response.headers, "X-Request-Id": request.request_id})
 
 
 def measured(metric: str, size: int, **properties: str) -> None:

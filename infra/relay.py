@@ -16,6 +16,8 @@ from infra.parameters import ENVIRONMENT, PARAMETERS, store_references
 from infra.policies import allow, assumed_by, upload_statements
 
 PORT = 8080
+HEALTH_PATH = "/healthz"
+"""What the relay answers however many uploads it is receiving (chalicelib/relay)."""
 DRAIN_SECONDS = 300
 """How long a task that is replaced may go on with the uploads that it is receiving."""
 
@@ -80,9 +82,8 @@ def _network() -> dict[str, Any]:
                 "TargetType": "ip",
                 "Protocol": "HTTP",
                 "Port": PORT,
-                # Any answer shows that the relay runs; its paths are all uploads'.
-                "HealthCheckPath": "/",
-                "Matcher": {"HttpCode": "200-499"},
+                "HealthCheckPath": HEALTH_PATH,
+                "Matcher": {"HttpCode": "200"},
                 "TargetGroupAttributes": [{"Key": "deregistration_delay.timeout_seconds", "Value": str(DRAIN_SECONDS)}],
             },
         },
@@ -150,6 +151,7 @@ def _service() -> dict[str, Any]:
                 "Cluster": {"Ref": "Cluster"},
                 "TaskDefinition": {"Ref": "Task"},
                 "LaunchType": "FARGATE",
+                "HealthCheckGracePeriodSeconds": 60,
                 "DesiredCount": {"Ref": "Tasks"},
                 "DeploymentConfiguration": {
                     "MinimumHealthyPercent": 100,

@@ -10,22 +10,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from chalicelib import relay as relay_module
 from chalicelib.projects import quotas, rules
-from chalicelib.registry import buffers as buffers_module
 from chalicelib.registry import digests
 from chalicelib.registry.errors import Unavailable
+from chalicelib.relay import Relay, shares
+from chalicelib.relay import body as relay_body
 from chalicelib.storage import aws_json, blobs, blobstore
 from chalicelib.storage import uploads as table
 from chalicelib.webhooks.records import Target
 from infra.policies import upload_statements
+from tests.hostile.slow_uploads import slow_uploads
 from tests.infra import iam
 from tests.registry.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
 from tests.webhooks.support import policy_of
@@ -159,12 +160,10 @@ def test_a_blob_that_does_not_fit_the_project_is_refused(relay: RelayPath, proje
     location = start(relay, repository)
     assert relay.send("PUT", location, content, digest=digest).status == 403
     assert relay.send("GET", location).status == 204
-    location = relay.send("PATCH", location, content).headers["Location"]
-    refused = relay.send("PUT", location, digest=digest)
+    refused = relay.send("PATCH", location, content)
     assert refused.status == 403
     assert b'"DENIED"' in refused.body
     assert b"upper limit of 6.0 MiB" in refused.body
-    assert relay.send("GET", location).status == 404
     content, digest = random_content(6 * MIB)
     assert relay.send("PUT", start(relay, repository), content, digest=digest).status == 201
 
@@ -224,12 +223,12 @@ def test_a_client_that_goes_away_can_go_on(relay: RelayPath, repository: str, me
 def test_a_client_that_falls_silent_is_taken_to_be_gone(
     relay: RelayPath, repository: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(relay_body, "WINDOW_SECONDS", 0.2)
     location = start(relay, repository)
     with socket.create_connection(("127.0.0.1", relay.port)) as connection:
         connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\nabc".encode())
         answer = connection.recv(65536)
-    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert b" 408 " in answer.partition(b"\r\n")[0]
     assert recorded(relay, location) == 3
 
 
@@ -304,16 +303,80 @@ def test_it_answers_under_any_prefix_and_only_for_uploads(relay: RelayPath, repo
         assert refused.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
 
 
-def test_buffers_are_bounded_and_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers_module, "_WAIT_SECONDS", 0.01)
-    buffers = buffers_module.Buffers(2)
-    first, _ = buffers.take(10), buffers.take(10)
-    with pytest.raises(Unavailable):
-        buffers.take(10)
-    buffers.give(first)
-    assert buffers.take(10) is first
-    buffers.give(first)
-    assert len(buffers.take(20)) == 20
+def test_slow_uploads_hold_up_nobody(relay: RelayPath, repository: str, other_repository: str) -> None:
+    """Each has sent one byte of many, and sends no more for now: more of them than there are threads or parts."""
+    locations = [start(relay, other_repository) for _ in range(150)]
+    with slow_uploads(relay.port, locations):
+        content, digest = random_content(20 * MIB)
+        location = relay.send("PATCH", start(relay, repository), content).headers["Location"]
+        assert relay.send("PUT", location, digest=digest).status == 201
+        assert relay.send("GET", "/healthz").status == 200
+    assert stored(repository, digest) == content
+
+
+def test_the_health_check_waits_for_no_thread(relay: RelayPath) -> None:
+    busy = Relay()
+    busy._calls.shutdown()
+    with served_relay(busy) as path:
+        assert path.send("GET", "/healthz").status == 200
+
+
+def test_a_project_has_a_share_of_the_uploads(
+    relay: RelayPath, repository: str, make_project: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "OF_A_PROJECT", 3)
+    other = f"other{os.urandom(6).hex()}"
+    make_project(other)
+    with slow_uploads(relay.port, [start(relay, repository) for _ in range(3)]):
+        refused = relay.send("PATCH", start(relay, repository), b"more")
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+        assert relay.send("PATCH", start(relay, f"{other}/app"), b"more").status == 202
+    deadline = time.monotonic() + 10
+    while relay.send("PATCH", start(relay, repository), b"more").status != 202:
+        assert time.monotonic() < deadline
+
+
+def test_the_latest_request_for_an_upload_goes_on(relay: RelayPath, repository: str) -> None:
+    """A client that has lost its connection comes back before the relay knows."""
+    location, (content, digest) = start(relay, repository), random_content(1000)
+    with slow_uploads(relay.port, [location] * 20):
+        assert relay.send("PUT", location, content, digest=digest).status == 201
+    assert stored(repository, digest) == content
+
+
+def test_an_upload_that_holds_memory_and_sends_nothing_makes_room(cloud: object, repository: str) -> None:
+    with served_relay(Relay(memory=8 * MIB)) as path:
+        locations = [start(path, repository) for _ in range(2)]
+        with slow_uploads(path.port, locations, first=bytes(4 * MIB)):
+            content, digest = random_content(12 * MIB)
+            assert path.send("PUT", start(path, repository), content, digest=digest).status == 201
+            deadline = time.monotonic() + 10
+            while max(recorded(path, location) for location in locations) < 4 * MIB:
+                assert time.monotonic() < deadline, "what the one that had to leave had sent is kept"
+    assert stored(repository, digest) == content
+
+
+def test_a_body_of_unknown_length_is_refused_once_it_is_too_large(
+    relay: RelayPath, project: str, repository: str
+) -> None:
+    quotas.set_limit(rules.get(project).project_id, 20 * MIB)
+    location = start(relay, repository)
+    rules.forget(project)
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)
+    connection.request("PATCH", location, (bytes(MIB) for _ in range(64)), encode_chunked=True)
+    assert connection.getresponse().status == 403
+    assert recorded(relay, location) <= 32 * MIB
+
+
+def test_a_chunk_that_does_not_fit_the_project_is_refused_before_it_is_sent(
+    relay: RelayPath, project: str, repository: str
+) -> None:
+    quotas.set_limit(rules.get(project).project_id, MIB)
+    location = start(relay, repository)
+    rules.forget(project)
+    for _ in range(4):
+        assert relay.send("PATCH", location, bytes(2 * MIB)).status == 403
+    assert recorded(relay, location) == 0
 
 
 def flat_memory(repository: str, size: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec
 
@@ -23,13 +23,34 @@ def answered(dispatch: Callable[P, Response]) -> Callable[P, Response]:
     @wraps(dispatch)
     def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
-            response = dispatch(*args, **kwargs)
-        except RegistryError as error:
-            return errors.to_response(error)
+            return _with_headers(dispatch(*args, **kwargs))
         except Exception as error:
-            if not is_transient(error):
-                raise
-            return errors.to_response(Unavailable("a store is busy"))
-        return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+            return _refusal(error)
 
     return answer
+
+
+def answered_async(dispatch: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+    """As `answered`, for the event loop of the relay."""
+
+    @wraps(dispatch)
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            return _with_headers(await dispatch(*args, **kwargs))
+        except Exception as error:
+            return _refusal(error)
+
+    return answer
+
+
+def _with_headers(response: Response) -> Response:
+    return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+
+
+def _refusal(error: Exception) -> Response:
+    """The answer to a failed request. Raises a fault of ours on."""
+    if isinstance(error, RegistryError):
+        return errors.to_response(error)
+    if not is_transient(error):
+        raise error
+    return errors.to_response(Unavailable("a store is busy"))

@@ -144,6 +144,12 @@ class PaginationInvalid(RegistryError):
     code, status = "PAGINATION_NUMBER_INVALID", 400
 
 
+class UploadTooSlow(RegistryError):
+    """A client that sends too few bytes to be waited for. What came of its body is kept."""
+
+    code, status = "BLOB_UPLOAD_INVALID", 408
+
+
 class TooManyRequests(RegistryError):
     code, status = "TOOMANYREQUESTS", 429
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 from chalicelib.access import keys
 from chalicelib.access.authentication import Caller
@@ -32,6 +32,7 @@ from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target
 from chalicelib.registry.upload_writer import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings
+from chalicelib.storage import uploads as upload_table
 from chalicelib.storage.uploads import Session
 
 _AUDIENCE = "upload"
@@ -42,33 +43,19 @@ _VERIFIABLE = 256 << 20
 """What a function can surely read back and hash within the gateway's 30 seconds, in bytes."""
 
 
-class Body(Protocol):
-    """The bytes of a PATCH or PUT on their way into a Writer."""
-
-    @property
-    def verifiable(self) -> int | None:
-        """The largest upload that there is time to read back and verify, in bytes; None when there always is."""
-        ...
-
-    def poured(self, writer: Writer, length: int | None) -> AbstractContextManager[tuple[int, Buffer | None]]:
-        """Send all full buffers, then give the index of the last buffer and that buffer, valid in the context.
-
-        It is None when no byte came. Raises SizeInvalid unless `length` bytes came, if that is not None.
-        """
-        ...
-
-
 @dataclass(frozen=True)
-class WholeBody:
-    """A body that has arrived as one piece, as functions get it."""
+class Receiving:
+    """A PATCH or PUT that may bring its body: `length` bytes, or as many as come when that is None.
 
-    content: bytes
-    verifiable: int | None = _VERIFIABLE
+    The body goes to `writer` (see Writer), behind the bytes of `head`; its last buffer, None when no byte came, to
+    `end`, which answers the request. `require_room` raises QuotaExceeded when so many bytes do not fit the project.
+    """
 
-    @contextmanager
-    def poured(self, writer: Writer, length: int | None) -> Iterator[tuple[int, Buffer | None]]:
-        _check_length(self.content, length)
-        yield 0, writer.head() + self.content if self.content else None
+    writer: Writer
+    length: int | None
+    end: Callable[[int, Buffer | None], Response]
+    require_room: Callable[[int], None]
+    head: Callable[[], bytes]
 
 
 def handle(request: Request, target: Target, caller: Caller | None) -> Response:
@@ -76,18 +63,50 @@ def handle(request: Request, target: Target, caller: Caller | None) -> Response:
     if target.kind == "uploads" and request.method == "POST" and caller is not None:
         with _refusal_told(request, target, caller.name):
             return _start(request, target, caller)
-    return handle_upload(request, target, WholeBody(request.body), caller.name if caller is not None else "")
+    user = caller.name if caller is not None else ""
+    begun = begin(request, target, user, verifiable=_VERIFIABLE)
+    if isinstance(begun, Response):
+        return begun
+    _check_length(request.body, begun.length)
+    return begun.end(0, begun.head() + request.body if request.body else None)
 
 
-def handle_upload(request: Request, target: Target, body: Body, user: str = "") -> Response:
-    """Answer a request for an upload that was started before, by `user` unless its address tells by whom."""
-    answer = _METHODS.get(request.method) if target.kind == "upload" else None
-    if answer is None:
+def begin(request: Request, target: Target, user: str = "", *, verifiable: int | None = None) -> Response | Receiving:
+    """Begin to answer a request for an upload that was started before, by `user` unless its address tells by whom.
+
+    `verifiable` is the largest upload, in bytes, that there is time to read back and verify; None when there always
+    is. Returns the answer when it needs no body.
+    """
+    method = _METHODS.get(request.method) if target.kind == "upload" else None
+    if method is None:
         raise Unsupported(f"{request.method} is not defined for uploads")
     user = user or _claims(request).get("user", "")
+    with _refusals(request, target, user):
+        begun = method(request, target, user, verifiable)
+    if isinstance(begun, Response):
+        return begun
+
+    def end(index: int, rest: Buffer | None) -> Response:
+        with _refusals(request, target, user):
+            return begun.end(index, rest)
+
+    def require_room(size: int) -> None:
+        with _refusals(request, target, user):
+            begun.require_room(size)
+
+    def head() -> bytes:
+        with _refusals(request, target, user):
+            return begun.head()
+
+    return replace(begun, end=end, require_room=require_room, head=head)
+
+
+@contextmanager
+def _refusals(request: Request, target: Target, user: str) -> Iterator[None]:
+    """Answer bytes that do not go on where the upload stands, and publish that a project has no room."""
     try:
         with _refusal_told(request, target, user):
-            return answer(request, target, body, user)
+            yield
     except OutOfOrderError as error:
         raise RangeInvalid(str(error), headers=_where(error.session, user)) from None
 
@@ -171,16 +190,22 @@ def _start(request: Request, target: Target, caller: Caller) -> Response:
     return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")), caller.name)
 
 
-def _append(request: Request, target: Target, body: Body, user: str) -> Response:
+def _append(request: Request, target: Target, user: str, verifiable: int | None) -> Receiving | Response:
     session = uploads.find(target.repository, target.reference)
     length = _chunk_length(request, session)
-    _check_verifiable(session.offset + (length or 0), body)
+    _require_verifiable(session.offset + (length or 0), verifiable)
     writer = Writer(session)
-    with body.poured(writer, length) as (index, rest):
+    require_room = _room_of(session)
+    if length:
+        require_room(length)  # before it is sent, that is
+
+    def end(index: int, rest: Buffer | None) -> Response:
         return _progress(202, session if rest is None else writer.append(index, rest), user)
 
+    return Receiving(writer, length, end, require_room, writer.head)
 
-def _finish(request: Request, target: Target, body: Body, _user: str) -> Response:
+
+def _finish(request: Request, target: Target, _user: str, verifiable: int | None) -> Receiving | Response:
     """End an upload. Once it is completed, the same request again, with or without its body, is answered alike."""
     digest = _wanted_digest(request)
     algorithm = digests.algorithm(digest)
@@ -191,27 +216,39 @@ def _finish(request: Request, target: Target, body: Body, _user: str) -> Respons
         uploads.settle(session)
         return _created(target.repository, digest)
     length = _chunk_length(request, session)
+    require_room = _room_of(session, digest)
     if length:
-        # Asked before it is sent, that is.
-        quotas.require_room(target.repository, session.offset + length, digest, stored=session.offset)
+        require_room(length)
     if length or algorithm != digests.algorithm(session.prefix_digest):
-        _check_verifiable(session.offset + (length or 0), body)
+        _require_verifiable(session.offset + (length or 0), verifiable)
     writer = Writer(session, algorithm)
-    with body.poured(writer, length) as (index, rest):
+
+    def end(index: int, rest: Buffer | None) -> Response:
         writer.complete(index, rest, digest)
-    return _created(target.repository, digest)
+        return _created(target.repository, digest)
+
+    return Receiving(writer, length, end, require_room, writer.head)
 
 
-def _status(_request: Request, target: Target, _body: Body, user: str) -> Response:
+def _room_of(session: Session, digest: str = "") -> Callable[[int], None]:
+    """What raises QuotaExceeded when so many bytes more do not fit the session's project."""
+
+    def require(size: int) -> None:
+        quotas.require_room(session.repository, session.offset + size, digest, stored=session.offset)
+
+    return require
+
+
+def _status(_request: Request, target: Target, user: str, _verifiable: int | None) -> Response:
     return _progress(204, uploads.find(target.repository, target.reference), user)
 
 
-def _cancel(_request: Request, target: Target, _body: Body, _user: str) -> Response:
+def _cancel(_request: Request, target: Target, _user: str, _verifiable: int | None) -> Response:
     uploads.cancel(uploads.find(target.repository, target.reference))
     return Response(204)
 
 
-_METHODS: dict[str, Callable[[Request, Target, Body, str], Response]] = {
+_METHODS: dict[str, Callable[[Request, Target, str, int | None], Receiving | Response]] = {
     "PATCH": _append,
     "PUT": _finish,
     "GET": _status,
@@ -230,8 +267,8 @@ def _progress(status: int, session: Session, user: str) -> Response:
     return Response(status, {**_where(session, user), **length})
 
 
-def _check_verifiable(size: int, body: Body) -> None:
-    if body.verifiable is not None and size > body.verifiable:
+def _require_verifiable(size: int, verifiable: int | None) -> None:
+    if verifiable is not None and size > verifiable:
         raise TooLarge(
             f"{size} bytes cannot be verified within a request: upload them in one request through the upload relay, "
             "which the operator has to configure (BERTH_RELAY_URL)"
@@ -253,7 +290,7 @@ def _content_length(request: Request) -> int | None:
 def _where(session: Session, user: str) -> dict[str, str]:
     """Where an upload stands, and where to go on: of nothing at all the range is 0-0 too, as in `distribution`."""
     claims = {"repository": session.repository, "upload": session.id, "user": user}
-    state = keys.sign(claims, _AUDIENCE, settings().upload_seconds)
+    state = keys.sign(claims, _AUDIENCE, upload_table.seconds_left(session))
     return {
         "Location": f"{settings().relay_url}/v2/{session.repository}/blobs/uploads/{session.id}?_state={state}",
         "Range": f"0-{max(session.offset - 1, 0)}",

@@ -82,7 +82,8 @@ class _Stored:
 class Writer:
     """One attempt to add bytes to a session, from its offset on.
 
-    The bytes come in buffers, counted from 0: all but the last of `buffer_size(index)` bytes, handed to `send` in any
+    The bytes come in buffers, counted from 0: all but the last of
+    `buffer_size(index)` bytes, or at least `least_size(index)`, handed to `send` in any
     order and from several threads at once; then the last, of any size, to `append` or `complete`. Buffer 0 must begin
     with `head()`. Every method may raise OutOfOrderError or BlobUploadUnknown, when another attempt has changed or
     ended the session, and Unavailable, after which what was recorded stays recorded.
@@ -115,6 +116,10 @@ class Writer:
 
     def buffer_size(self, index: int) -> int:
         return part_size(self._first + index)
+
+    def least_size(self, index: int) -> int:
+        """What a buffer that is not the last must have."""
+        return _least_part(self._first + index)
 
     def head(self) -> bytes:
         """The session's tail: bytes that count already but are in no part."""

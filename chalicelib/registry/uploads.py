@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chalicelib.projects import quotas
+from chalicelib.projects import quotas, rules
+from chalicelib.projects.records import Project
 from chalicelib.registry import blobs, digests, unreferenced
 from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, Unavailable
+from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
+from chalicelib.storage import projects as project_table
 from chalicelib.storage import uploads as table
 from chalicelib.storage.blobstore import MultipartGoneError
 from chalicelib.storage.conditions import now
@@ -32,7 +35,8 @@ def start(repository: str, algorithm: str = "sha256") -> Session:
     """
     digests.hasher(algorithm)
     quotas.require_room(repository, 1)
-    return table.create(repository, digests.of(b"", algorithm))
+    project = rules.find(project_of(repository))
+    return table.create(repository, project.project_id if project else 0, digests.of(b"", algorithm))
 
 
 def find(repository: str, upload_id: str) -> Session:
@@ -46,9 +50,14 @@ def find(repository: str, upload_id: str) -> Session:
 def find_any(repository: str, upload_id: str) -> Session:
     """A session, completed or not. Raises BlobUploadUnknown."""
     session = table.read(upload_id)
-    if session is None or session.repository != repository:
+    if session is None or session.repository != repository or not _is_of(session, rules.find(project_of(repository))):
         raise BlobUploadUnknown("no such upload: it was never started here, was cancelled, or took too long")
     return session
+
+
+def _is_of(session: Session, project: Project | None) -> bool:
+    """Whether the session is of this project, and not of one that had its name before."""
+    return session.project_id in (0, project.project_id if project else -1)
 
 
 def cancel(session: Session) -> None:
@@ -119,6 +128,9 @@ def settle(session: Session) -> None:
             raise BlobUploadUnknown("this upload was completed, and its blob deleted") from None
         return
     assemble(session)
+    if not _is_of(session, project_table.read(project_of(session.repository))):
+        discard(session)
+        raise BlobUploadUnknown("the project of this upload is gone")
     blobs.publish(session.repository, session.digest, session.offset, session.object_key)
 
 

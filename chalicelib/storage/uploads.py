@@ -30,7 +30,9 @@ class Session:
     repository: str
     version: str
     expires: int
-    """When DynamoDB may drop the item, in seconds since 1970; `_LINGER` after the session's own end."""
+    """When DynamoDB may drop the item, in seconds since 1970; `_LINGER` after the session's own end, which is fixed."""
+    project_id: int = 0
+    """The number of the project that it was started in; 0 when an older version started it."""
     offset: int = 0
     prefix_digest: str = ""
     """The digest of the first `offset` bytes; empty when nobody knows it. Its algorithm is that of the session."""
@@ -47,9 +49,10 @@ class Session:
     """When the session was completed, in milliseconds since 1970."""
 
 
-def create(repository: str, empty_digest: str) -> Session:
+def create(repository: str, project_id: int, empty_digest: str) -> Session:
     """Write a new session. `empty_digest` is the digest of nothing, in the algorithm that the upload is to use."""
-    session = Session(fresh(), repository, fresh(), _expiry(), prefix_digest=empty_digest)
+    expires = _now() + settings().upload_seconds + _LINGER
+    session = Session(fresh(), repository, fresh(), expires, project_id, prefix_digest=empty_digest)
     _to_item(session).save()
     return session
 
@@ -67,21 +70,22 @@ def expired() -> Iterator[Session]:
 
 
 def write(before: Session, after: Session) -> Session | None:
-    """Replace a session that is still `before`, and give it its full time again. None when it has changed."""
-    written = replace(after, version=fresh(), expires=_expiry())
+    """Replace a session that is still `before`. None when it has changed."""
+    written = replace(after, version=fresh())
     if holds(_to_item(written).save, condition=tables.UploadItem.version == before.version):
         return written
     current = read(before.id)  # a write whose answer was lost has been tried again, and found its own version
     return written if current is not None and current.version == written.version else None
 
 
+def seconds_left(session: Session) -> int:
+    """How long the session may still be written to."""
+    return max(session.expires - _LINGER - _now(), 0)
+
+
 def delete(session: Session) -> bool:
     """Drop a session. False when it has changed since it was read."""
     return holds(tables.UploadItem(session.id, _UPLOAD).delete, condition=tables.UploadItem.version == session.version)
-
-
-def _expiry() -> int:
-    return _now() + settings().upload_seconds + _LINGER
 
 
 def _now() -> int:
@@ -106,6 +110,7 @@ def _to_item(session: Session) -> tables.UploadItem:
         digest=session.digest or None,
         completed=session.completed or None,
         expires=session.expires,
+        project_id=session.project_id or None,
     )
 
 
@@ -125,6 +130,7 @@ def _to_session(item: Item) -> Session:
         tail_size=item["tail_size"],
         digest=item.get("digest", ""),
         completed=item.get("completed", 0),
+        project_id=item.get("project_id", 0),
     )
 
 

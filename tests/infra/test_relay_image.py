@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from infra.package import PROJECT
-from infra.relay import PORT, build
+from infra.relay import HEALTH_PATH, PORT, build
 
 
 def command() -> list[str]:
@@ -47,10 +47,10 @@ def test_its_command_serves_the_relay_and_ends_when_told(cloud: object, tmp_path
         status = 0
         while not status and time.monotonic() < deadline and process.poll() is None:
             try:
-                status = status_of(f"http://127.0.0.1:{port}/")
+                status = status_of(f"http://127.0.0.1:{port}{HEALTH_PATH}")
             except OSError:
                 time.sleep(0.1)
-        assert 200 <= status < 500, f"the balancer would take it for dead: {(tmp_path / 'log').read_text()}"
+        assert status == 200, f"the balancer would take it for dead: {(tmp_path / 'log').read_text()}"
     finally:
         process.terminate()
         process.wait(10)
@@ -61,6 +61,14 @@ def test_the_balancers_port_is_the_commands() -> None:
     assert command()[command().index("--port") + 1] == str(PORT)
     (target,) = (body for body in build()["Resources"].values() if body["Type"].endswith("TargetGroup"))
     assert target["Properties"]["Port"] == PORT
+
+
+def test_a_connection_outlives_the_balancers_patience() -> None:
+    """AWS, "Edit attributes for your Application Load Balancer": else the balancer answers 502 now and then."""
+    (balancer,) = (body for body in build()["Resources"].values() if body["Type"].endswith("LoadBalancer"))
+    attributes = {each["Key"]: each["Value"] for each in balancer["Properties"]["LoadBalancerAttributes"]}
+    kept_seconds = int(command()[command().index("--timeout-keep-alive") + 1])
+    assert kept_seconds > int(attributes["idle_timeout.timeout_seconds"])
 
 
 def test_the_image_holds_what_it_copies() -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from chalicelib.access import keys
+from chalicelib.projects import deletion as project_deletion
+from chalicelib.projects import rules
 from chalicelib.registry import digests, errors, names, upload_http, upload_writer, uploads
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Request, Response
+from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore
+from chalicelib.storage import blobstore, conditions
 from chalicelib.storage import uploads as table
 from tests.registry.upload_paths import (
     FunctionPath,
@@ -273,6 +279,35 @@ def test_without_state_the_address_authorises_nothing(relay: RelayPath, reposito
     assert not upload_http.is_capability(request, names.parse_path(place))
 
 
+def test_an_address_ends_when_its_upload_does_however_often_it_is_used(
+    path: Path, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = start(path, repository)
+    first = table.read(upload_of(location))
+    assert first is not None
+    monkeypatch.setattr(table, "now", lambda: conditions.now() + 3600_000)
+    renewed = path.send("PATCH", location, b"abc").headers["Location"]
+    again = table.read(upload_of(location))
+    assert again is not None
+    assert again.expires == first.expires
+    state = jwt.decode(parse_qs(urlsplit(renewed).query)["_state"][0], options={"verify_signature": False})
+    assert state["exp"] - state["iat"] <= settings().upload_seconds - 3600 + 1
+
+
+def test_an_upload_ends_with_its_project(path: Path, make_project: Callable[[str], None]) -> None:
+    name = f"gone{os.urandom(6).hex()}"
+    make_project(name)
+    location, (content, digest) = start(path, f"{name}/app"), random_content(10)
+    other = start(path, f"{name}/app")
+    project_deletion.delete(rules.get(name))
+    make_project(name)
+    # What this process remembers of the project is at most 30 seconds old; the end of an upload relies on none of it.
+    assert path.send("PUT", other, content, digest=digest).status == 404
+    rules.forget(name)
+    assert path.send("PATCH", location, b"abc").status == 404
+    assert stored(f"{name}/app", digest) is None
+
+
 def test_methods_that_uploads_do_not_have(path: Path, repository: str) -> None:
     refused = path.send("OPTIONS", start(path, repository))
     assert (refused.status, code(refused)) == (405, "UNSUPPORTED")
@@ -280,12 +315,11 @@ def test_methods_that_uploads_do_not_have(path: Path, repository: str) -> None:
 
 def test_what_a_function_could_not_verify_is_refused(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_http, "_VERIFIABLE", MIB)
-    body = upload_http.WholeBody(bytes(MIB + 1), verifiable=MIB)
     session = uploads.start(repository)
     place = f"/v2/{repository}/blobs/uploads/{session.id}"
-    request = Request("PATCH", place, headers={"content-length": str(MIB + 1)})
+    request = Request("PATCH", place, headers={"content-length": str(MIB + 1)}, body=bytes(MIB + 1))
     with pytest.raises(RegistryError, match="relay") as caught:
-        upload_http.handle_upload(request, names.parse_path(place), body)
+        upload_http.handle(request, names.parse_path(place), None)
     assert errors.to_response(caught.value).status == 413
 
 

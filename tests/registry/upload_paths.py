@@ -86,10 +86,10 @@ def at(location: str, **query: str) -> str:
 
 
 @contextmanager
-def served_relay() -> Iterator[RelayPath]:
+def served_relay(relay: Relay | None = None) -> Iterator[RelayPath]:
     """A relay of its own, in this process, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(Relay(), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(relay or Relay(), log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:

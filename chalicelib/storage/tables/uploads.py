@@ -27,3 +27,4 @@ class UploadItem(Item):
     digest = UnicodeAttribute(null=True)
     completed = NumberAttribute(null=True)
     expires = NumberAttribute()
+    project_id = NumberAttribute(null=True)

@@ -1,0 +1,149 @@
+"""A request's body as it comes over ASGI: gathered by the event loop, as fast as a client has to send it.
+
+A client that sends nothing, or next to nothing, holds no thread and no memory but that of its bytes, and is answered
+408 after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from chalicelib.registry.errors import RangeInvalid, RegistryError, UploadTooSlow
+from chalicelib.relay.memory import Memory
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+WINDOW_SECONDS = 60.0
+LEAST_BYTES = 60 * 1024
+"""What has to come in each window: a kilobyte a second, which the slowest of lines carries."""
+
+_STEP = 1 << 20
+"""Memory is taken in steps of so many bytes,"""
+_UNCOUNTED = 64 * 1024
+"""beyond these of each buffer, which the HTTP server holds of each connection too."""
+
+
+class Body:
+    """The bytes of one request; it belongs to the task that makes it.
+
+    `ended`: all that comes has been read. `error`: why that was not all, if it was not.
+    """
+
+    def __init__(self, receive: Receive, memory: Memory) -> None:
+        self.held = 0
+        self.ended = False
+        self.error: RegistryError | None = None
+        self.is_left = False
+        """Whether the client went away in the middle."""
+        self._receive = receive
+        self._memory = memory
+        self._surplus = memoryview(b"")
+        """What came and belongs to the next buffer."""
+        self._task = asyncio.current_task()
+        self._is_reading = False
+        self._is_last = False
+        self._taken = 0
+        """Memory that the buffer which is being filled has taken."""
+        self._window_began = time.monotonic()
+        self._window_bytes = 0
+
+    async def fill(self, buffer: bytearray, size: int, least: int) -> None:
+        """Add bytes to `buffer` until it has `size`, or at least `least` while memory is short, or the body ends.
+
+        Raises Unavailable. When another request takes over, or the client is too slow, the body ends with `error`.
+        """
+        self._begin_window()
+        while not self.ended and len(buffer) < (least if self._memory.is_short else size):
+            if not self._surplus:
+                await self._read()
+            taken = self._surplus[: size - len(buffer)]
+            await self._reserve(len(buffer) + len(taken))
+            buffer += taken
+            self._surplus = self._surplus[len(taken) :]
+            if self._is_last and not self._surplus:
+                self.ended = True
+
+    def hand_over(self) -> int:
+        """Begin another buffer. Returns the memory of the one before: to be given back when that is stored."""
+        taken, self._taken = self._taken, 0
+        return taken
+
+    def give(self, taken: int) -> None:
+        self._memory.give(self, taken)
+
+    def close(self) -> None:
+        self._memory.leave(self)
+        self._task = None
+
+    def bytes_a_second(self) -> float:
+        return self._window_bytes / max(time.monotonic() - self._window_began, 1.0)
+
+    def dismiss(self) -> bool:
+        return self._interrupt(UploadTooSlow("others wait for the memory of this upload: go on with it later"))
+
+    def overtake(self) -> bool:
+        """End this body in favour of a later request for the same upload: its client has come back."""
+        return self._interrupt(RangeInvalid("another request has taken over this upload"))
+
+    def _interrupt(self, error: RegistryError) -> bool:
+        """Make the read that is waiting raise. False when none is."""
+        if self._task is None or not self._is_reading or self.error is not None:
+            return False
+        self.error = error
+        self._task.cancel()
+        return True
+
+    async def _read(self) -> None:
+        """Wait for the next bytes."""
+        self._is_reading = True
+        try:
+            message = await self._next_message()
+        except asyncio.CancelledError:
+            if self.error is None or self._task is None:
+                raise
+            self._task.uncancel()
+            self._end()
+            return
+        finally:
+            self._is_reading = False
+        if message is None:
+            self.error = UploadTooSlow(f"fewer than {LEAST_BYTES} bytes came in {WINDOW_SECONDS:.0f} seconds")
+            self._end()
+        elif message["type"] == "http.disconnect":
+            self.is_left = True
+            self._end()
+        else:
+            self._surplus = memoryview(message.get("body", b""))
+            self._window_bytes += len(self._surplus)
+            self._is_last = not message.get("more_body", False)
+
+    async def _next_message(self) -> Message | None:
+        """The next message, None when too few bytes come."""
+        while True:
+            left = self._window_began + WINDOW_SECONDS - time.monotonic()
+            if left <= 0 and self._window_bytes < LEAST_BYTES:
+                return None
+            if left <= 0:
+                self._begin_window()
+                continue
+            try:
+                async with asyncio.timeout(left):
+                    return await self._receive()
+            except TimeoutError:
+                continue
+
+    def _end(self) -> None:
+        self._is_last = self.ended = True
+
+    def _begin_window(self) -> None:
+        self._window_began, self._window_bytes = time.monotonic(), 0
+
+    async def _reserve(self, size: int) -> None:
+        """Have memory for a buffer of `size` bytes beside those that are on their way to the store."""
+        while self._taken < size - _UNCOUNTED:
+            await self._memory.take(self, _STEP)
+            self._taken += _STEP
