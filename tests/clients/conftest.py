@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.clients import layout
+from tests.clients import daemons, layout
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,38 @@ def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Run:
     call("crane", "auth", "login", *login, stdin=server.password)
     call("oras", "login", "--plain-http", *login, stdin=server.password)
     return call
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with daemons.dockerd(tmp_path_factory.mktemp("docker")) as address:
+        yield address
+
+
+@pytest.fixture
+def docker(run: Run, docker_engine: str, server: Server, tmp_path: Path) -> Run:
+    """The docker command with a configuration of its own in `config`, logged in."""
+
+    def call(*arguments: str, fails: bool = False, stdin: str = "") -> str:
+        configuration = ("--config", str(tmp_path / "config"), "-H", docker_engine)
+        return run("docker", *configuration, *arguments, fails=fails, stdin=stdin)
+
+    call("login", "-u", server.user, "--password-stdin", server.registry, stdin=server.password)
+    return call
+
+
+@pytest.fixture(scope="session")
+def ctr(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """containerd's command."""
+    with daemons.containerd(tmp_path_factory.mktemp("containerd")) as address:
+        yield lambda *arguments, **options: run("ctr", "-a", address, *arguments, **options)
+
+
+@pytest.fixture
+def podman_store() -> Iterator[tuple[str, ...]]:
+    """Options that give podman a store of its own. It takes no run root of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="podman") as folder:
+        yield ("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs")
 
 
 @pytest.fixture
