@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: run test lint types unit docs bench soak package deploy deploy-local clean
+.PHONY: run test lint types unit docs bench soak package deploy deploy-local pins clean
 
 run: .venv/local.stamp
 	@exec $(BIN)/python -m infra.local.run
@@ -39,6 +39,13 @@ deploy: .venv/local.stamp
 
 deploy-local: run
 
+# The pins of every package and their hashes, from the *.in files, for all Pythons and platforms (docs/decisions/pins.md).
+PINS = $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make pins"
+pins: .venv/dev.stamp
+	$(PINS) requirements-dev.in -o requirements-dev.txt
+	for name in requirements-local requirements-relay requirements; do \
+		$(PINS) -c requirements-dev.txt $$name.in -o $$name.txt || exit 1; done
+
 clean:
 	rm -rf .venv build
 
@@ -51,7 +58,7 @@ clean:
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -r $< || { \
 	echo "berth: the packages of $< could not be installed: see above, and run make again"; exit 1; }
 
-.venv/local.stamp: requirements-local.txt requirements-relay.txt requirements.txt | .venv/bin/pip
+.venv/local.stamp: requirements-local.txt | .venv/bin/pip
 	@echo "berth: installing what it needs into .venv (once, a minute or two)"
 	@$(INSTALL)
 	@touch $@

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from infra.local import carried_over
 from infra.local.durability import DurableCloud
 from infra.local.journal import Journal, JournalDamagedError
 from infra.local.precedence import Precedence
@@ -30,7 +31,8 @@ def main() -> None:
         journal, snapshots = Journal(state / "journal.jsonl"), Snapshots(state / "ministack")
     except (JournalDamagedError, SnapshotDamagedError, OSError) as error:
         sys.exit(f"{error}: {_ADVICE}")
-    os.environ.update(environment(state, snapshots.current, port))
+    carried_over.put_right(snapshots.current)
+    os.environ.update(environment(state, snapshots.current))
     from ministack.app import app  # noqa: PLC0415 -- reads its settings when it is imported
 
     logging.basicConfig(format="%(message)s")
@@ -56,10 +58,10 @@ def main() -> None:
         raise
 
 
-def environment(state: Path, snapshot: Path, port: int) -> dict[str, str]:
+def environment(state: Path, snapshot: Path) -> dict[str, str]:
     """MiniStack's settings: everything in the state folder, and nothing beside it that Berth has no use for."""
     return {
-        "GATEWAY_PORT": str(port),
+        "GATEWAY_PORT": carried_over.PORT_IN_URLS,
         # Of the names that clients use it takes none for a bucket's, as it would `berth` in `berth.localhost`.
         "MINISTACK_HOST": "127.0.0.1",
         "PERSIST_STATE": "1",

@@ -29,6 +29,9 @@ def main() -> None:
     except StartError as error:
         sys.exit(f"berth: {error}")
     except KeyboardInterrupt:
+        # All is stopped. Python ends with the default handlers again, by which another Ctrl-C now would be a failure.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         print("berth: stopped", flush=True)
 
 

@@ -18,7 +18,7 @@ from tests.bench import ordered_queries
 
 def main() -> None:
     state, port = Path(sys.argv[1]), int(sys.argv[2])
-    os.environ.update(cloud.environment(state, state / "ministack", port) | {"PERSIST_STATE": "0"})
+    os.environ.update(cloud.environment(state, state / "ministack") | {"PERSIST_STATE": "0"})
     from ministack.app import app
 
     ordered_queries.install()

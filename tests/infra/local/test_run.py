@@ -7,7 +7,6 @@ import contextlib
 import signal
 import socket
 import stat
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -123,11 +122,25 @@ def test_a_second_start_is_quick_takes_a_new_password_and_refuses_a_damaged_stat
     saved.write_bytes(whole)
     again.start()
     assert log_in(again, "another one") == 200
-    again.process.send_signal(signal.SIGINT)  # type: ignore[union-attr]
-    time.sleep(1.1)
-    status, said = again.stop()
-    assert status == 0
-    assert "Traceback" not in said
+    again.stop()
+
+
+def test_ctrl_c_again_and_again_leaves_no_process_and_is_no_failure(running: Instance, tmp_path: Path) -> None:
+    """Whenever the second one comes: while the processes stop, or when the supervisor itself is about to end."""
+    instance = Instance(tmp_path / "state")
+    for step in (STEPS[-1], "Ctrl-C stops it"):
+        process = instance.launch()
+        assert process.stdout is not None
+        while step not in process.stdout.readline():
+            pass
+        said = ""
+        process.send_signal(signal.SIGINT)
+        while line := process.stdout.readline():
+            said += line
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, said
+        assert "Traceback" not in said
+        assert _processes_of(instance.state) == []
 
 
 @pytest.mark.parametrize("below", [".", "below"])
