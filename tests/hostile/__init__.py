@@ -1,0 +1,1 @@
+"""What one tenant may do to all others, done on purpose."""
