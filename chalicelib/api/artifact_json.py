@@ -29,7 +29,8 @@ def of(request: Request, project: Project, artifacts: Sequence[Artifact]) -> lis
     query = request.query
     for flag in _FLAGS:
         fields.query_boolean(query, flag)
-    extras = _side_by_side(additions.extra_attributes, artifacts)
+    allowance = additions.Allowance()
+    extras = _side_by_side(lambda each: additions.extra_attributes(each, allowance), artifacts)
     entries = [_artifact(project, each, extra) for each, extra in zip(artifacts, extras, strict=True)]
     # As in Harbor, a list that is asked for and empty is null.
     if fields.query_boolean(query, "with_tag") is not False:

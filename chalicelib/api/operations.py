@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib import bounded_json
 from chalicelib.access import csrf, sessions
 from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.access.errors import AccessError
@@ -19,6 +20,7 @@ from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.auditing.records import Actor
+from chalicelib.bounded_json import Bounds, JsonRefusedError
 from chalicelib.jobs.errors import JobError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
@@ -26,6 +28,7 @@ from chalicelib.registry.http import Request, Response
 from chalicelib.storage.conditions import is_transient
 
 _BODY_LIMIT = 256 * 1024
+_BODY_BOUNDS = Bounds(marks=50_000)
 _SEGMENT = re.compile(r"\{(\w+)\}")
 _SLASHED = "repository_name"
 """The one parameter that may hold slashes. Harbor has them encoded twice; a gateway may have undone that."""
@@ -142,9 +145,12 @@ def json_body(request: Request) -> dict[str, Any]:
     if len(request.body) > _BODY_LIMIT:
         raise BadRequestError(f"the body is longer than {_BODY_LIMIT} bytes")
     try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError("the body is not JSON") from error
+        body = bounded_json.read(request.body, _BODY_BOUNDS)
+        json.dumps(body, ensure_ascii=False).encode()
+    except JsonRefusedError as error:
+        raise BadRequestError(f"the body cannot be read: {error}") from error
+    except UnicodeEncodeError as error:
+        raise BadRequestError("the body is not Unicode") from error
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     return body

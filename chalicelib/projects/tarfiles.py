@@ -1,7 +1,7 @@
 """The names, sizes and regular files of a tar archive, read as it streams by, in time that grows with its length only.
 
-Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar Format", for
-long names and large sizes. Sparse files are refused: nobody packs documents as such.
+Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar's manual, "Basic Tar Format",
+for long names and large sizes. Sparse files are refused: nobody packs documents as such.
 """
 
 from __future__ import annotations

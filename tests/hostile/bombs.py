@@ -7,7 +7,6 @@ model or image. All are short enough to be looked into, so that nothing but thei
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import tarfile
 import zlib
@@ -178,3 +177,29 @@ def deep_model_path(folders: int = 500) -> str:
 def many_slashes() -> Iterator[str]:
     """Paths of so many empty folders that each costs a look."""
     return ("/" * 1000 + str(number) for number in range(2000))
+
+
+ODD_TEXTS: tuple[str, ...] = (
+    "a" * 1500,
+    "a" * 3000,
+    "é" * 1100,
+    "\0|\ufffd\U0001f433\u202e",
+    "9" * 400,
+    "",
+    "../..%2f%",
+)
+"""Names and numbers that a path, a query or a header may hold. DynamoDB has keys of 1 to 1024 and 2048 bytes."""
+
+ODD_VALUES: tuple[object, ...] = (
+    *ODD_TEXTS,
+    "a" * 20_000,
+    "\ud800",
+    10**39,
+    -1,
+    1e308,
+    None,
+    [],
+    {},
+    [["a"]],
+)
+"""And what JSON may hold."""
