@@ -105,7 +105,7 @@ def _first_values(query: MultiDict | None) -> dict[str, str]:
 
 
 def to_chalice(response: Response) -> ExactResponse:
-    headers: dict[str, str | list[str]] = dict(response.headers)
+    headers: dict[str, str | list[str]] = {"X-Content-Type-Options": "nosniff", **response.headers}
     if response.cookies:
         headers["Set-Cookie"] = list(response.cookies)
     if "WWW-Authenticate" in headers:

@@ -7,9 +7,9 @@ from functools import wraps
 from typing import ParamSpec
 
 from chalicelib.registry import errors
-from chalicelib.registry.errors import RegistryError, Unavailable
+from chalicelib.registry.errors import NameInvalid, RegistryError, Unavailable
 from chalicelib.registry.http import Response
-from chalicelib.storage.conditions import is_transient
+from chalicelib.storage.conditions import is_key_refused, is_transient
 
 P = ParamSpec("P")
 
@@ -27,6 +27,8 @@ def answered(dispatch: Callable[P, Response]) -> Callable[P, Response]:
         except RegistryError as error:
             return errors.to_response(error)
         except Exception as error:
+            if is_key_refused(error):
+                return errors.to_response(NameInvalid("a name is empty or too long"))
             if not is_transient(error):
                 raise
             return errors.to_response(Unavailable("a store is busy"))

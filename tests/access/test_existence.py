@@ -78,7 +78,7 @@ def neutral(response: Response, project: str) -> tuple[int, bytes]:
 @pytest.mark.parametrize("name", ASKS)
 @pytest.mark.parametrize("who", ["stranger", "nobody"])
 def test_a_private_project_takes_as_many_calls_as_none(name: str, who: str, stranger: dict[str, str]) -> None:
-    """The first time, the next, and when a private one's record would be remembered still, but that there is none not."""
+    """The first time, the next, and when a record would be remembered still, but not that there is none."""
     headers = stranger if who == "stranger" else {}
     found = []
     for is_there in (True, False):

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.api import system
 from chalicelib.settings import settings
 from chalicelib.storage import s3, secrets
 from tests.api.support import call
+from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
@@ -27,8 +29,20 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     settings.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def asked_anew() -> None:
+    system._healthy.clear()
+
+
 def test_all_is_healthy() -> None:
     assert set(health().values()) == {"healthy"}
+
+
+def test_stores_that_answered_a_moment_ago_are_not_asked_again() -> None:
+    health()
+    with counted() as calls:
+        assert set(health().values()) == {"healthy"}
+    assert calls == []
 
 
 @pytest.mark.parametrize(
