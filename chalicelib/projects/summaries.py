@@ -68,7 +68,8 @@ def _size(manifest: Manifest) -> int:
     named = [config] if config is not None else []
     for name in ("layers", "blobs", "manifests"):
         named += document.get(name) or []
-    return min(len(manifest.content) + sum(entry["size"] for entry in named), _SIZE_LIMIT)
+    size: int = len(manifest.content) + sum(entry["size"] for entry in named)
+    return min(size, _SIZE_LIMIT)
 
 
 def _reference(entry: dict[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,12 @@ class PaginationInvalid(RegistryError):
     code, status = "PAGINATION_NUMBER_INVALID", 400
 
 
+class TooMuchToRead(RegistryError):
+    """What a list would have to read for its answer is more than one request may."""
+
+    code, status = "BAD_REQUEST", 400
+
+
 class TooManyRequests(RegistryError):
     code, status = "TOOMANYREQUESTS", 429
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.registry.errors import TooMuchToRead, Unavailable
 from chalicelib.storage import aws_json
 from chalicelib.storage.aws_json import RETRY_SECONDS
 
@@ -155,12 +155,20 @@ def query_page(table: str, pk: str, prefix: str, start: int, limit: int, *, desc
             return items
 
 
-def query_all(table: str, pk: str, prefix: str, attributes: Sequence[str] = ()) -> list[Item]:
-    """Every item of partition `pk` whose sort key starts with `prefix`."""
+def query_all(table: str, pk: str, prefix: str, attributes: Sequence[str] = (), *, most_calls: int = 0) -> list[Item]:
+    """Every item of partition `pk` whose sort key starts with `prefix`.
+
+    With `most_calls`, for requests whose caller may choose what there is to read: raises TooMuchToRead when there is
+    more than so many calls answer, of a megabyte each.
+    """
     items, after = query(table, pk, prefix, attributes=attributes)
+    calls = 1
     while after:
+        if calls == most_calls:
+            raise TooMuchToRead("there is too much to filter or sort at once: ask for pages in the order of the list")
         page, after = query(table, pk, prefix, after=after, attributes=attributes)
         items += page
+        calls += 1
     return items
 
 

@@ -64,7 +64,15 @@ def test_odd_names_queries_and_headers_are_no_fault(odd: str, send: Send, reposi
         query = {"mount": DIGEST, name: odd} if name == "from" else {name: odd}
         assert send("POST", f"{repository}/blobs/uploads/", **query).status < 500
         assert send("PUT", f"{repository}/blobs/uploads/{'0' * 32}", **query).status < 500
-    for name in ("authorization", "content-type", "content-range", "content-length", "range", "accept", "if-none-match"):
+    for name in (
+        "authorization",
+        "content-type",
+        "content-range",
+        "content-length",
+        "range",
+        "accept",
+        "if-none-match",
+    ):
         for method, path in (("GET", "manifests/v1"), ("PUT", "manifests/v1"), ("POST", "blobs/uploads/")):
             assert send(method, f"{repository}/{path}", b"", {name: odd}).status < 500
 
