@@ -169,7 +169,7 @@ def test_the_request_function_controls_the_machines_of_its_stack_by_what_the_cod
 )
 def test_secrets_of_a_stack_whose_name_starts_alike_are_not_this_ones(name: str, is_own: bool) -> None:
     [resource] = endpoint_secrets()
-    pattern = resource["Fn::Sub"].rpartition(":")[2].replace("${AWS::StackName}", "berth")
+    pattern = resource["Fn::Sub"].replace("${AWS::StackName}", "berth").rpartition(":")[2]
     assert fnmatchcase(name, pattern) is is_own
 
 
