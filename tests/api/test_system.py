@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.api import system
+from chalicelib.api import dispatch, system
+from chalicelib.registry.http import Request
 from chalicelib.settings import settings
 from chalicelib.storage import s3, secrets
 from tests.api.support import call
@@ -81,3 +82,14 @@ def test_systeminfo_tells_nobody_only_how_to_log_in() -> None:
 def test_the_probes_ask_the_configured_stores() -> None:
     assert s3.bucket_url().endswith(settings().bucket)
     assert secrets.read(settings().signing_secret)
+
+
+def test_answers_are_kept_by_nobody_and_run_nowhere() -> None:
+    """Among them are robots' secrets, and what users have written. HSTS is for TLS only (RFC 6797, section 7.2)."""
+    secure = call("GET", "/ping").headers
+    assert (secure["Cache-Control"], secure["X-Content-Type-Options"]) == ("no-store", "nosniff")
+    assert secure["Content-Security-Policy"].endswith("sandbox")
+    assert secure["Strict-Transport-Security"] == "max-age=31536000"
+    plain = dispatch.handle(Request("GET", "/api/v2.0/nothing", origin="http://127.0.0.1:8080"))
+    assert (plain.status, plain.headers["Cache-Control"]) == (404, "no-store")
+    assert "Strict-Transport-Security" not in plain.headers
