@@ -13,8 +13,8 @@ from chalice.app import Response as ChaliceResponse
 from chalicelib import background
 from chalicelib.registry.http import Request, Response
 
-_TEXT_LIMIT = 1 << 20
-"""Longer bodies travel as base64: JSON escapes could double them past Lambda's 6 MB."""
+_TEXT_LIMIT = 1 << 19
+"""Longer bodies travel as base64: JSON's escapes make up to six bytes of one, and Lambda takes 6 MB."""
 
 
 CHALLENGE_COPY = "x-berth-authenticate"
@@ -63,14 +63,24 @@ class ExactResponse(ChaliceResponse):
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 -- as in Chalice
         content: bytes = self.body
-        as_text = len(content) <= _TEXT_LIMIT
+        text = _text(content)
         return {
             "statusCode": self.status_code,
             "headers": {name: value for name, value in self.headers.items() if isinstance(value, str)},
             "multiValueHeaders": {name: value for name, value in self.headers.items() if isinstance(value, list)},
-            "body": content.decode() if as_text else base64.b64encode(content).decode(),
-            "isBase64Encoded": not as_text,
+            "body": base64.b64encode(content).decode() if text is None else text,
+            "isBase64Encoded": text is None,
         }
+
+
+def _text(content: bytes) -> str | None:
+    """A body as it travels in an event's JSON; None for what is long, or no text: a chart's values may be anything."""
+    if len(content) > _TEXT_LIMIT:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def to_request(request: ChaliceRequest, path: str) -> Request:
@@ -102,7 +112,7 @@ def _all_values(query: MultiDict | None) -> dict[str, list[str]]:
 
 
 def to_chalice(response: Response) -> ExactResponse:
-    headers: dict[str, str | list[str]] = dict(response.headers)
+    headers: dict[str, str | list[str]] = {"X-Content-Type-Options": "nosniff", **response.headers}
     if response.cookies:
         headers["Set-Cookie"] = list(response.cookies)
     if "WWW-Authenticate" in headers:

@@ -33,8 +33,24 @@ Address = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as a translating gateway has them (RFC 6052); AWS subnets with DNS64 use it."""
-_METADATA = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
+_METADATA = (
+    *(ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32")),
+    *(ip_network("192.0.0.192/32"), ip_network("100.100.100.200/32"), ip_network("168.63.129.16/32")),
+)
 """Where clouds hand out credentials: a name that is allowed does not open these, only their network does."""
+
+_PUBLIC_IPV6 = IPv6Network("2000::/3")
+"""Where IANA gives out addresses to the public; all of IPv6 beside it has another purpose."""
+_SPECIAL = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+        *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+        *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+"""IANA's special-purpose registries of IPv4 and IPv6, and multicast: Python's own lists differ by its patch version."""
 
 _CONNECT_SECONDS = 5.0
 _TRY_SECONDS = 1.0
@@ -215,13 +231,19 @@ def check(host: str, address: str) -> None:
     """Return if a call to `host` may go to `address`, which it resolves to. Raises AddressRefusedError."""
     allowed = _allowed(settings().outbound_allowed)
     target = _meaning(ip_address(address.partition("%")[0]))
-    if target.is_global and not (target.is_multicast or target.is_reserved):
+    if _is_public(target):
         return
     if any(target in network for network in allowed.networks):
         return
     if host.lower().rstrip(".") in allowed.hosts and not any(target in network for network in _METADATA):
         return
     raise AddressRefusedError(f"{host[:255]} is a private address, and BERTH_OUTBOUND_ALLOWED does not name it")
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _PUBLIC_IPV6:
+        return False
+    return not any(address in network for network in (*_SPECIAL, *_METADATA))
 
 
 def check_host(host: str) -> None:

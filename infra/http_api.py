@@ -18,9 +18,11 @@ _REST_OUTPUTS = ("RestAPIId", "APIHandlerName", "APIHandlerArn", "EndpointURL")
 
 _ACCESS_LOG_FIELDS = (
     "requestId", "requestTime", "httpMethod", "path", "status", "responseLength", "responseLatency",
-    "integrationLatency", "integrationErrorMessage", "identity.sourceIp", "identity.userAgent",
+    "integrationLatency", "integrationErrorMessage", "identity.sourceIp",
 )  # fmt: skip
-"""What a request's log line holds. No query string: an upload's carries its capability."""
+"""What a request's log line holds. No query string: an upload's carries its capability. No user agent: API Gateway puts
+values into the line as they are, so that a quote in it would end the string, and what follows be fields.
+"""
 
 
 def replace_rest_api(template: dict[str, Any], routes: list[Route], function: str) -> dict[str, Any]:

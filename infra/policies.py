@@ -13,13 +13,29 @@ def attribute_arn(logical_id: str) -> Any:
     return {"Ref": logical_id} if logical_id.endswith("Secret") else {"Fn::GetAtt": [logical_id, "Arn"]}
 
 
+MACHINE_NAMES = {
+    "CollectionMachine": "gc",
+    "PurgeAuditLogMachine": "purge-audit-log",
+    "RetentionMachine": "retention",
+    "ProxyRefreshMachine": "proxy-refresh",
+    "FillMachine": "proxy-fill",
+}
+"""What the state machines are called behind the stack's name, by their logical ids."""
+
+
 def allow(sid: str, actions: list[str], resources: list[Any]) -> Statement:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
 
 def assumed_by(service: str) -> dict[str, Any]:
-    """The trust policy that lets `service` take a role."""
-    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    """The trust policy that lets `service` take a role, where AWS says for whom: for this account only.
+
+    Lambda does not (Lambda developer guide, "Execution role"); the others do, so that nobody makes them act for another
+    (IAM user guide, "The confused deputy problem").
+    """
+    statement: Statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    if service != "lambda.amazonaws.com":
+        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
@@ -72,9 +88,12 @@ def registry_statements() -> list[Statement]:
 
 
 def endpoint_secrets() -> list[Any]:
-    """The secrets of upstream registries, which the API makes."""
+    """The secrets of upstream registries, which the API makes, and none of a stack whose name starts with this one's.
+
+    The API names them by 32 digits (chalicelib/storage/conditions.py, fresh), and Secrets Manager adds six characters.
+    """
     secrets = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:"
-    return [{"Fn::Sub": secrets + "${AWS::StackName}-registry-*"}]
+    return [{"Fn::Sub": f"{secrets}${{AWS::StackName}}-registry-{'?' * 32}-{'?' * 6}"}]
 
 
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
@@ -101,14 +120,14 @@ def _stores(
 
 def _jobs_control() -> list[Statement]:
     """Starting, stopping and looking at the runs of the stack's own state machines."""
-    machines = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-*"
+    states = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
+    # Each by its name: a pattern would be that of another stack too, whose name starts with this one's.
+    names = [f"${{AWS::StackName}}-{name}" for name in MACHINE_NAMES.values()]
+    started = [{"Fn::Sub": f"{states}:stateMachine:{name}"} for name in names]
+    executions = [{"Fn::Sub": f"{states}:execution:{name}:*"} for name in names]
     return [
-        allow("StartJobs", ["states:StartExecution"], [{"Fn::Sub": machines}]),
-        allow(
-            "Jobs",
-            ["states:DescribeExecution", "states:StopExecution"],
-            [{"Fn::Sub": machines.replace(":stateMachine:", ":execution:")}],
-        ),
+        allow("StartJobs", ["states:StartExecution"], started),
+        allow("Jobs", ["states:DescribeExecution", "states:StopExecution"], executions),
     ]
 
 

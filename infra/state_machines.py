@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.policies import allow, assumed_by, attribute_arn
+from infra.policies import MACHINE_NAMES, allow, assumed_by, attribute_arn
 
 Resource = dict[str, Any]
 
 DEFINITIONS = Path(__file__).parent / "statemachines"
 
-MACHINES = {
-    "CollectionMachine": ("gc", "CollectGarbage"),
-    "PurgeAuditLogMachine": ("purge-audit-log", "RunPurgeAuditLog"),
-    "RetentionMachine": ("retention", "RunRetention"),
-    "ProxyRefreshMachine": ("proxy-refresh", "RefreshProxies"),
-    "FillMachine": ("proxy-fill", "FillBlobs"),
+_FUNCTIONS = {
+    "CollectionMachine": "CollectGarbage",
+    "PurgeAuditLogMachine": "RunPurgeAuditLog",
+    "RetentionMachine": "RunRetention",
+    "ProxyRefreshMachine": "RefreshProxies",
+    "FillMachine": "FillBlobs",
 }
+MACHINES = {logical_id: (MACHINE_NAMES[logical_id], function) for logical_id, function in _FUNCTIONS.items()}
 """Each machine's logical id, the name of its definition, and the function that does its steps.
 
 Its function learns the ARN from the name alone (parameters.COMPUTED).

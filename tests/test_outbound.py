@@ -129,6 +129,18 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
         "[fc00::1]",
         "[fd00:ec2::254]",
         "[ff02::1]",
+        "192.0.0.9",
+        "192.0.0.192",
+        "192.88.99.1",
+        "168.63.129.16",
+        "100.100.100.200",
+        "[fec0::1]",
+        "[3fff::1]",
+        "[5f00::1]",
+        "[100::1]",
+        "[64:ff9b:1::7f00:1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2001:db8::1]",
     ],
 )
 def test_what_is_not_public_is_refused(host: str, serve: Callable[..., tuple[str, type[_Server]]]) -> None:

@@ -6,6 +6,7 @@ project and refused action all give the caller the same challenge.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 
 from chalicelib.access import memberships, roles
@@ -23,6 +24,8 @@ ACTIONS = frozenset({"pull", "push", "delete"})
 """Of the protocol: what a token's scope can name."""
 
 _NONE: frozenset[str] = frozenset()
+_NO_PERMISSIONS: Permissions = frozenset()
+_BEYOND = 1 << 62
 
 
 def permissions(caller: Caller, project: Project) -> Permissions:
@@ -36,6 +39,19 @@ def permissions(caller: Caller, project: Project) -> Permissions:
         for role in memberships.roles_of(caller.entities, project):
             allowed |= roles.OF_ROLE[Role(role)]
     return allowed
+
+
+def permissions_nowhere(caller: Caller, absent: str | int) -> Permissions:
+    """The permissions in a project that is not there: none, for what those in a private one cost.
+
+    `absent` is what the caller named. Whoever is refused a private project must not learn from the time that this takes
+    that it exists.
+    """
+    if caller.is_admin:
+        return _NO_PERMISSIONS
+    # As far from the numbers of projects as 64 bits allow, and another for each name: roles are remembered by them.
+    number = _BEYOND + zlib.crc32(str(absent).encode(errors="replace"))
+    return permissions(caller, Project("", number, False, "", 0, 0, 0, "", {}, 0))
 
 
 def permits_in_system(caller: Caller, permission: Permission) -> bool:
@@ -78,13 +94,17 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
         return granted
     if caller.grants is None and caller.is_admin:
         return ACTIONS
-    project = rules.find(project_of(repository))
+    name = project_of(repository)
+    project = rules.find(name)
     if project is None:
+        permissions_nowhere(caller, name)
         return granted
     if project.is_proxy and caller.grants is not None:
         # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
         granted |= caller.grants.get(repository.replace("/library/", "/", 1), _NONE)
     allowed = permissions(caller, project)
+    if not allowed:
+        rules.find_to_refuse(name)
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from chalicelib.access import accounts, configuration, csrf, sessions, users
 from chalicelib.access.errors import AccessError
+from chalicelib.api import browser_headers
 from chalicelib.api.errors import (
     ApiError,
     BadRequestError,
@@ -38,9 +39,10 @@ Handler = Callable[[Request], Response]
 def handle(request: Request) -> Response:
     """Answer one request below `/c`."""
     try:
-        return csrf.attach(request, _answer(request))
+        response = csrf.attach(request, _answer(request))
     except RegistryError as error:
-        return to_response(error)
+        response = to_response(error)
+    return browser_headers.attach(request, response)
 
 
 def _answer(request: Request) -> Response:

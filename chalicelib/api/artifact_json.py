@@ -20,6 +20,8 @@ from chalicelib.storage.listings import Tagged
 T = TypeVar("T")
 
 _SIDE_BY_SIDE = 8
+_SHOWN_TAGS, _SHOWN_ACCESSORIES = 1000, 100
+"""Of each artifact: whoever pushes may make any number of them. Those of one alone have lists with pages."""
 _FLAGS = ("with_scan_overview", "with_sbom_overview", "with_signature", "with_immutable_status")
 """Nothing is scanned yet, accessories show what is signed, and a tag always says whether it is immutable."""
 
@@ -29,17 +31,18 @@ def of(request: Request, project: Project, artifacts: Sequence[Artifact]) -> lis
     query = request.query
     for flag in _FLAGS:
         fields.query_boolean(query, flag)
-    extras = _side_by_side(additions.extra_attributes, artifacts)
+    allowance = additions.Allowance()
+    extras = _side_by_side(lambda each: additions.extra_attributes(each, allowance), artifacts)
     entries = [_artifact(project, each, extra) for each, extra in zip(artifacts, extras, strict=True)]
     # As in Harbor, a list that is asked for and empty is null.
     if fields.query_boolean(query, "with_tag") is not False:
-        for artifact, entry, tags in zip(artifacts, entries, _of_each(listings.tags_of, artifacts), strict=True):
+        for artifact, entry, tags in zip(artifacts, entries, _of_each(_tags_of, artifacts), strict=True):
             entry["tags"] = [tag(project, artifact, each) for each in tags] or None
     if fields.query_boolean(query, "with_label"):
         for entry, carried in zip(entries, _of_each(label_table.labels_of, artifacts), strict=True):
             entry["labels"] = [label.to_json(each) for each in carried] or None
     if fields.query_boolean(query, "with_accessory"):
-        for entry, found in zip(entries, _of_each(table.accessories_of, artifacts), strict=True):
+        for entry, found in zip(entries, _of_each(_accessories_of, artifacts), strict=True):
             entry["accessories"] = [accessory(each) for each in found] or None
     if fields.query_boolean(query, "with_inherited_accessory"):
         inherited = _of_each(repositories.inherited_signatures, artifacts)
@@ -108,6 +111,14 @@ def _artifact(project: Project, artifact: Artifact, extra: Mapping[str, Any]) ->
 
 def _number(artifact: Artifact, digest: str) -> int:
     return number_of(f"{artifact.repository}@{digest}")
+
+
+def _tags_of(repository: str, digest: str) -> list[Tagged]:
+    return listings.first_tags_of(repository, digest, _SHOWN_TAGS)
+
+
+def _accessories_of(repository: str, digest: str) -> list[Artifact]:
+    return table.first_accessories_of(repository, digest, _SHOWN_ACCESSORIES)
 
 
 def _of_each(read: Callable[[str, str], list[T]], artifacts: Sequence[Artifact]) -> list[list[T]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions, permits_in_system
+from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
 from chalicelib.access.roles import Permission
 from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
 from chalicelib.api.operations import Call
@@ -32,6 +32,7 @@ def require_project(call: Call, resource: str, action: str) -> Project:
     except NotFoundError:
         if caller.is_admin:
             raise
+        permissions_nowhere(caller, call.parameters.get("project_name") or call.parameters["project_name_or_id"])
         raise refusal(caller) from None
     if Permission(resource, action) not in permissions(caller, project):
         raise refusal(caller)
@@ -48,6 +49,7 @@ def require_other_project(call: Call, name: str, *needed: Permission) -> Project
     except NotFoundError:
         if call.caller.is_admin:
             raise
+        permissions_nowhere(call.caller, name)
         raise refusal(call.caller) from None
     if not set(needed) <= permissions(call.caller, project):
         raise refusal(call.caller)

@@ -12,20 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib import bounded_json
 from chalicelib.access import csrf, sessions
 from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.access.errors import AccessError
 from chalicelib.access.sessions import authenticate_browser
-from chalicelib.api import PREFIX, errors
+from chalicelib.api import PREFIX, browser_headers, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.auditing.records import Actor
+from chalicelib.bounded_json import Bounds, JsonRefusedError
 from chalicelib.jobs.errors import JobError
 from chalicelib.projects.errors import ProjectError
 from chalicelib.registry.errors import RegistryError, Unavailable
 from chalicelib.registry.http import Request, Response
-from chalicelib.storage.conditions import is_transient
+from chalicelib.storage.conditions import is_key_refused, is_transient
 
 _BODY_LIMIT = 256 * 1024
+_BODY_BOUNDS = Bounds(marks=50_000)
+_ANSWER_LIMIT = 4_500_000
+"""Bytes that fit a Lambda's answer (6 MB) as base64. What users push may make lists of any size."""
 _SEGMENT = re.compile(r"\{(\w+)\}")
 _SLASHED = "repository_name"
 """The one parameter that may hold slashes. Harbor has them encoded twice; a gateway may have undone that."""
@@ -97,7 +102,7 @@ _FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
 
 def handle(request: Request) -> Response:
     """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error body."""
-    response = _answer(request)
+    response = browser_headers.attach(request, _bounded(_answer(request)))
     is_first = request.path in _FIRST and "authorization" not in request.headers
     if not (is_first or sessions.is_carried(request)):
         return response
@@ -107,6 +112,13 @@ def handle(request: Request) -> Response:
         return errors.to_response(error)
 
 
+def _bounded(response: Response) -> Response:
+    """The response, or what to ask for instead of one that Lambda would not deliver."""
+    if len(response.body) <= _ANSWER_LIMIT:
+        return response
+    return errors.to_response(BadRequestError("the answer would be too large: ask for a smaller page_size, or less"))
+
+
 def _answer(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
@@ -114,6 +126,8 @@ def _answer(request: Request) -> Response:
     except (ApiError, RegistryError, ProjectError, AccessError, JobError) as error:
         return errors.to_response(error)
     except Exception as error:
+        if is_key_refused(error):
+            return errors.to_response(BadRequestError("a name is empty or too long"))
         if not is_transient(error):
             raise
         return errors.to_response(Unavailable("a store is busy"))
@@ -142,9 +156,12 @@ def json_body(request: Request) -> dict[str, Any]:
     if len(request.body) > _BODY_LIMIT:
         raise BadRequestError(f"the body is longer than {_BODY_LIMIT} bytes")
     try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError("the body is not JSON") from error
+        body = bounded_json.read(request.body, _BODY_BOUNDS)
+        json.dumps(body, ensure_ascii=False).encode()
+    except JsonRefusedError as error:
+        raise BadRequestError(f"the body cannot be read: {error}") from error
+    except UnicodeEncodeError as error:
+        raise BadRequestError("the body is not Unicode") from error
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     return body

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions, permits_in_system
+from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
 from chalicelib.access.members import list_all as list_members
 from chalicelib.access.memberships import roles_of
 from chalicelib.access.roles import Permission, Role
@@ -22,6 +22,7 @@ from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
 from chalicelib.api.registry import to_json as registry_to_json
 from chalicelib.projects import allowlists, deletion, quotas, rules
+from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.proxycache import endpoints, refreshes
@@ -134,7 +135,11 @@ def head_project(call: Call) -> Response:
     name = call.request.query.get("project_name")
     if not name:
         raise BadRequestError("project_name is required")
-    if Permission("project", "read") not in permissions(call.caller, rules.get(name)):
+    try:
+        allowed = permissions(call.caller, rules.get(name))
+    except ProjectNotFoundError:
+        allowed = permissions_nowhere(call.caller, name)
+    if Permission("project", "read") not in allowed:
         raise NotFoundError(f"project {name} not found")
     return Response(200)
 

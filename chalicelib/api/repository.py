@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.access import catalog
 from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api import fields
+from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
@@ -21,6 +22,8 @@ from chalicelib.storage.repositories import Repository
 
 _FILTERS = ("name",)
 _SORTS = ("name", "creation_time", "update_time", "artifact_count", "pull_count")
+_PROJECTS_LIMIT = 2000
+"""Projects whose repositories a filter or another order reads, a query each: some seconds, and anyone may ask."""
 _DESCRIPTION_LENGTH = 64 * 1024
 
 
@@ -46,7 +49,10 @@ def list_all_repositories(call: Call) -> Response:
     chosen, asked = selection(call.request, _FILTERS, _SORTS), window(call.request)
     visible = visibility_of(call.caller)
     if chosen.tests or chosen.order:
-        projects = read_each(visible.names())
+        named = visible.names()
+        if len(named) > _PROJECTS_LIMIT:
+            raise BadRequestError("there are too many projects to filter or sort their repositories: use /search")
+        projects = read_each(named)
         entries = [_to_json(project, each) for project in projects for each in table.read_all(project.name)]
         part = page(call.request, chosen.of(entries, dict))
         return json_response(part.entries, headers=part.headers)

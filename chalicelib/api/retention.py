@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.access.authorization import permissions_nowhere
 from chalicelib.api import fields
 from chalicelib.api.errors import ApiError, BadRequestError, ConflictError, NotFoundError
 from chalicelib.api.guards import refusal, require_account, require_in_project
@@ -142,6 +143,7 @@ def _policy(call: Call, action: str, absent: type[ApiError] = BadRequestError) -
         project = projects.get_by_id(policy.project_id)
     except (RuleNotFoundError, ProjectNotFoundError, NotFoundError) as error:
         if not call.caller.is_admin:
+            permissions_nowhere(call.caller, call.parameters["id"])
             raise refusal(call.caller) from None
         raise absent(str(error)) from error
     require_in_project(call.caller, project, _RESOURCE, action)
@@ -166,6 +168,7 @@ def _scope(call: Call, body: dict[str, Any]) -> Project:
         return projects.get_by_id(number)
     except ProjectNotFoundError as error:
         if not call.caller.is_admin:
+            permissions_nowhere(call.caller, number)
             raise refusal(call.caller) from None
         raise BadRequestError(f"invalid Project id {number}") from error
 

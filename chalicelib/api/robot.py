@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.access import robots
 from chalicelib.access.authentication import Caller
-from chalicelib.access.authorization import permissions, permits_in_system
+from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
 from chalicelib.access.errors import NotFoundError
 from chalicelib.access.roles import Permission
 from chalicelib.api import fields
@@ -99,7 +99,13 @@ def delete_robot(call: Call) -> Response:
 def _find(call: Call, action: str) -> Robot:
     """The robot that the path names. One that the caller may not see answers as one that is not there."""
     require_account(call.caller)
-    robot = robots.get(fields.identifier(call.parameters, "robot_id"))
+    number = fields.identifier(call.parameters, "robot_id")
+    try:
+        robot = robots.get(number)
+    except NotFoundError:
+        for asked in (action, "read"):  # for as long as a private project's takes
+            _may(call.caller, rules.NO_NUMBER, asked)
+        raise
     if _may(call.caller, robot.project_id, action):
         return robot
     if _may(call.caller, robot.project_id, "read"):
@@ -114,7 +120,7 @@ def _may(caller: Caller, project_id: int, action: str) -> bool:
     try:
         return permission in permissions(caller, rules.get_by_id(project_id))
     except ProjectNotFoundError:
-        return False
+        return bool(permissions_nowhere(caller, project_id))
 
 
 def _listed(request: Request) -> int:
@@ -146,6 +152,7 @@ def _project(caller: Caller, settings: robots.Settings) -> Project:
     except ProjectNotFoundError:
         if caller.is_admin:
             raise
+        permissions_nowhere(caller, names[0])
         raise refusal(caller) from None
 
 

@@ -15,6 +15,7 @@ from chalicelib.registry.errors import Unavailable
 from chalicelib.registry.http import Response
 from chalicelib.storage import probes
 from chalicelib.storage.aws_json import RefusedError
+from chalicelib.timed_cache import TimedCache
 
 HARBOR_VERSION = "v2.16.0"
 """The Harbor whose API this is: clients read it to learn what they may call."""
@@ -27,6 +28,10 @@ _COMPONENTS: dict[str, Callable[[], None]] = {
     "storage": probes.storage,
     "secrets": probes.signing_key,
 }
+
+_HEALTHY_SECONDS = 5
+_healthy: TimedCache[str, dict[str, str]] = TimedCache(len(_COMPONENTS))
+"""What answered a moment ago is not asked again: anyone may ask for the health, and Secrets Manager charges by call."""
 
 
 @operation("GET", "/health")
@@ -82,9 +87,12 @@ def get_volumes(call: Call) -> Response:
 
 
 def _component(name: str, probe: Callable[[], None]) -> dict[str, str]:
+    known = _healthy.get(name)
+    if known is not None:
+        return known[0]
     try:
         probe()
     except (Unavailable, RefusedError) as error:
         # The kind of error only: its text may name hosts and accounts, and anyone may ask.
         return {"name": name, "status": "unhealthy", "error": type(error).__name__}
-    return {"name": name, "status": "healthy"}
+    return _healthy.put(name, {"name": name, "status": "healthy"}, _HEALTHY_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.access import accounts, configuration, csrf, users
-from chalicelib.access.authorization import permissions
+from chalicelib.access.authorization import permissions, permissions_nowhere
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
 from chalicelib.api.guards import require_account, require_admin, require_login, require_system
@@ -76,7 +76,7 @@ def get_current_user_permissions(call: Call) -> Response:
     try:
         allowed = permissions(call.caller, rules.get_by_id(int(number)))
     except ProjectNotFoundError:
-        return json_response([])
+        allowed = permissions_nowhere(call.caller, number)
     return json_response(
         [
             {"resource": _resource("" if relative else scope, permission.resource), "action": permission.action}

@@ -12,16 +12,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib import bounded_json
+from chalicelib.bounded_json import Bounds, JsonRefusedError
 from chalicelib.projects import archives
 from chalicelib.projects.errors import AdditionInvalidError, AdditionNotFoundError, AdditionUnknownError
 from chalicelib.registry import blobs, manifests, pull
 from chalicelib.registry.errors import BlobUnknown, ManifestUnknown
 from chalicelib.registry.manifests import INDEXES, Manifest
+from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import blobstore
 from chalicelib.storage.artifacts import Artifact
 
 _CONFIG_LIMIT = 1 << 20
+_MANIFEST_LIMIT = 1 << 20
+"""Bytes of a manifest that a list looks into for its config: a hundred such are read at once."""
+_CONFIG_BOUNDS = Bounds(marks=20_000)
+"""What a config may hold: some milliseconds, since a list reads up to a hundred. Images' have some hundred entries."""
 _EXTRA_LIMIT = 32 * 1024
 """Bytes of extra attributes that are kept: a page of a hundred artifacts is read at once."""
 
@@ -41,6 +48,10 @@ _MODEL_DOCUMENTS = {
     "license": frozenset({"license", "license.txt"}),
 }
 _PATH_LIMIT = 1024
+_FOLDERS_LIMIT = 64
+"""Folders within one another that a model's files are shown in."""
+_ENTRIES_LIMIT = 20_000
+"""Files and folders of a model that are shown."""
 _AUTHOR_LABELS = ("org.opencontainers.image.authors", "maintainer")
 
 
@@ -69,22 +80,52 @@ def get(artifact: Artifact, name: str) -> Addition:
     return _of_model(artifact.repository, parsed, name)
 
 
-def extra_attributes(artifact: Artifact) -> Mapping[str, Any]:
-    """Harbor's `extra_attrs`: what the config says. Read once, then kept; none for other types."""
+@dataclass
+class Allowance:
+    """What one request may still read of manifests and configs, in whichever of its threads; about so."""
+
+    left_bytes: int = 8 << 20
+
+
+def extra_attributes(artifact: Artifact, allowance: Allowance) -> Mapping[str, Any]:
+    """Harbor's `extra_attrs`: what the config says. Read once, then kept; none for other types.
+
+    None either when the `allowance` is used up: those are read by the next request that asks.
+    """
     if artifact.extra is not None:
         return artifact.extra
-    extra: dict[str, Any] = {}
-    if names(artifact):
-        try:
-            config = _config(artifact.repository, _manifest(artifact))
-        except (AdditionInvalidError, AdditionNotFoundError):
-            config = {}
-        extra = _of_image(config) if config and artifact.summary["type"] == "IMAGE" else config
-        for large in sorted(extra, key=lambda name: -len(json.dumps(extra[name]))):
-            if len(json.dumps(extra)) > _EXTRA_LIMIT:
-                extra = {name: value for name, value in extra.items() if name != large}
+    if allowance.left_bytes <= 0:
+        return {}
+    try:
+        extra = _kept(_attributes(artifact, allowance)) if names(artifact) else {}
+    except AdditionInvalidError:
+        extra = {}
+    except AdditionNotFoundError:
+        return {}  # a proxy's may come yet
     table.set_extra(artifact, extra)
     return extra
+
+
+def _attributes(artifact: Artifact, allowance: Allowance) -> dict[str, Any]:
+    content = _manifest_content(artifact)
+    allowance.left_bytes -= len(content.content)
+    if len(content.content) > _MANIFEST_LIMIT:
+        raise AdditionInvalidError(f"manifests of up to {_MANIFEST_LIMIT} bytes are looked into")
+    config = _config_content(artifact.repository, manifests.stored(content.content, content.media_type))
+    allowance.left_bytes -= len(config)
+    parsed = _parsed(config)
+    return _of_image(parsed) if parsed and artifact.summary["type"] == "IMAGE" else parsed
+
+
+def _kept(extra: dict[str, Any]) -> dict[str, Any]:
+    """As much of the attributes as an item may keep: the largest are left out, each measured once."""
+    sizes = {name: len(json.dumps({name: value})) for name, value in extra.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if total <= _EXTRA_LIMIT:
+            break
+        total -= sizes.pop(name)
+    return {name: value for name, value in extra.items() if name in sizes}
 
 
 def _of_image(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +167,17 @@ def _of_model(repository: str, manifest: Manifest, name: str) -> Addition:
 
 
 def _tree(manifest: Manifest) -> list[dict[str, Any]]:
-    """The files that a model's layers say they hold, folders first."""
+    """The files that a model's layers say they hold, folders first. Raises AdditionInvalidError when they are many."""
     root: dict[str, Any] = {}
+    entries = 0
     for layer in _layers(manifest):
-        *folders, name = _path(layer).split("/")
+        *parents, name = _path(layer).split("/")
+        folders = [folder for folder in parents if folder]
+        entries += len(folders) + 1
+        if len(folders) > _FOLDERS_LIMIT or entries > _ENTRIES_LIMIT:
+            raise AdditionInvalidError("the model's files lie in too many folders")
         place = root
-        for folder in filter(None, folders):
+        for folder in folders:
             inner = place.setdefault(folder, {})
             place = inner if isinstance(inner, dict) else {}
         if name:
@@ -157,11 +203,15 @@ def _path(layer: Mapping[str, Any]) -> str:
 
 
 def _manifest(artifact: Artifact) -> Manifest:
+    pulled = _manifest_content(artifact)
+    return manifests.stored(pulled.content, pulled.media_type)
+
+
+def _manifest_content(artifact: Artifact) -> PulledManifest:
     try:
-        pulled = pull.manifest(artifact.repository, artifact.digest)
+        return pull.manifest(artifact.repository, artifact.digest)
     except ManifestUnknown as error:
         raise AdditionNotFoundError("the artifact is gone") from error
-    return manifests.stored(pulled.content, pulled.media_type)
 
 
 def _layers(manifest: Manifest) -> list[dict[str, Any]]:
@@ -170,14 +220,21 @@ def _layers(manifest: Manifest) -> list[dict[str, Any]]:
 
 def _config(repository: str, manifest: Manifest) -> dict[str, Any]:
     """The config, read. Raises AdditionNotFoundError or AdditionInvalidError."""
+    return _parsed(_config_content(repository, manifest))
+
+
+def _config_content(repository: str, manifest: Manifest) -> bytes:
     descriptor = manifest.document.get("config")
     if descriptor is None:
         raise AdditionNotFoundError("the manifest has no config")
-    content = _blob(repository, descriptor, _CONFIG_LIMIT)
+    return _blob(repository, descriptor, _CONFIG_LIMIT)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise AdditionInvalidError("the config is not JSON") from error
+        config = bounded_json.read(content, _CONFIG_BOUNDS)
+    except JsonRefusedError as error:
+        raise AdditionInvalidError(f"the config cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise AdditionInvalidError("the config is no JSON object")
     return config

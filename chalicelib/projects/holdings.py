@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from chalicelib.registry.errors import TooMuchToRead
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import repositories
 from chalicelib.storage.artifacts import Artifact
 
 _SIDE_BY_SIDE = 8
+_READ_LIMIT = 20_000
+"""Artifacts that a filter or another order reads: some seconds."""
 
 
 def page(project: str, start: int, size: int) -> tuple[list[Artifact], int]:
@@ -39,8 +42,14 @@ def latest_page(project: str, start: int, size: int) -> tuple[list[Artifact], in
 
 
 def read_all(project: str, *, latest: bool) -> Iterator[Artifact]:
-    """Every artifact, or the newest of each repository: for who wants another order, or some of them."""
-    names = [name for name, count, _ in repositories.counts(project) if count]
+    """Every artifact, or the newest of each repository: for who wants another order, or some of them.
+
+    Raises TooMuchToRead for more than a request may read.
+    """
+    counts = [(name, count) for name, count, _ in repositories.counts(project) if count]
+    if sum(1 if latest else count for _, count in counts) > _READ_LIMIT:
+        raise TooMuchToRead(f"more than {_READ_LIMIT} artifacts are not filtered or sorted at once: ask for pages")
+    names = [name for name, _ in counts]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         for found in pool.map(lambda name: table.read_page(name, 0, 1) if latest else table.read_all(name), names):
             yield from found

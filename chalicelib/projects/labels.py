@@ -80,7 +80,7 @@ def attach(number: int, project_id: int, artifact: Artifact) -> None:
     """
     label = get(number)
     if label.project_id not in (GLOBAL, project_id):
-        raise LabelNotFoundError(f"label {number} not found in the project")
+        raise LabelNotFoundError(f"label {number} not found")
     if len(table.numbers_of(artifact.repository, artifact.digest)) >= _LABELS_OF_ONE:
         raise LabelInvalidError(f"an artifact carries up to {_LABELS_OF_ONE} labels")
     if not table.attach(label, artifact.repository, artifact.digest):

@@ -29,7 +29,8 @@ _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 """Harbor's rule (src/server/v2.0/handler/project.go, validateProjectReq)."""
 
 _NO_NAME = "-"
-"""No project has it."""
+NO_NUMBER = -1
+"""No project has them."""
 
 _PROJECT_ADMIN = 1
 """Harbor's number of the owner's role."""
@@ -40,6 +41,8 @@ _UNKNOWN_SECONDS = 2
 _ATTEMPTS = 8
 
 _found: TimedCache[str, Project | None] = TimedCache(4096)
+_looked_at: TimedCache[str, bool] = TimedCache(4096)
+"""The names that were read in the last 2 seconds."""
 
 
 def find(name: str) -> Project | None:
@@ -48,7 +51,15 @@ def find(name: str) -> Project | None:
     if cached is not None:
         return cached[0]
     project = table.read(name)
+    _looked_at.put(name, True, _UNKNOWN_SECONDS)
     return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
+
+
+def find_to_refuse(name: str) -> Project | None:
+    """As `find`, but at most 2 seconds old, whether there is one or not: asking shows neither by how long it takes."""
+    if _looked_at.get(name) is None:
+        _found.drop(name)
+    return find(name)
 
 
 def get(name: str) -> Project:

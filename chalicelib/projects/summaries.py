@@ -29,6 +29,10 @@ _LIMIT = 64 * 1024
 """Bytes of a summary: a page of a hundred is one or two reads of DynamoDB (1 MB each)."""
 
 
+_SIZE_LIMIT = (1 << 63) - 1
+"""The swagger's int64: sizes are what a manifest says, and clients in Go read no larger number."""
+
+
 def of(manifest: Manifest, blobs: Collection[str] = ()) -> dict[str, Any]:
     """The summary of a manifest; what would make it longer than 64 KB is left out, the largest part first.
 
@@ -42,7 +46,7 @@ def of(manifest: Manifest, blobs: Collection[str] = ()) -> dict[str, Any]:
         "media_type": media_type,
         "manifest_media_type": manifest.media_type,
         "artifact_type": manifest.artifact_type or media_type,
-        "size": len(manifest.content) + _size(document),
+        "size": _size(manifest),
         "subject": manifest.subject,
         "annotations": manifest.annotations,
         "references": [_reference(each) for each in document.get("manifests") or [] if each["digest"] not in blobs],
@@ -61,13 +65,15 @@ def _type(manifest: Manifest, media_type: str) -> str:
     return _KNOWN.get(named) or (match[1].upper() if match else _UNKNOWN)
 
 
-def _size(document: dict[str, Any]) -> int:
-    """Bytes of all that a manifest names; of an index, of what it names itself."""
+def _size(manifest: Manifest) -> int:
+    """Bytes of a manifest and all that it names; of an index, of what it names itself."""
+    document = manifest.document
     config = document.get("config")
     named = [config] if config is not None else []
     for name in ("layers", "blobs", "manifests"):
         named += document.get(name) or []
-    return sum(entry["size"] for entry in named)
+    size: int = len(manifest.content) + sum(entry["size"] for entry in named)
+    return min(size, _SIZE_LIMIT)
 
 
 def _reference(entry: dict[str, Any]) -> dict[str, Any]:

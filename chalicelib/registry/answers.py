@@ -7,9 +7,9 @@ from functools import wraps
 from typing import ParamSpec
 
 from chalicelib.registry import errors
-from chalicelib.registry.errors import RegistryError, Unavailable
+from chalicelib.registry.errors import NameInvalid, RegistryError, Unavailable
 from chalicelib.registry.http import Response
-from chalicelib.storage.conditions import is_transient
+from chalicelib.storage.conditions import is_key_refused, is_transient
 
 P = ParamSpec("P")
 
@@ -51,6 +51,8 @@ def _refusal(error: Exception) -> Response:
     """The answer to a failed request. Raises a fault of ours on."""
     if isinstance(error, RegistryError):
         return errors.to_response(error)
+    if is_key_refused(error):
+        return errors.to_response(NameInvalid("a name is empty or too long"))
     if not is_transient(error):
         raise error
     return errors.to_response(Unavailable("a store is busy"))

@@ -15,8 +15,8 @@ from chalicelib.storage.conditions import now
 from chalicelib.timed_cache import TimedCache
 
 _ATTEMPTS = 8
-_MOUNT_SOURCES = 100
-"""How many repositories with a blob are looked at for a mount that names no source."""
+_MOUNT_SOURCES = 10
+"""How many repositories of the project are looked at for a mount that names no source."""
 
 _PULLED_SECONDS = 5
 _pulled: TimedCache[tuple[str, str], Blob] = TimedCache(4096)
@@ -98,14 +98,17 @@ def link(repository: str, digest: str) -> bool:
 
 
 def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
-    """Link `repository` to a blob that `caller` may pull from `source`, or from anywhere when that is empty.
+    """Link `repository` to a blob that `caller` may pull from `source`, or from the same project when that is empty.
+
+    Other projects are not looked through: the time that it takes would show who has the digest (decisions/bounds.md).
 
     False when there is none: the client then uploads (distribution-spec, "Mounting a blob from another repository").
     Raises QuotaExceeded.
     """
     if source and not names.is_repository(source):
         return False
-    for candidate in [source] if source else table.links(digest, _MOUNT_SOURCES):
+    project = names.project_of(repository)
+    for candidate in [source] if source else table.links_in_project(digest, project, _MOUNT_SOURCES):
         if "pull" not in permitted(caller, candidate):
             continue
         try:

@@ -150,6 +150,12 @@ class UploadTooSlow(RegistryError):
     code, status = "BLOB_UPLOAD_INVALID", 408
 
 
+class TooMuchToRead(RegistryError):
+    """What a list would have to read for its answer is more than one request may."""
+
+    code, status = "BAD_REQUEST", 400
+
+
 class TooManyRequests(RegistryError):
     code, status = "TOOMANYREQUESTS", 429
 

@@ -86,9 +86,17 @@ def read(repository: str, digest: str, pushed: int, accessory: Accessory | None)
     return _to_artifact(item) if item else None
 
 
-def accessories_of(repository: str, subject: str) -> list[Artifact]:
-    """What is about `subject`, there or not, by the time of its push."""
-    items = reads.query_all(settings().repositories_table, repository, f"{ACCESSORY_PREFIX}{subject}|")
+def accessories_of(repository: str, subject: str, *, most_calls: int = 0) -> list[Artifact]:
+    """What is about `subject`, there or not, by the time of its push. `most_calls` as reads.query_all has it."""
+    prefix = f"{ACCESSORY_PREFIX}{subject}|"
+    items = reads.query_all(settings().repositories_table, repository, prefix, most_calls=most_calls)
+    return [_to_artifact(item) for item in items]
+
+
+def first_accessories_of(repository: str, subject: str, limit: int) -> list[Artifact]:
+    """The first of `accessories_of`, up to `limit` and to a megabyte: one call."""
+    prefix = f"{ACCESSORY_PREFIX}{subject}|"
+    items, _ = reads.query(settings().repositories_table, repository, prefix, limit=limit)
     return [_to_artifact(item) for item in items]
 
 
@@ -101,9 +109,9 @@ def read_page(
     return [_to_artifact(item) for item in items]
 
 
-def read_all(repository: str) -> list[Artifact]:
-    """Every artifact that is no accessory, the newest first."""
-    items = reads.query_all(settings().repositories_table, repository, ARTIFACT_PREFIX)
+def read_all(repository: str, *, most_calls: int = 0) -> list[Artifact]:
+    """Every artifact that is no accessory, the newest first. `most_calls` as reads.query_all has it."""
+    items = reads.query_all(settings().repositories_table, repository, ARTIFACT_PREFIX, most_calls=most_calls)
     return [_to_artifact(item) for item in reversed(items)]
 
 

@@ -136,9 +136,9 @@ def read_sizes(repository: str, digests: Iterable[str]) -> dict[str, int]:
     }
 
 
-def links(digest: str, limit: int) -> list[str]:
-    """Up to `limit` repositories that are linked to `digest`."""
-    items, _ = reads.query(settings().blobs_table, digest, LINK_PREFIX, limit=limit)
+def links_in_project(digest: str, project: str, limit: int) -> list[str]:
+    """Up to `limit` repositories of a project that are linked to `digest`."""
+    items, _ = reads.query(settings().blobs_table, digest, f"{LINK_PREFIX}{project}/", limit=limit)
     return [item["sk"].removeprefix(LINK_PREFIX) for item in items]
 
 

@@ -82,6 +82,29 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
+def is_key_refused(error: BaseException) -> bool:
+    """Whether a store's error says that a key is empty or too long (DynamoDB: 1 to 2048 and 1024 bytes).
+
+    Reads take such a key for one that nothing is under (reads.py). A write comes here with a name that its rule should
+    have refused: it is what the client sent that is wrong, not the store.
+    """
+    from pynamodb.exceptions import PynamoDBException  # noqa: PLC0415 -- see `holds`
+
+    while error is not None:
+        if isinstance(error, PynamoDBException) and _says_key(error):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]  # the loop ends at None
+    return False
+
+
+def _says_key(error: PynamoDBException) -> bool:
+    reasons = [reason for reason in getattr(error, "cancellation_reasons", ()) if reason is not None]
+    told = [(reason.code, reason.message) for reason in reasons]
+    told.append((error.cause_response_code, error.cause_response_message))
+    codes = ("ValidationException", "ValidationError")
+    return any(code in codes and "key" in str(message).lower() for code, message in told)
+
+
 def _cancelled_by_throttle(error: PynamoDBException) -> bool:
     codes = [reason.code for reason in getattr(error, "cancellation_reasons", ()) if reason is not None]
     return any(code in ("ThrottlingError", "ProvisionedThroughputExceeded") for code in codes)

@@ -39,6 +39,13 @@ def tags_of(repository: str, digest: str) -> list[Tagged]:
     return [_to_tagged(item) for item in reads.query_all(settings().repositories_table, repository, prefix, _TAGGED)]
 
 
+def first_tags_of(repository: str, digest: str, limit: int) -> list[Tagged]:
+    """The first of `tags_of`, up to `limit`: one call."""
+    table, prefix = settings().repositories_table, f"{TAGGED_PREFIX}{digest}|"
+    items, _ = reads.query(table, repository, prefix, limit=limit, attributes=_TAGGED)
+    return [_to_tagged(item) for item in items]
+
+
 def tags_by_digest(repository: str) -> dict[str, list[Tagged]]:
     """Every tag of a repository, by the manifest's digest."""
     tags: dict[str, list[Tagged]] = defaultdict(list)

@@ -12,12 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.registry.errors import TooMuchToRead, Unavailable
 from chalicelib.storage import aws_json
 from chalicelib.storage.aws_json import RETRY_SECONDS
 
 BATCH_LIMIT = 100
 """Keys a BatchGetItem takes (DynamoDB quota)."""
+
+_PARTITION_KEY_BYTES = 2048
+_SORT_KEY_BYTES = 1024
+"""What a key has at most, and at least one (DynamoDB quota). A longer one is refused as an invalid request."""
 
 Value = Any
 Item = dict[str, Value]
@@ -31,9 +35,16 @@ class Key:
     pk: str
     sk: str
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether an item can have it. A name that a client sends need not be checked before it is looked for."""
+        return _is_possible(self.pk, _PARTITION_KEY_BYTES) and _is_possible(self.sk, _SORT_KEY_BYTES)
+
 
 def get_item(key: Key, attributes: Sequence[str] = ()) -> Item | None:
     """The item under `key`, or None. `attributes` limits what comes back (all, when empty)."""
+    if not key.is_possible:
+        return None
     request = {"TableName": key.table, "Key": _encode_key(key), "ConsistentRead": True, **_projection(attributes)}
     item = _call("GetItem", request).get("Item")
     return None if item is None else decode_item(item)
@@ -41,7 +52,7 @@ def get_item(key: Key, attributes: Sequence[str] = ()) -> Item | None:
 
 def get_items(keys: Iterable[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
     """The items under `keys` that exist, by key: one call for each hundred keys."""
-    wanted = list(dict.fromkeys(keys))
+    wanted = [key for key in dict.fromkeys(keys) if key.is_possible]
     found: dict[Key, Item] = {}
     for start in range(0, len(wanted), BATCH_LIMIT):
         pending = _batch(wanted[start : start + BATCH_LIMIT], attributes)
@@ -73,6 +84,8 @@ def query(
     `after` is the sort key to start behind; DynamoDB wants it to start with `prefix` too. Returns the items and the
     sort key to go on behind, empty at the end.
     """
+    if not _is_possible(pk, _PARTITION_KEY_BYTES) or not _is_possible(prefix or "-", _SORT_KEY_BYTES):
+        return [], ""
     request: dict[str, Any] = {
         "TableName": table,
         "KeyConditionExpression": "pk = :pk",
@@ -96,7 +109,7 @@ def query_range(
 def _page(request: dict[str, Any], pk: str, after: str, limit: int, *, descending: bool) -> tuple[list[Item], str]:
     """What one call of a query answers, and where the next one goes on."""
     if after:
-        request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
+        request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": _cut(after)}}
     if limit:
         request["Limit"] = limit
     if descending:
@@ -122,7 +135,7 @@ def _range(table: str, pk: str, first: str, last: str) -> dict[str, Any]:
     return {
         "TableName": table,
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
-        "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": first}, ":last": {"S": last}},
+        "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": _cut(first)}, ":last": {"S": _cut(last)}},
         "ConsistentRead": True,
     }
 
@@ -142,13 +155,39 @@ def query_page(table: str, pk: str, prefix: str, start: int, limit: int, *, desc
             return items
 
 
-def query_all(table: str, pk: str, prefix: str, attributes: Sequence[str] = ()) -> list[Item]:
-    """Every item of partition `pk` whose sort key starts with `prefix`."""
+def query_all(table: str, pk: str, prefix: str, attributes: Sequence[str] = (), *, most_calls: int = 0) -> list[Item]:
+    """Every item of partition `pk` whose sort key starts with `prefix`.
+
+    With `most_calls`, for requests whose caller may choose what there is to read: raises TooMuchToRead when there is
+    more than so many calls answer, of a megabyte each.
+    """
     items, after = query(table, pk, prefix, attributes=attributes)
+    calls = 1
     while after:
+        if calls == most_calls:
+            raise TooMuchToRead("there is too much to filter or sort at once: ask for pages in the order of the list")
         page, after = query(table, pk, prefix, after=after, attributes=attributes)
         items += page
+        calls += 1
     return items
+
+
+def _is_possible(text: str, limit: int) -> bool:
+    if not text:
+        return False
+    if text.isascii():
+        return len(text) <= limit
+    try:
+        return len(text.encode()) <= limit
+    except UnicodeEncodeError:
+        return False
+
+
+def _cut(text: str) -> str:
+    """As much of a place among sort keys as a sort key can have: no item lies between the two."""
+    if text.isascii():
+        return text[:_SORT_KEY_BYTES]
+    return text.encode(errors="replace")[:_SORT_KEY_BYTES].decode(errors="ignore")
 
 
 def _batch(keys: Sequence[Key], attributes: Sequence[str]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ KEPT_SECRET = "******"  # noqa: S105 -- what is shown in its place
 
 _POLICIES, _TARGETS = 50, 10
 """Of a project, of a policy: each event is matched with all of them."""
+_TARGETS_OF_PROJECT = 50
+"""Of all policies together: an event, such as anyone's pull, is as many requests to servers that a user names."""
 _NAME_LENGTH, _DESCRIPTION_LENGTH, _ADDRESS_LENGTH, _HEADER_LENGTH = 255, 1024, 2048, 4096
 _ATTEMPTS = 4
 
@@ -106,6 +108,8 @@ def concerned(message: Message) -> list[Policy]:
 def _save(project: Project, policy: Policy, others: Sequence[Policy], event: Event) -> bool:
     if any(each.name == policy.name for each in others):
         raise PolicyExistsError(f"the project has a webhook policy named {policy.name}")
+    if sum(len(each.targets) for each in (*others, policy)) > _TARGETS_OF_PROJECT:
+        raise PolicyInvalidError(f"the webhook policies of a project have up to {_TARGETS_OF_PROJECT} targets together")
     return table.save(project, policy, _events([*others, policy]), event)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from typing import Any
 
 import pytest
 
+from chalicelib.chalice_http import to_chalice
+from chalicelib.projects import additions
 from chalicelib.registry import manifests, push
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts
 from tests.api.people import content
 from tests.api.support import call
 from tests.api.test_repository import path
-from tests.projects.test_archives import archive
+from tests.hostile import bombs
+from tests.projects.test_archives import CPU_SECONDS, archive
 from tests.registry.images import CONFIG, image, index, push_blob
 from tests.registry.test_budgets import counted
 
@@ -106,6 +111,62 @@ def test_a_config_that_says_nothing_gives_no_attributes(repository: str, config:
     store(repository, config, CONFIG)
     assert "extra_attrs" not in shown(repository)
     assert addition(repository, "build_history").status == 422
+
+
+@pytest.mark.parametrize("config_type", [CHART, MODEL, CONFIG])
+def test_configs_that_are_made_to_be_slow_are_listed_at_once_and_read_once(repository: str, config_type: str) -> None:
+    for name, bomb in bombs.CONFIGS.items():
+        store(f"{repository}/{name.replace(' ', '-')}", bomb(), config_type)
+    project = repository.partition("/")[0]
+    started = time.process_time()
+    found = content(call("GET", f"/projects/{project}/artifacts?page_size=100"))
+    assert (len(found), time.process_time() - started < CPU_SECONDS) == (len(bombs.CONFIGS), True)
+    assert all(len(json.dumps(each.get("extra_attrs", {}))) < 40_000 for each in found)
+    with counted() as calls:
+        assert content(call("GET", f"/projects/{project}/artifacts?page_size=100")) == found
+    assert calls.summary[1:] == (0, 0)
+
+
+def test_attributes_of_ten_thousand_keys_are_kept_as_far_as_they_fit(repository: str) -> None:
+    """Each is measured once: to measure all for each of them took minutes."""
+    store(repository, {f"k{number}": "v" * (number % 50) for number in range(9_000)}, CHART)
+    kept = shown(repository)["extra_attrs"]
+    assert 0 < len(json.dumps(kept)) <= 32 * 1024
+
+
+def test_what_one_request_reads_of_configs_is_bounded(repository: str) -> None:
+    allowance = additions.Allowance(left_bytes=1)
+    store(f"{repository}/a", {"name": "a"}, CHART)
+    store(f"{repository}/b", {"name": "b"}, CHART)
+    [first], [second] = artifacts.read_all(f"{repository}/a"), artifacts.read_all(f"{repository}/b")
+    assert additions.extra_attributes(first, allowance) == {"name": "a"}
+    assert additions.extra_attributes(second, allowance) == {}
+    assert additions.extra_attributes(second, additions.Allowance()) == {"name": "b"}
+
+
+def test_a_values_file_that_is_no_text_is_sent_as_it_is(repository: str) -> None:
+    store(repository, {"name": "app"}, CHART, chart_layer(repository, ("app/values.yaml", b"\xff\x00a: 1")))
+    response = addition(repository, "values.yaml")
+    event = to_chalice(response).to_dict()
+    assert (event["isBase64Encoded"], base64.b64decode(event["body"])) == (True, b"\xff\x00a: 1")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("file_path", [bombs.deep_model_path(), bombs.deep_model_path(100)])
+def test_a_models_folders_end_somewhere(repository: str, file_path: str) -> None:
+    layer = push_blob(repository, b"weights", "application/vnd.cncf.model.weight.v1.tar")
+    store(repository, {}, MODEL, {**layer, "annotations": {"org.cncf.model.filepath": file_path}})
+    assert addition(repository, "files").status == 422
+
+
+def test_a_model_of_many_paths_shows_its_files(repository: str) -> None:
+    layer = push_blob(repository, b"weights", "application/vnd.cncf.model.weight.v1.tar")
+    layers = [{**layer, "annotations": {"org.cncf.model.filepath": path}} for path in bombs.many_slashes()]
+    store(repository, {}, MODEL, *layers)
+    started = time.process_time()
+    assert len(content(addition(repository, "files"))) == len(layers)
+    assert time.process_time() - started < CPU_SECONDS
 
 
 def test_large_attributes_are_left_out(repository: str) -> None:

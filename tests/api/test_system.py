@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.api import dispatch, system
+from chalicelib.registry.http import Request
 from chalicelib.settings import settings
 from chalicelib.storage import s3, secrets
 from tests.api.support import call
+from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
@@ -27,8 +30,20 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     settings.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def asked_anew() -> None:
+    system._healthy.clear()
+
+
 def test_all_is_healthy() -> None:
     assert set(health().values()) == {"healthy"}
+
+
+def test_stores_that_answered_a_moment_ago_are_not_asked_again() -> None:
+    health()
+    with counted() as calls:
+        assert set(health().values()) == {"healthy"}
+    assert calls == []
 
 
 @pytest.mark.parametrize(
@@ -67,3 +82,14 @@ def test_systeminfo_tells_nobody_only_how_to_log_in() -> None:
 def test_the_probes_ask_the_configured_stores() -> None:
     assert s3.bucket_url().endswith(settings().bucket)
     assert secrets.read(settings().signing_secret)
+
+
+def test_answers_are_kept_by_nobody_and_run_nowhere() -> None:
+    """Among them are robots' secrets, and what users have written. HSTS is for TLS only (RFC 6797, section 7.2)."""
+    secure = call("GET", "/ping").headers
+    assert (secure["Cache-Control"], secure["X-Content-Type-Options"]) == ("no-store", "nosniff")
+    assert secure["Content-Security-Policy"].endswith("sandbox")
+    assert secure["Strict-Transport-Security"] == "max-age=31536000"
+    plain = dispatch.handle(Request("GET", "/api/v2.0/nothing", origin="http://127.0.0.1:8080"))
+    assert (plain.status, plain.headers["Cache-Control"]) == (404, "no-store")
+    assert "Strict-Transport-Security" not in plain.headers

@@ -105,6 +105,23 @@ def test_two_policies_of_one_name_are_refused(project: str) -> None:
     assert call("PUT", f"/projects/{project}/webhook/policies/{other}", policy()).status == 409
 
 
+def test_the_policies_of_a_project_have_fifty_targets_together(project: str) -> None:
+    """An event is as many requests: anyone's pull of a public image would be five hundred, to servers a user names."""
+    for number in range(5):
+        add(project, policy(name=f"p{number}", targets=[target()] * 10))
+    where = f"/projects/{project}/webhook/policies"
+    assert call("POST", where, policy(name="one more")).status == 400
+    number = add_after_removing_one(where)
+    assert call("PUT", f"{where}/{number}", policy(name="more", targets=[target()] * 10)).status == 200
+
+
+def add_after_removing_one(where: str) -> int:
+    first = content(call("GET", where))[0]["id"]
+    assert call("DELETE", f"{where}/{first}").status == 200
+    response = call("POST", where, policy(name="one more"))
+    return int(response.headers["Location"].rpartition("/")[2])
+
+
 @pytest.mark.parametrize(
     "document",
     [

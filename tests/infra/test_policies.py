@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from infra import relay, state_machines
 from infra.package import PROJECT
 from infra.policies import (
     FUNCTIONS,
+    assumed_by,
     collector_statements,
+    endpoint_secrets,
     function_role,
     health_statements,
     registry_statements,
@@ -152,4 +155,25 @@ def test_the_request_function_controls_the_machines_of_its_stack_by_what_the_cod
     assert granted == called
     for statement in registry_statements():
         if statement["Sid"] in ("StartJobs", "Jobs"):
-            assert all(resource["Fn::Sub"].endswith("${AWS::StackName}-*") for resource in statement["Resource"])
+            names = [resource["Fn::Sub"].partition("${AWS::StackName}-")[2] for resource in statement["Resource"]]
+            assert {name.removesuffix(":*") for name in names} == {name for name, _ in state_machines.MACHINES.values()}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_own"),
+    [
+        (f"berth-registry-{'0a' * 16}-AbCdEf", True),
+        (f"berth-registry-registry-{'0a' * 16}-AbCdEf", False),
+        ("berth-registry-SigningSecret-AbCdEf", False),
+    ],
+)
+def test_secrets_of_a_stack_whose_name_starts_alike_are_not_this_ones(name: str, is_own: bool) -> None:
+    [resource] = endpoint_secrets()
+    pattern = resource["Fn::Sub"].replace("${AWS::StackName}", "berth").rpartition(":")[2]
+    assert fnmatchcase(name, pattern) is is_own
+
+
+def test_services_take_a_role_for_this_account_only() -> None:
+    for service in ("states.amazonaws.com", "ecs-tasks.amazonaws.com"):
+        [statement] = assumed_by(service)["Statement"]
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}

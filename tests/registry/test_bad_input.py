@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json, repositories
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
+from tests.hostile.bombs import ODD_TEXTS
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted
 
@@ -45,6 +47,54 @@ def assert_refused(response: Response, status: int, code: str) -> None:
     errors = json.loads(response.body)["errors"]
     assert (response.status, [error["code"] for error in errors]) == (status, [code]), response.body
     assert response.headers["Content-Type"] == "application/json"
+
+
+PATHS = ("{}/app/manifests/v1", "p/app/manifests/{}", "p/app/blobs/{}", "p/app/tags/list", "p/{}/referrers/" + DIGEST)
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_odd_names_queries_and_headers_are_no_fault(odd: str, send: Send, repository: str) -> None:
+    for path in (*PATHS, "p/app/blobs/uploads/{}", "{}"):
+        for method in ("GET", "PUT", "POST", "DELETE", "PATCH"):
+            assert send(method, path.format(odd)).status < 500
+    for path in ("_catalog", f"{repository}/tags/list", f"{repository}/referrers/{DIGEST}"):
+        for name in ("n", "last", "artifactType"):
+            assert send("GET", path, **{name: odd}).status < 500
+    for name in ("mount", "from", "digest", "digest-algorithm", "_state"):
+        query = {"mount": DIGEST, name: odd} if name == "from" else {name: odd}
+        assert send("POST", f"{repository}/blobs/uploads/", **query).status < 500
+        assert send("PUT", f"{repository}/blobs/uploads/{'0' * 32}", **query).status < 500
+    for name in (
+        "authorization",
+        "content-type",
+        "content-range",
+        "content-length",
+        "range",
+        "accept",
+        "if-none-match",
+    ):
+        for method, path in (("GET", "manifests/v1"), ("PUT", "manifests/v1"), ("POST", "blobs/uploads/")):
+            assert send(method, f"{repository}/{path}", b"", {name: odd}).status < 500
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_odd_token_requests_and_logins_are_no_fault(odd: str) -> None:
+    from chalicelib.access import console
+    from tests.access.support import ORIGIN, basic, get_token, post_token
+
+    for scope in (odd, f"repository:{odd}:pull", f"repository:p/app:{odd}", f"{odd}:p/app:pull"):
+        assert get_token(scope=[scope]).status < 500
+    assert get_token(basic(odd or "-", odd), service=[odd], account=[odd]).status < 500
+    form = urlencode({"grant_type": "password", "username": odd, "password": odd, "scope": odd, "refresh_token": odd})
+    for body in (form, form.replace("password", "refresh_token", 1), odd):
+        assert post_token(body).status < 500
+    headers = {"content-type": "application/x-www-form-urlencoded", "cookie": f"sid={odd}; _gorilla_csrf={odd}"}
+    body = urlencode({"principal": odd, "password": odd}).encode()
+    for path in ("/c/login", "/c/log_out", "/c/oidc/login", "/c/oidc/callback", f"/c/{odd}"):
+        for method in ("GET", "POST"):
+            query = {"redirect_url": odd, "state": odd, "code": odd}
+            sent = Request(method, path, query, {**headers, "x-harbor-csrf-token": odd}, body, ORIGIN)
+            assert console.handle(sent).status < 500
 
 
 @pytest.mark.parametrize(
