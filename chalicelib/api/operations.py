@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.access import csrf, sessions
@@ -26,6 +26,7 @@ from chalicelib.registry.http import Request, Response
 from chalicelib.storage.conditions import is_transient
 
 _BODY_LIMIT = 256 * 1024
+_SLASHES = re.compile(r"/{2,}")
 _SEGMENT = re.compile(r"\{(\w+)\}")
 _SLASHED = "repository_name"
 """The one parameter that may hold slashes. Harbor has them encoded twice; a gateway may have undone that."""
@@ -57,6 +58,8 @@ class Operation:
     handler: Handler
     is_own: bool = False
     """Whether it is Berth's own, and Harbor has none like it."""
+    missing: str = ""
+    """What would have to be built for it; empty for what is built."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -69,13 +72,15 @@ class Operation:
 _operations: list[Operation] = []
 
 
-def operation(method: str, path: str, *, is_own: bool = False) -> Callable[[Handler], Handler]:
-    """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
-    # Of a slash at the end, as Harbor's metadatas have it, a gateway or a client may make none.
-    pattern = re.compile(_SEGMENT.sub(_group, path) + (r"?\Z" if path.endswith("/") else r"\Z"))
+def operation(method: str, path: str, *, is_own: bool = False, missing: str = "") -> Callable[[Handler], Handler]:
+    """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`.
+
+    `missing` names what is not built, where all that the handler does is to say so.
+    """
+    pattern = re.compile(_SEGMENT.sub(_group, path.rstrip("/")) + r"\Z")
 
     def register(handler: Handler) -> Handler:
-        _operations.append(Operation(method, path, pattern, handler, is_own))
+        _operations.append(Operation(method, path, pattern, handler, is_own, missing))
         return handler
 
     return register
@@ -88,7 +93,12 @@ def _group(segment: re.Match[str]) -> str:
 
 def registered() -> tuple[Operation, ...]:
     """Every operation that is built."""
-    return tuple(_operations)
+    return tuple(each for each in _operations if not each.missing)
+
+
+def unbuilt() -> tuple[Operation, ...]:
+    """Every operation that is none but in name."""
+    return tuple(each for each in _operations if each.missing)
 
 
 _FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
@@ -97,6 +107,7 @@ _FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
 
 def handle(request: Request) -> Response:
     """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error body."""
+    request = replace(request, path=clean_path(request.path))
     response = _answer(request)
     is_first = request.path in _FIRST and "authorization" not in request.headers
     if not (is_first or sessions.is_carried(request)):
@@ -105,6 +116,11 @@ def handle(request: Request) -> Response:
         return csrf.attach(request, response)
     except RegistryError as error:
         return errors.to_response(error)
+
+
+def clean_path(path: str) -> str:
+    """Without a slash at the end, and doubled ones single: clients' URLs have them, and Harbor's router cleans as well."""
+    return _SLASHES.sub("/", path).rstrip("/")
 
 
 def _answer(request: Request) -> Response:
@@ -145,6 +161,8 @@ def json_body(request: Request) -> dict[str, Any]:
         body = json.loads(request.body)
     except (ValueError, RecursionError) as error:
         raise BadRequestError("the body is not JSON") from error
+    if body is None:
+        return {}  # as in Go: each field is as if it were absent
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     return body

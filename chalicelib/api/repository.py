@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from chalicelib.access import catalog
@@ -11,7 +12,7 @@ from chalicelib.api import fields
 from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
-from chalicelib.api.query import selection
+from chalicelib.api.query import Selection, selection
 from chalicelib.projects import repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
@@ -19,8 +20,12 @@ from chalicelib.registry.names import project_of
 from chalicelib.storage import repositories as table
 from chalicelib.storage.repositories import Repository
 
-_FILTERS = ("name",)
-_SORTS = ("name", "creation_time", "update_time", "artifact_count", "pull_count")
+_FIELDS = (
+    *("id", "repository_id", "project_id", "name", "description"),
+    *("artifact_count", "pull_count", "creation_time", "update_time"),
+)
+_BLOB = "blob_digest"
+"""By this, Harbor's replication looks for a repository to mount a blob from. None is named: the blob is sent then."""
 _DESCRIPTION_LENGTH = 64 * 1024
 
 
@@ -28,11 +33,10 @@ _DESCRIPTION_LENGTH = 64 * 1024
 def list_repositories(call: Call) -> Response:
     """By name, or as `sort` says. The pages of that order are read on their own; other orders and `q` read all."""
     project = require_project(call, "repository", "list")
-    chosen = selection(call.request, _FILTERS, _SORTS)
+    chosen = selection(call.request, (*_FIELDS, _BLOB), _FIELDS)
     by_name = chosen.order or (("name", False),)
     if chosen.tests or by_name[0][0] != "name":
-        entries = [_to_json(project, each) for each in table.read_all(project.name)]
-        part = page(call.request, chosen.of(entries, dict))
+        part = page(call.request, _selected(chosen, [project]))
         return json_response(part.entries, headers=part.headers)
     asked = window(call.request)
     found = table.read_page(project.name, asked.start, asked.size, descending=by_name[0][1])
@@ -43,15 +47,19 @@ def list_repositories(call: Call) -> Response:
 @operation("GET", "/repositories")
 def list_all_repositories(call: Call) -> Response:
     """The repositories of every project that the caller may see, by name; `q` and other orders read them all."""
-    chosen, asked = selection(call.request, _FILTERS, _SORTS), window(call.request)
+    chosen, asked = selection(call.request, (*_FIELDS, _BLOB), _FIELDS), window(call.request)
     visible = visibility_of(call.caller)
     if chosen.tests or chosen.order:
-        projects = read_each(visible.names())
-        entries = [_to_json(project, each) for project in projects for each in table.read_all(project.name)]
-        part = page(call.request, chosen.of(entries, dict))
+        part = page(call.request, _selected(chosen, () if _BLOB in chosen.tests else read_each(visible.names())))
         return json_response(part.entries, headers=part.headers)
     total = sum(each.repositories for each in visible.totals().values())
     return json_response(_page_of_all(visible, asked), headers=asked.headers(total))
+
+
+def _selected(chosen: Selection, projects: Iterable[Project]) -> list[dict[str, Any]]:
+    """Of all repositories of the projects, those that `q` selects."""
+    entries = [_to_json(project, each) for project in projects for each in table.read_all(project.name)]
+    return chosen.of(entries, lambda entry: {**entry, "repository_id": entry["id"]})
 
 
 def _page_of_all(visible: Visibility, asked: Window) -> list[dict[str, Any]]:

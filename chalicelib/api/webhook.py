@@ -24,9 +24,15 @@ _RESOURCE = "notification-policy"
 _WEBHOOK = "/projects/{project_name_or_id}/webhook"
 _POLICY = f"{_WEBHOOK}/policies/{{webhook_policy_id}}"
 _EXECUTIONS = f"{_POLICY}/executions"
-_FIELDS = ("id", "name", "enabled", "creator", "creation_time", "update_time")
-_EXECUTION_FIELDS = ("id", "status", "start_time", "end_time", "vendor_type", "trigger")
-_TASK_FIELDS = ("id", "status", "creation_time", "update_time")
+_FIELDS = ("id", "name", "description", "project_id", "enabled", "creator", "creation_time", "update_time")
+_EXECUTION_FIELDS = (
+    *("id", "status", "status_message", "vendor_type", "vendor_id", "trigger"),
+    *("start_time", "end_time"),
+)
+_TASK_FIELDS = (
+    *("id", "execution_id", "status", "status_message", "run_count"),
+    *("creation_time", "update_time", "start_time", "end_time"),
+)
 
 _METRICS = {
     Status.PENDING: "pending_task_count",
@@ -49,7 +55,7 @@ def list_webhook_policies(call: Call) -> Response:
 def create_webhook_policy(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "create")
     policy = policies.create(project, _policy(call, project), call.actor)
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{policy.number}"})
+    return Response(201, {"Location": f"{call.request.path}/{policy.number}"})
 
 
 @operation("GET", _POLICY)
@@ -61,8 +67,8 @@ def get_webhook_policy(call: Call) -> Response:
 def update_webhook_policy(call: Call) -> Response:
     """Everything is set as the body says it, but for secrets that it shows as the API does."""
     project = require_project(call, _RESOURCE, "update")
-    number = fields.identifier(call.parameters, "webhook_policy_id")
-    policies.update(project, number, _policy(call, project), call.actor)
+    present = policies.get(project, fields.identifier(call.parameters, "webhook_policy_id"))
+    policies.update(project, present.number, _policy(call, project), call.actor)
     return Response(200)
 
 

@@ -188,7 +188,10 @@ def test_quotas_are_listed_by_page_filtered_and_sorted() -> None:
     assert len(json.loads(response.body)) == 1
     assert int(response.headers["X-Total-Count"]) >= 3
     assert 'rel="next"' in response.headers["Link"]
-    assert call("GET", "/quotas?sort=size").status == 400
+    assert call("GET", "/quotas?sort=size").status == 200
+    assert {each.project_id for each in (small, large)} <= {
+        each["id"] for each in content(call("GET", "/quotas?page_size=0"))
+    }
     assert call("GET", "/quotas?page_size=0").status == 400
 
 
