@@ -119,7 +119,7 @@ def handle(request: Request) -> Response:
 
 
 def clean_path(path: str) -> str:
-    """Without a slash at the end, and doubled ones single: clients' URLs have them, and Harbor's router cleans as well."""
+    """A path without a slash at its end, and with doubled ones single: clients send them, and Harbor cleans as well."""
     return _SLASHES.sub("/", path).rstrip("/")
 
 

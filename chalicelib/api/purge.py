@@ -140,4 +140,6 @@ def _to_json(execution: Execution) -> dict[str, Any]:
 
 
 def _parameters(told: Mapping[str, Any]) -> str:
-    return json.dumps({**told, "include_event_types": ",".join(told["include_event_types"])})
+    """As they were sent; older purges keep only what that meant."""
+    sent = told.get("sent") or {"include_event_types": ",".join(told["include_event_types"])}
+    return json.dumps({"audit_retention_hour": told["audit_retention_hour"], "dry_run": told["dry_run"], **sent})

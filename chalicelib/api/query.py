@@ -47,7 +47,7 @@ class Selection:
 
 
 def selection(request: Request, filters: Collection[str], sorts: Collection[str]) -> Selection:
-    """What a request selects, of the fields that can be filtered and sorted by. Raises BadRequestError when malformed."""
+    """What a request selects, by the fields that can be filtered and sorted by. Raises BadRequestError."""
     given, known = conditions(request), {_plain(name): name for name in filters}
     tests = {known[name]: _test(value) for name, value in given.items() if name in known}
     return Selection(tests, _order(request.query.get("sort", ""), {_plain(name): name for name in sorts}))

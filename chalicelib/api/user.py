@@ -18,7 +18,6 @@ from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry.http import Response
 from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
 
-
 _SCOPE = re.compile(r"/project/(?P<number>[0-9]{1,15})(?:/(?P<resource>[a-z-]*))?/?\Z", re.ASCII)
 _FIELDS = (
     *("user_id", "username", "email", "realname", "comment", "sysadmin_flag"),

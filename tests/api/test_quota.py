@@ -192,7 +192,6 @@ def test_quotas_are_listed_by_page_filtered_and_sorted() -> None:
     assert {each.project_id for each in (small, large)} <= {
         each["id"] for each in content(call("GET", "/quotas?page_size=0"))
     }
-    assert call("GET", "/quotas?page_size=0").status == 400
 
 
 def test_volumes_are_what_is_stored_and_without_end() -> None:

@@ -381,7 +381,7 @@ def test_the_systems_robots_are_listed_without_a_level() -> None:
 )
 def test_a_projects_robots_are_asked_for_in_any_spelling(project: str, query: str) -> None:
     """The last is what Harbor's command line sends, encoded twice."""
-    number = content(call("GET", f"/projects/{project}"))["project_id"]
+    number = ok(call("GET", f"/projects/{project}"))["project_id"]
     name = create(project_robot(project))["name"]
     assert names(f"/robots?q={query.format(number)}") == [name]
 

@@ -1,4 +1,4 @@
-"""What is not built: each of Harbor's operations is answered as itself, and nothing is taken for a repository's name."""
+"""What is not built: each of Harbor's operations is answered as itself, none as a repository's name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def test_one_text_says_what_is_missing(name: str, project: str) -> None:
     if response.status != 200:
         assert response.status in (404, 501)
         assert json.loads(response.body)["errors"][0]["message"] == f"not built in Berth yet: {UNBUILT[name]}"
-    assert response.status == 200 if method == "GET" and "{" not in where.replace("{project", "") else True
 
 
 @pytest.mark.parametrize(
