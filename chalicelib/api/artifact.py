@@ -81,7 +81,7 @@ def copy_artifact(call: Call) -> Response:
         raise MethodNotAllowedError("the operation isn't supported for a proxy cache project")
     source, reference = _parse(call.request.query.get("from", ""))
     _require_source(call, project, names.project_of(source))
-    copying.copy(call.caller, call.actor, source, reference, repository_name(call))
+    copying.copy(call.actor, source, reference, repository_name(call))
     return Response(201, {"Location": f"{call.request.path}/{reference}"})
 
 

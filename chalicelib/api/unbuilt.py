@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from chalicelib.api import fields
 from chalicelib.api.errors import ApiError, NotFoundError
 from chalicelib.api.guards import require_account, require_project, require_system
-from chalicelib.api.operations import Call, Handler, json_response, operation
+from chalicelib.api.operations import Call, Handler, json_body, json_response, operation
 from chalicelib.api.paging import window
 from chalicelib.registry.http import Response
 
@@ -64,8 +65,6 @@ _SCANNERS: list[Row] = [
     ("GET", "/scans/all/metrics", _system("scan-all", "read"), _NO_SCANS),
     ("GET", "/scans/schedule/metrics", _system("scan-all", "read"), _NO_SCANS),
     ("GET", _SCAN_ALL, _system("scan-all", "read"), {}),
-    ("PUT", _SCAN_ALL, _system("scan-all", "update"), UNDOABLE),
-    ("POST", _SCAN_ALL, _system("scan-all", "create"), UNDOABLE),
     ("POST", "/system/scanAll/stop", _system("scan-all", "stop"), UNDOABLE),
     ("GET", "/scanners", _system("scanner", "list"), []),
     ("POST", "/scanners", _system("scanner", "create"), UNDOABLE),
@@ -135,6 +134,30 @@ _LDAP: list[Row] = [
 ]
 
 
+@operation("PUT", _SCAN_ALL, missing="scanners")
+def update_scan_all_schedule(call: Call) -> Response:
+    require_system(call.caller, "scan-all", "update")
+    _require_none(call)
+    return Response(200)
+
+
+@operation("POST", _SCAN_ALL, missing="scanners")
+def create_scan_all_schedule(call: Call) -> Response:
+    require_system(call.caller, "scan-all", "create")
+    _require_none(call)
+    return Response(201, {"Location": call.request.path})
+
+
+def _require_none(call: Call) -> None:
+    """That no schedule at all is asked for, as Terraform does to take one away. Raises NotBuiltError."""
+    if fields.mapping(json_body(call.request), "schedule").get("type") not in ("", "None"):
+        raise NotBuiltError(_message("scanners"))
+
+
+def _message(feature: str) -> str:
+    return f"not built in Berth yet: {feature}"
+
+
 def _register(feature: str, rows: Iterable[Row]) -> None:
     for method, path, check, answer in rows:
         operation(method, path, missing=feature)(_handler(feature, check, answer))
@@ -143,11 +166,10 @@ def _register(feature: str, rows: Iterable[Row]) -> None:
 def _handler(feature: str, check: Check, answer: Any) -> Handler:
     def handle(call: Call) -> Response:
         check(call)
-        message = f"not built in Berth yet: {feature}"
         if answer is ABSENT:
-            raise NotFoundError(message)
+            raise NotFoundError(_message(feature))
         if answer is UNDOABLE:
-            raise NotBuiltError(message)
+            raise NotBuiltError(_message(feature))
         return json_response(answer, headers=window(call.request).headers(0) if answer == [] else {})
 
     return handle

@@ -99,13 +99,20 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
     if source and not names.is_repository(source):
         return False
     for candidate in [source] if source else table.links(digest, _MOUNT_SOURCES):
-        if "pull" not in permitted(caller, candidate):
-            continue
-        try:
-            blob = find(candidate, digest)
-        except BlobUnknown:
-            continue
-        quotas.require_room(repository, blob.size, digest)
-        table.put_link(repository, digest, blob.object_key)
-        return True
+        if "pull" in permitted(caller, candidate) and link_from(candidate, repository, digest):
+            return True
     return False
+
+
+def link_from(source: str, repository: str, digest: str) -> bool:
+    """Link `repository` to a blob of `source`, which the caller has been allowed. False when it has none.
+
+    Raises QuotaExceeded.
+    """
+    try:
+        blob = find(source, digest)
+    except BlobUnknown:
+        return False
+    quotas.require_room(repository, blob.size, digest)
+    table.put_link(repository, digest, blob.object_key)
+    return True

@@ -48,6 +48,7 @@ _AS_HARBOR = {
     ("POST", "/retentions"): {409},
     ("PUT", "/retentions/{id}"): {404, 409},
     ("PATCH", "/retentions/{id}/executions/{eid}"): {404},
+    ("GET", "/retentions/{id}/executions/{eid}/tasks"): {404},
     ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"): {404},
     ("POST", _ARTIFACTS): {405, 412},
     ("DELETE", f"{_ARTIFACTS}/{{reference}}"): {412},
