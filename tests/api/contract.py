@@ -25,6 +25,8 @@ _ARTIFACTS = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 
 _AS_HARBOR = {
     # Harbor's code refuses so, and its swagger does not say it.
+    ("GET", "/security/vul"): {403},
+    ("POST", "/p2p/preheat/instances/ping"): {403},
     ("POST", "/projects"): {403},
     ("POST", "/system/gc/schedule"): {412},
     ("PUT", "/system/gc/schedule"): {412},

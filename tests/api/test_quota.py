@@ -159,6 +159,12 @@ def test_a_summary_tells_of_the_quota_to_members_only() -> None:
     assert "quota" not in content(as_user(stranger, "GET", url))
 
 
+def test_a_quota_that_is_not_there_is_called_one() -> None:
+    for method in ("GET", "PUT"):
+        response = call(method, "/quotas/999999", {"hard": {"storage": 1}} if method == "PUT" else None)
+        assert (response.status, b"quota 999999" in response.body) == (404, True)
+
+
 def test_quotas_are_listed_by_page_filtered_and_sorted() -> None:
     small, large, unlimited = make(storage_limit=1000), make(storage_limit=2000), make()
     push_image(f"{unlimited.name}/app")
