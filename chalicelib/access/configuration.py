@@ -1,9 +1,10 @@
-"""The system's configuration: Harbor's keys, as far as something in Berth obeys them.
+"""The system's configuration: Harbor's keys, and what of them something in Berth obeys.
 
 `current()` is what the rest of Berth asks. The keys and their defaults are Harbor's
-(src/lib/config/metadata/metadatalist.go). Of what nothing obeys (LDAP, UAA, the HTTP authentication proxy) there are
-no keys here, and setting one is refused. FIXED keys are shown and cannot be changed: Berth is never read-only, robots'
-prefix is part of their logins, and tokens live as long as the deployment says.
+(src/lib/config/metadata/metadatalist.go). FIXED keys are shown and cannot be changed: Berth is never read-only, and
+robots' prefix is part of their logins. FOREIGN ones belong to what Berth has not, such as LDAP: they are shown with
+Harbor's defaults, since its clients expect every key, and may be set to what changes nothing. As in Harbor
+(src/server/v2.0/handler/config.go) null sets nothing, nor does a key that is unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,8 +51,9 @@ class Configuration:
     robot_token_duration: int = 30
     """Days that a robot lives whose maker does not say how long."""
     robot_name_prefix: str = LOGIN_PREFIX
-    token_expiration: int = 30
-    """Minutes; shown as the deployment has it."""
+    token_expiration: int = 0
+    """Minutes that a registry token may live at most; 0 until it is set, and shown as what the deployment says then.
+    What the deployment says is a limit too: its tokens are cheap to renew, and cannot be taken back."""
     quota_per_project_enable: bool = True
     storage_per_project: int = -1
     """Bytes that a new project may hold; -1 for no limit."""
@@ -61,6 +63,8 @@ class Configuration:
     """Whether webhooks are told of anything; what happens while they are not, they are not told later."""
     disabled_audit_log_event_types: str = ""
     """The types of events that the audit log leaves out, such as `pull_artifact`, separated by commas."""
+    scanner_skip_update_pulltime: bool = False
+    """Whether pulls of scanners count as none: there are no scanners yet."""
     oidc_name: str = ""
     oidc_endpoint: str = ""
     """The issuer: its discovery page is below it."""
@@ -77,7 +81,43 @@ class Configuration:
     oidc_logout: bool = False
 
 
-FIXED = frozenset({"read_only", "robot_name_prefix", "token_expiration"})
+FIXED = frozenset({"read_only", "robot_name_prefix"})
+
+FOREIGN: Mapping[str, Any] = {
+    "ldap_base_dn": "",
+    "ldap_filter": "",
+    "ldap_group_admin_dn": "",
+    "ldap_group_attach_parallel": False,
+    "ldap_group_attribute_name": "",
+    "ldap_group_base_dn": "",
+    "ldap_group_membership_attribute": "memberof",
+    "ldap_group_search_filter": "",
+    "ldap_group_search_scope": 2,
+    "ldap_scope": 2,
+    "ldap_search_dn": "",
+    "ldap_timeout": 5,
+    "ldap_uid": "cn",
+    "ldap_url": "",
+    "ldap_verify_cert": True,
+    "uaa_client_id": "",
+    "uaa_client_secret": "",
+    "uaa_endpoint": "",
+    "uaa_verify_cert": False,
+    "http_authproxy_admin_groups": "",
+    "http_authproxy_admin_usernames": "",
+    "http_authproxy_endpoint": "",
+    "http_authproxy_server_certificate": "",
+    "http_authproxy_skip_search": False,
+    "http_authproxy_tokenreview_endpoint": "",
+    "http_authproxy_verify_cert": True,
+    "audit_log_forward_endpoint": "",
+    "skip_audit_log_database": False,
+    "scan_all_policy": {"type": "none", "parameter": {}},
+}
+"""Harbor's keys of what Berth has not, with Harbor's defaults."""
+_NEVER_SHOWN = frozenset({"ldap_search_password"})
+_DECISIVE = frozenset({"skip_audit_log_database"})
+"""Of FOREIGN keys that are no text, the ones that mean something on their own: others only beside an address."""
 
 _cache: TimedCache[str, Configuration] = TimedCache(1)
 _TYPES = {field.name: type(field.default) for field in fields(Configuration)}
@@ -92,7 +132,14 @@ def current() -> Configuration:
 def shown() -> dict[str, tuple[Any, bool]]:
     """Every key's value as it is now, and whether it can be changed."""
     fixed = FIXED if auth_mode_can_change() else FIXED | {"auth_mode"}
-    return {name: (value, name not in fixed) for name, value in asdict(_of(table.read().values)).items()}
+    own = {name: (value, name not in fixed) for name, value in asdict(_shown(table.read().values)).items()}
+    return own | {name: (value, False) for name, value in FOREIGN.items()}
+
+
+def token_seconds() -> int:
+    """How long a registry token lives: as the deployment says, or shorter where `token_expiration` is."""
+    longest, minutes = settings().token_seconds, current().token_expiration
+    return min(longest, minutes * 60) if minutes else longest
 
 
 def auth_mode_can_change() -> bool:
@@ -102,12 +149,13 @@ def auth_mode_can_change() -> bool:
 
 def update(changes: Mapping[str, Any], actor: Actor = JOBS) -> None:
     """Set keys. Raises InvalidError, naming the key, when one cannot be set so: then none is. Unavailable when busy."""
+    changes = {name: value for name, value in changes.items() if value is not None}
     for name, value in changes.items():
         _require_valid(name, value)
-    wanted = {name: value for name, value in changes.items() if name != CLIENT_SECRET}
+    wanted = {name: value for name, value in changes.items() if name in _TYPES}
     for _ in range(_ATTEMPTS):
         stored = table.read()
-        present = asdict(_of(stored.values))
+        present = asdict(_shown(stored.values))
         changed = {name: value for name, value in wanted.items() if value != present[name]}
         _require_changeable(changed)
         description = f"update configuration: {', '.join(sorted(changed))}"
@@ -128,14 +176,21 @@ def client_secret() -> str:
 
 
 def _of(values: Mapping[str, Any]) -> Configuration:
-    known = {name: value for name, value in values.items() if name in _TYPES}
-    return Configuration(**{**known, "token_expiration": max(1, settings().token_seconds // 60)})
+    return Configuration(**{name: value for name, value in values.items() if name in _TYPES})
+
+
+def _shown(values: Mapping[str, Any]) -> Configuration:
+    present = _of(values)
+    return replace(present, token_expiration=present.token_expiration or max(1, settings().token_seconds // 60))
 
 
 def _require_valid(name: str, value: Any) -> None:
+    if name in FOREIGN or name in _NEVER_SHOWN:
+        _require_neutral(name, value)
+        return
     kind = str if name == CLIENT_SECRET else _TYPES.get(name)
     if kind is None:
-        raise InvalidError(f"{name[:64]} is no setting of Berth's")
+        return
     if type(value) is not kind:
         raise InvalidError(f"{name} must be {_NAMES[kind]}")
     if isinstance(value, str) and len(value) > _TEXT_LIMIT:
@@ -143,6 +198,18 @@ def _require_valid(name: str, value: Any) -> None:
     rule = _RULES.get(name)
     if rule is not None and not rule(value):
         raise InvalidError(f"{name} is not valid: {value!r}"[:300])
+
+
+def _require_neutral(name: str, value: Any) -> None:
+    """That a key of what Berth has not is set to what changes nothing."""
+    if isinstance(value, dict):
+        is_neutral = name == "scan_all_policy" and value.get("type") in (None, "", "none")
+    elif isinstance(value, str):
+        is_neutral = value in ("", FOREIGN.get(name))
+    else:
+        is_neutral = type(value) is type(FOREIGN.get(name)) and (name not in _DECISIVE or value == FOREIGN[name])
+    if not is_neutral:
+        raise InvalidError(f"{name} cannot be set: Berth has nothing that would obey it")
 
 
 def _require_changeable(changed: Mapping[str, Any]) -> None:
@@ -202,6 +269,7 @@ _RULES: Mapping[str, Callable[[Any], bool]] = {
     "project_creation_restriction": lambda value: value in ("everyone", "adminonly"),
     "session_timeout": _is_positive,
     "robot_token_duration": _is_positive,
+    "token_expiration": _is_positive,
     "storage_per_project": _is_storage,
     "disabled_audit_log_event_types": _are_event_types,
     "oidc_endpoint": _is_endpoint,

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.access import accounts, keys
+from chalicelib.access import accounts, configuration, keys
 from chalicelib.access.authentication import REGISTRY_AUDIENCE, Caller
 from chalicelib.access.authorization import ACTIONS, permitted
 from chalicelib.access.challenges import CATALOG_SCOPE
 from chalicelib.registry.errors import NameInvalid
 from chalicelib.registry.names import parse_repository
-from chalicelib.settings import settings
 
 REFRESH_AUDIENCE = "refresh"
 REFRESH_SECONDS = 28 * 86400
@@ -40,7 +39,7 @@ def issue(caller: Caller, asked: Iterable[str]) -> Token:
     """A token with what `caller` may have of the scopes `asked`; an empty one is a token all the same."""
     access = _granted(caller, asked)
     issued = datetime.now(UTC).replace(microsecond=0)
-    seconds = settings().token_seconds
+    seconds = configuration.token_seconds()
     text = keys.sign({"sub": caller.name, "access": access}, REGISTRY_AUDIENCE, seconds)
     scopes = tuple(f"{entry['type']}:{entry['name']}:{','.join(entry['actions'])}" for entry in access)
     return Token(text, scopes, seconds, issued)

@@ -13,7 +13,9 @@ from chalicelib.api.guards import repository_name, require_other_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.api.repository import number_of
 from chalicelib.projects import additions, copying, holdings, labels, repositories
+from chalicelib.projects.records import Project
 from chalicelib.registry import digests, names
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts as table
@@ -24,14 +26,16 @@ from chalicelib.storage.listings import Tagged
 
 _FILTERS = (
     *("digest", "type", "media_type", "manifest_media_type", "artifact_type", "size"),
-    *("push_time", "pull_time", "tags", "labels"),
+    *("push_time", "pull_time", "tags", "labels", "id", "repository_id", "repository_name"),
 )
-_SORTS = ("push_time", "pull_time", "size", "type", "digest", "media_type")
+_SORTS = tuple(name for name in _FILTERS if name not in ("tags", "labels"))
+_TAG_FIELDS = ("id", "repository_id", "artifact_id", "name", "push_time", "pull_time", "immutable")
+_ACCESSORY_FIELDS = (
+    *("id", "artifact_id", "subject_artifact_id", "subject_artifact_digest", "subject_artifact_repo"),
+    *("type", "digest", "size", "creation_time"),
+)
 _MOST_CALLS = 32
 """Megabytes of artifacts that a filter or another order reads: some twenty thousand images."""
-_TAG_FILTERS = ("name",)
-_TAG_SORTS = ("name", "push_time", "pull_time")
-_ACCESSORY_FIELDS = ("id", "type", "digest", "size", "creation_time")
 
 _BASE = "/projects/{project_name}/repositories/{repository_name}/artifacts"
 
@@ -57,7 +61,7 @@ def list_artifacts(call: Call) -> Response:
 def list_project_artifacts(call: Call) -> Response:
     """By repository, the newest of each first; `q` and `sort` read all."""
     project = require_project(call, "artifact", "list")
-    chosen = selection(call.request, (*_FILTERS, "repository_name"), (*_SORTS, "repository_name"))
+    chosen = selection(call.request, _FILTERS, _SORTS)
     latest = fields.query_boolean(call.request.query, "latest_in_repository") is True
     if chosen.tests or chosen.order:
         everything = holdings.read_all(project.name, latest=latest)
@@ -74,12 +78,12 @@ def list_project_artifacts(call: Call) -> Response:
 @operation("POST", _BASE)
 def copy_artifact(call: Call) -> Response:
     """From another repository, or the same: `from` is `<repository>:<tag>` or `<repository>@<digest>`."""
-    if require_project(call, "artifact", "create").is_proxy:
+    project = require_project(call, "artifact", "create")
+    if project.is_proxy:
         raise MethodNotAllowedError("the operation isn't supported for a proxy cache project")
     source, reference = _parse(call.request.query.get("from", ""))
-    needed = Permission("artifact", "read"), Permission("repository", "pull")
-    require_other_project(call, names.project_of(source), *needed)
-    copying.copy(call.caller, call.actor, source, reference, repository_name(call))
+    _require_source(call, project, names.project_of(source))
+    copying.copy(call.actor, source, reference, repository_name(call))
     return Response(201, {"Location": f"{call.request.path}/{reference}"})
 
 
@@ -99,7 +103,7 @@ def delete_artifact(call: Call) -> Response:
 @operation("GET", f"{_BASE}/{{reference}}/tags")
 def list_tags(call: Call) -> Response:
     project = require_project(call, "tag", "list")
-    chosen = selection(call.request, _TAG_FILTERS, _TAG_SORTS)
+    chosen = selection(call.request, _TAG_FIELDS, _TAG_FIELDS)
     artifact = _artifact(call)
     found = listings.tags_of(artifact.repository, artifact.digest)
     tags = [artifact_json.tag(project, artifact, each) for each in found]
@@ -154,11 +158,34 @@ def list_accessories(call: Call) -> Response:
     return json_response(part.entries, headers=part.headers)
 
 
+@operation("GET", f"{_BASE}/{{reference}}/additions/vulnerabilities", missing="scanners")
+def get_vulnerabilities_addition(call: Call) -> Response:
+    """As in Harbor, nothing where an artifact was not scanned: scripts that look for reports ask this of every one."""
+    require_project(call, "artifact-addition", "read")
+    _artifact(call)
+    return json_response({})
+
+
 @operation("GET", f"{_BASE}/{{reference}}/additions/{{addition}}")
 def get_addition(call: Call) -> Response:
     require_project(call, "artifact-addition", "read")
-    found = additions.get(_artifact(call), call.parameters["addition"].lower())
+    artifact, name = _artifact(call), call.parameters["addition"].lower()
+    if name == "sbom":
+        return json_response({})  # as for vulnerabilities: scanners make them
+    found = additions.get(artifact, name)
     return Response(200, {"Content-Type": found.media_type}, found.content)
+
+
+def _require_source(call: Call, target: Project, name: str) -> None:
+    """That the caller may copy from the project `name` to `target`. Raises as `require_project` does.
+
+    Harbor asks for artifact:read. What is copied can be pulled from the target then, so from another project Berth asks
+    for what a pull of it needs, too.
+    """
+    needed = [Permission("artifact", "read")]
+    if name != target.name:
+        needed.append(Permission("repository", "pull"))
+    require_other_project(call, name, *needed)
 
 
 def _parse(text: str) -> tuple[str, str]:
@@ -197,6 +224,8 @@ def _none(_repository: str) -> Mapping[str, Any]:
 def _fields(artifact: Artifact, tags: Sequence[Tagged], carried: Collection[int]) -> dict[str, Any]:
     return {
         **artifact.summary,
+        "id": artifact_json.number(artifact, artifact.digest),
+        "repository_id": number_of(artifact.repository),
         "repository_name": artifact.repository,
         "digest": artifact.digest,
         "push_time": fields.comparable_time(artifact.pushed),

@@ -55,7 +55,7 @@ def tag(project: Project, artifact: Artifact, tagged: Tagged) -> dict[str, Any]:
     return {
         "id": number_of(f"{artifact.repository}:{tagged.name}"),
         "repository_id": number_of(artifact.repository),
-        "artifact_id": _number(artifact, artifact.digest),
+        "artifact_id": number(artifact, artifact.digest),
         "name": tagged.name,
         "push_time": fields.time(tagged.updated),
         "pull_time": fields.time_or_never(tagged.pulled),
@@ -69,9 +69,9 @@ def accessory(artifact: Artifact) -> dict[str, Any]:
     if about is None:
         raise ValueError(f"{artifact.digest} is no accessory")
     return {
-        "id": _number(artifact, artifact.digest),
-        "artifact_id": _number(artifact, artifact.digest),
-        "subject_artifact_id": _number(artifact, about.subject),
+        "id": number(artifact, artifact.digest),
+        "artifact_id": number(artifact, artifact.digest),
+        "subject_artifact_id": number(artifact, about.subject),
         "subject_artifact_digest": about.subject,
         "subject_artifact_repo": artifact.repository,
         "size": artifact.summary["size"],
@@ -84,13 +84,13 @@ def accessory(artifact: Artifact) -> dict[str, Any]:
 
 def _artifact(project: Project, artifact: Artifact, extra: Mapping[str, Any]) -> dict[str, Any]:
     summary = artifact.summary
-    number = _number(artifact, artifact.digest)
+    own = number(artifact, artifact.digest)
     references = summary.get("references") or []
     name = artifact.repository.partition("/")[2].replace("/", "%252F")
     base = f"{PREFIX}/projects/{project.name}/repositories/{name}/artifacts/{artifact.digest}/additions"
     links = {each: {"href": f"{base}/{each}", "absolute": False} for each in additions.names(artifact)}
     return {
-        "id": number,
+        "id": own,
         "project_id": project.project_id,
         "repository_id": number_of(artifact.repository),
         "repository_name": artifact.repository,
@@ -103,13 +103,14 @@ def _artifact(project: Project, artifact: Artifact, extra: Mapping[str, Any]) ->
         "push_time": fields.time(artifact.pushed),
         "pull_time": fields.time_or_never(artifact.pulled),
         "annotations": summary.get("annotations") or {},
-        "references": [{"parent_id": number, **each} for each in references],
+        "references": [{"parent_id": own, **each} for each in references],
         "addition_links": links,
         **({"extra_attrs": extra} if extra else {}),
     }
 
 
-def _number(artifact: Artifact, digest: str) -> int:
+def number(artifact: Artifact, digest: str) -> int:
+    """Of an artifact of the same repository, or this one."""
     return number_of(f"{artifact.repository}@{digest}")
 
 

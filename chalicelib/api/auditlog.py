@@ -14,15 +14,18 @@ from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_project
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.paging import window
-from chalicelib.api.query import selection
+from chalicelib.api.query import conditions, selection
 from chalicelib.auditing import log
 from chalicelib.auditing.records import Event
 from chalicelib.registry.http import Request, Response
 from chalicelib.storage.audit import ALWAYS, Period
 
-_FILTERS = ("operation", "resource", "resource_type", "username", "op_time")
+_FILTERS = (
+    *("id", "operation", "resource", "resource_type", "username", "op_time"),
+    *("operation_description", "operation_result", "client_address"),
+)
 _SORTS = ("op_time",)
-_OP_TIME = re.compile(r"(?:^|,)\s*op_time\s*=\s*\[([^~\]]*)~([^\]]*)\]\s*(?=,|\Z)")
+_PERIOD = re.compile(r"\[([^~\]]*)~([^\]]*)\]\Z")
 
 ToJson = Callable[[Event], dict[str, Any]]
 
@@ -65,12 +68,13 @@ def _of_caller(call: Call) -> list[str]:
 
 def _page(call: Call, partitions: Sequence[str], to_json: ToJson) -> Response:
     asked = window(call.request)
-    period, rest = _period(call.request)
-    chosen = selection(rest, _FILTERS, _SORTS)
-    tests = chosen.tests
+    chosen = selection(call.request, _FILTERS, _SORTS)
+    period = _period(call.request)
+    # What is outside of a period is not read at all.
+    tests = {name: test for name, test in chosen.tests.items() if name != "op_time" or period == ALWAYS}
 
     def is_chosen(event: Event) -> bool:
-        shown = _to_log(event)
+        shown = _to_ext(event)
         return all(test(shown[name]) for name, test in tests.items())
 
     found = log.page(
@@ -84,16 +88,10 @@ def _page(call: Call, partitions: Sequence[str], to_json: ToJson) -> Response:
     return json_response([to_json(event) for event in found.entries], headers=asked.headers(found.total))
 
 
-def _period(request: Request) -> tuple[Period, Request]:
-    """The range that `q` gives for op_time, which is what is read at all, and the request without it."""
-    text = request.query.get("q", "")
-    match = _OP_TIME.search(text)
-    if match is None:
-        return ALWAYS, request
-    rest = (text[: match.start()] + text[match.end() :]).strip(", ")
-    query = {**request.query, "q": rest}
-    period = Period(_milliseconds(match[1]), _milliseconds(match[2]))
-    return period, Request(request.method, request.path, query, request.headers)
+def _period(request: Request) -> Period:
+    """The range that `q` gives for op_time. Raises BadRequestError."""
+    match = _PERIOD.match(conditions(request).get("optime", ""))
+    return ALWAYS if match is None else Period(_milliseconds(match[1]), _milliseconds(match[2]))
 
 
 def _milliseconds(text: str) -> int | None:

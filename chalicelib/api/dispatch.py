@@ -32,6 +32,7 @@ from chalicelib.api import (  # noqa: F401 -- their operations register on impor
     search,
     statistic,
     system,
+    unbuilt,
     user,
     usergroup,
     webhook,

@@ -61,12 +61,24 @@ def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
+_TRUE = frozenset({"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"})
+_FALSE = frozenset({"false", "0", "no", "n", "off", "unselected", "unchecked", "f", "disabled"})
+"""Words of a parameter. Those for true are go-openapi's (swag, ConvertBool), which takes any other for false."""
+
+
+def is_true(text: str) -> bool:
+    """Whether a parameter's text stands for true."""
+    return text.lower() in _TRUE
+
+
 def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
-    """A query parameter that is `true`, `false` or absent. Raises BadRequestError."""
-    value = query.get(name)
-    if value not in (None, "true", "false"):
+    """A query parameter that says true or false, or nothing. Raises BadRequestError."""
+    value = query.get(name, "").lower()
+    if not value:
+        return None
+    if value not in _TRUE | _FALSE:
         raise BadRequestError(f"{name} must be true or false")
-    return None if value is None else value == "true"
+    return value in _TRUE
 
 
 def query_number(query: Mapping[str, str], name: str) -> int:

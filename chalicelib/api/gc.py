@@ -19,7 +19,10 @@ from chalicelib.registry.http import Response
 from chalicelib.storage.conditions import now
 
 _RESOURCE = "garbage-collection"
-_FIELDS = ("id", "job_status", "job_kind", "creation_time", "update_time")
+_FIELDS = (
+    *("id", "job_name", "job_status", "status", "job_kind", "trigger", "deleted"),
+    *("creation_time", "update_time"),
+)
 _MANUAL, _NONE = "Manual", "None"
 
 
@@ -27,7 +30,7 @@ _MANUAL, _NONE = "Manual", "None"
 def get_gc_history(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "list")
     found = executions.list_all(GARBAGE_COLLECTION, SYSTEM)
-    part = page(call.request, selection(call.request, _FIELDS, _FIELDS).of(found, _facts))
+    part = page(call.request, selection(call.request, _FIELDS, _FIELDS).of(found, _selectable))
     return json_response([to_json(each) for each in part.entries], headers=part.headers)
 
 
@@ -99,6 +102,11 @@ def update_gc_schedule(call: Call) -> Response:
 def to_json(execution: Execution) -> dict[str, Any]:
     """The swagger's GCHistory. What the run came to is in `job_parameters`, as in Harbor."""
     return {**_facts(execution), "job_parameters": json.dumps(runs.told(execution))}
+
+
+def _selectable(execution: Execution) -> dict[str, Any]:
+    """What `q` and `sort` see of a run: Harbor filters by the columns of its table, which the API shows renamed."""
+    return {**_facts(execution), "status": execution.status.value, "trigger": execution.trigger.value}
 
 
 def _facts(execution: Execution) -> dict[str, Any]:

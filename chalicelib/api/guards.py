@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
 from chalicelib.access.roles import Permission
+from chalicelib.api import fields
 from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
 from chalicelib.api.operations import Call
 from chalicelib.projects import rules
@@ -102,7 +103,7 @@ def repository_name(call: Call) -> str:
 
 
 def flag(request: Request, header: str) -> bool:
-    return request.headers.get(header, "").lower() == "true"
+    return fields.is_true(request.headers.get(header, ""))
 
 
 def _named(call: Call) -> Project:

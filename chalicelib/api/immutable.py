@@ -12,7 +12,7 @@ from chalicelib.projects import immutability
 from chalicelib.registry.http import Response
 
 _RESOURCE = "immutable-tag"
-_FIELDS = ("id", "disabled", "priority")
+_FIELDS = ("id", "disabled", "priority", "action", "template")
 
 
 @operation("GET", "/projects/{project_name_or_id}/immutabletagrules")
@@ -26,13 +26,15 @@ def list_immutable_rules(call: Call) -> Response:
 def create_immutable_rule(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "create")
     number = immutability.create(project, json_body(call.request))
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{number}"})
+    return Response(201, {"Location": f"{call.request.path}/{number}"})
 
 
 @operation("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}")
 def update_immutable_rule(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "update")
-    number, body = fields.identifier(call.parameters, "immutable_rule_id"), json_body(call.request)
+    number = fields.identifier(call.parameters, "immutable_rule_id")
+    immutability.require_present(project, number)
+    body = json_body(call.request)
     if fields.number(body, "id") != number:
         raise BadRequestError("the immutable_rule_id doesn't match the id in the payload body of ImmutableRule")
     immutability.update(project, number, body)

@@ -18,7 +18,7 @@ from chalicelib.projects.errors import LabelNotFoundError, NotFoundError
 from chalicelib.registry.http import Response
 from chalicelib.storage.labels import GLOBAL, Label
 
-_FIELDS = ("name", "creation_time", "update_time")
+_FIELDS = ("id", "name", "description", "color", "scope", "project_id", "creation_time", "update_time")
 
 
 @operation("GET", "/labels")
@@ -103,9 +103,9 @@ def _require(caller: Caller, project_id: int, action: str) -> None:
 
 
 def _may(caller: Caller, project_id: int, action: str) -> bool:
-    """Global labels are for every user to see, and for system administrators to change."""
+    """Global labels are for every account to see, robots' as well, and for system administrators to change."""
     if project_id == GLOBAL:
-        seen = bool(caller.number) and action in ("read", "list")
+        seen = (bool(caller.number) or caller.robot is not None) and action in ("read", "list")
         return seen or permits_in_system(caller, Permission("label", action))
     try:
         project = rules.get_by_id(project_id)

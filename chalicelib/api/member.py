@@ -10,7 +10,7 @@ from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page
+from chalicelib.api.paging import WHOLE, page
 from chalicelib.registry.http import Response
 from chalicelib.storage.members import Member
 
@@ -21,7 +21,7 @@ _ENTITY_TYPES = {"user": "u", "group": "g"}
 def list_project_members(call: Call) -> Response:
     project = require_project(call, "member", "list")
     found = members.list_all(project, call.request.query.get("entityname", ""))
-    part = page(call.request, found)
+    part = page(call.request, found, WHOLE)
     return json_response([_to_json(member) for member in part.entries], headers=part.headers)
 
 
@@ -52,8 +52,8 @@ def get_project_member(call: Call) -> Response:
 @operation("PUT", "/projects/{project_name_or_id}/members/{mid}")
 def update_project_member(call: Call) -> Response:
     project = require_project(call, "member", "update")
-    role = fields.number(json_body(call.request), "role_id")
-    members.set_role(project, fields.identifier(call.parameters, "mid"), role, call.actor)
+    member = members.get(project, fields.identifier(call.parameters, "mid"))
+    members.set_role(project, member.number, fields.number(json_body(call.request), "role_id"), call.actor)
     return Response(200)
 
 

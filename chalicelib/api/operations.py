@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib import bounded_json
@@ -31,6 +31,7 @@ _BODY_LIMIT = 256 * 1024
 _BODY_BOUNDS = Bounds(marks=50_000)
 _ANSWER_LIMIT = 4_500_000
 """Bytes that fit a Lambda's answer (6 MB) as base64. What users push may make lists of any size."""
+_SLASHES = re.compile(r"/{2,}")
 _SEGMENT = re.compile(r"\{(\w+)\}")
 _SLASHED = "repository_name"
 """The one parameter that may hold slashes. Harbor has them encoded twice; a gateway may have undone that."""
@@ -62,6 +63,8 @@ class Operation:
     handler: Handler
     is_own: bool = False
     """Whether it is Berth's own, and Harbor has none like it."""
+    missing: str = ""
+    """What would have to be built for it; empty for what is built."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -74,13 +77,15 @@ class Operation:
 _operations: list[Operation] = []
 
 
-def operation(method: str, path: str, *, is_own: bool = False) -> Callable[[Handler], Handler]:
-    """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`."""
-    # Of a slash at the end, as Harbor's metadatas have it, a gateway or a client may make none.
-    pattern = re.compile(_SEGMENT.sub(_group, path) + (r"?\Z" if path.endswith("/") else r"\Z"))
+def operation(method: str, path: str, *, is_own: bool = False, missing: str = "") -> Callable[[Handler], Handler]:
+    """Register the decorated function as the handler of `method` on `path`, such as `/projects/{project_name}`.
+
+    `missing` names what is not built, where all that the handler does is to say so.
+    """
+    pattern = re.compile(_SEGMENT.sub(_group, path.rstrip("/")) + r"\Z")
 
     def register(handler: Handler) -> Handler:
-        _operations.append(Operation(method, path, pattern, handler, is_own))
+        _operations.append(Operation(method, path, pattern, handler, is_own, missing))
         return handler
 
     return register
@@ -93,7 +98,12 @@ def _group(segment: re.Match[str]) -> str:
 
 def registered() -> tuple[Operation, ...]:
     """Every operation that is built."""
-    return tuple(_operations)
+    return tuple(each for each in _operations if not each.missing)
+
+
+def unbuilt() -> tuple[Operation, ...]:
+    """Every operation that is none but in name."""
+    return tuple(each for each in _operations if each.missing)
 
 
 _FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
@@ -102,6 +112,7 @@ _FIRST = frozenset({f"{PREFIX}/systeminfo", f"{PREFIX}/users/current"})
 
 def handle(request: Request) -> Response:
     """Answer one request. Every failure that is the client's or a busy store's leaves as a Harbor error body."""
+    request = replace(request, path=clean_path(request.path))
     response = browser_headers.attach(request, _bounded(_answer(request)))
     is_first = request.path in _FIRST and "authorization" not in request.headers
     if not (is_first or sessions.is_carried(request)):
@@ -117,6 +128,11 @@ def _bounded(response: Response) -> Response:
     if len(response.body) <= _ANSWER_LIMIT:
         return response
     return errors.to_response(BadRequestError("the answer would be too large: ask for a smaller page_size, or less"))
+
+
+def clean_path(path: str) -> str:
+    """A path without a slash at its end, and with doubled ones single: clients send them, and Harbor cleans as well."""
+    return _SLASHES.sub("/", path).rstrip("/")
 
 
 def _answer(request: Request) -> Response:
@@ -162,6 +178,8 @@ def json_body(request: Request) -> dict[str, Any]:
         raise BadRequestError(f"the body cannot be read: {error}") from error
     except UnicodeEncodeError as error:
         raise BadRequestError("the body is not Unicode") from error
+    if body is None:
+        return {}  # as in Go: each field is as if it were absent
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object")
     return body

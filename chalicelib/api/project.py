@@ -33,8 +33,10 @@ from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
 
-_FILTERS = ("project_id", "name", "public", "owner", "owner_id")
-_SORTS = ("project_id", "name", "creation_time", "update_time", "repo_count")
+_FIELDS = (
+    *("project_id", "name", "public", "owner", "owner_name", "owner_id", "registry_id"),
+    *("creation_time", "update_time", "repo_count"),
+)
 
 T = TypeVar("T")
 
@@ -83,7 +85,7 @@ def create_project(call: Call) -> Response:
 def list_projects(call: Call) -> Response:
     """By name, or as `sort` says. Pages of that order, and of names that hold `name`, are read on their own."""
     query, asked = call.request.query, window(call.request)
-    chosen = selection(call.request, _FILTERS, _SORTS)
+    chosen = selection(call.request, _FIELDS, _FIELDS)
     visible, public = visibility_of(call.caller), fields.query_boolean(query, "public")
     counted = fields.query_boolean(query, "with_detail") is not False
     if chosen.tests or chosen.order or "owner" in query:
@@ -123,9 +125,11 @@ def _selectable(project: Project) -> dict[str, Any]:
         "name": project.name,
         "public": str(project.public).lower(),
         "owner": project.owner,
+        "owner_name": project.owner,
         "owner_id": project.owner_number,
-        "creation_time": project.created,
-        "update_time": project.updated,
+        "registry_id": project.registry_id,
+        "creation_time": fields.time(project.created),
+        "update_time": fields.time(project.updated),
         "repo_count": project.repositories,
     }
 

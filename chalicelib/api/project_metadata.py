@@ -35,6 +35,7 @@ _NUMBERS: dict[str, Callable[[int], bool]] = {
 _NUMBER = re.compile(r"-?[0-9]{1,10}\Z")
 _NUMBER_LIMIT = 2**31
 _SEVERITIES = frozenset({"none", "low", "medium", "high", "critical"})
+_KNOWN = frozenset({"severity", filters.PATTERN, filters.KIND, *_BOOLEANS, *_NUMBERS})
 
 
 def of(project: Project) -> dict[str, str]:
@@ -45,8 +46,13 @@ def of(project: Project) -> dict[str, str]:
 def settings_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     """The settings that a ProjectMetadata names; null is none. Raises BadRequestError.
 
-    The number of a retention policy is none: the policy alone sets it, and clients send back what they got.
+    As in Harbor, what is unknown is dropped: clients are newer than the server, or older. The number of a retention
+    policy is dropped too: the policy alone sets it, and clients send back what they got.
     """
+    return _each_checked({name: value for name, value in metadata.items() if name in _KNOWN})
+
+
+def _each_checked(metadata: Mapping[str, Any]) -> dict[str, str]:
     named = {name: value for name, value in metadata.items() if value is not None and name != RETENTION_ID}
     return {name: _checked(name, value) for name, value in named.items()}
 
@@ -70,7 +76,7 @@ def list_project_metadatas(call: Call) -> Response:
 @operation("POST", "/projects/{project_name_or_id}/metadatas/")
 def add_project_metadatas(call: Call) -> Response:
     project = require_project(call, "metadata", "create")
-    added = settings_of(json_body(call.request))
+    added = _each_checked(json_body(call.request))
     if len(added) != 1:
         raise BadRequestError("one setting is added at a time")
     [name] = added
@@ -91,10 +97,10 @@ def get_project_metadata(call: Call) -> Response:
 def update_project_metadata(call: Call) -> Response:
     project = require_project(call, "metadata", "update")
     name = call.parameters["meta_name"]
-    changed = settings_of(json_body(call.request))
+    _present(project, name)
+    changed = _each_checked(json_body(call.request))
     if set(changed) != {name}:
         raise BadRequestError(f"the body must hold {name} and nothing else")
-    _present(project, name)
     _save(call, project, {**of(project), **changed})
     return Response(200)
 

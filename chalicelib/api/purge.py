@@ -22,14 +22,17 @@ from chalicelib.storage.conditions import now
 
 _RESOURCE = "purge-audit"
 _BASE = "/system/purgeaudit"
-_FIELDS = ("id", "status", "trigger", "creation_time", "update_time")
+_FIELDS = (
+    *("id", "job_name", "job_status", "status", "job_kind", "trigger", "deleted"),
+    *("creation_time", "update_time"),
+)
 
 
 @operation("GET", _BASE)
 def get_purge_history(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "list")
     chosen = selection(call.request, _FIELDS, _FIELDS)
-    part = page(call.request, chosen.of(executions.list_all(PURGE_AUDIT_LOG, SYSTEM), _fields))
+    part = page(call.request, chosen.of(executions.list_all(PURGE_AUDIT_LOG, SYSTEM), _selectable))
     return json_response([_to_json(each) for each in part.entries], headers=part.headers)
 
 
@@ -116,15 +119,9 @@ def _execution(call: Call) -> Execution:
     return executions.get(fields.identifier(call.parameters, "purge_id"), PURGE_AUDIT_LOG)
 
 
-def _fields(execution: Execution) -> Mapping[str, Any]:
-    """What `q` and `sort` can name."""
-    return {
-        "id": execution.number,
-        "status": execution.status,
-        "trigger": execution.trigger,
-        "creation_time": execution.started,
-        "update_time": execution.updated,
-    }
+def _selectable(execution: Execution) -> Mapping[str, Any]:
+    """What `q` and `sort` see of a purge: Harbor filters by the columns of its table, which the API shows renamed."""
+    return {**_to_json(execution), "status": execution.status.value, "trigger": execution.trigger.value}
 
 
 def _to_json(execution: Execution) -> dict[str, Any]:
@@ -143,4 +140,6 @@ def _to_json(execution: Execution) -> dict[str, Any]:
 
 
 def _parameters(told: Mapping[str, Any]) -> str:
-    return json.dumps({**told, "include_event_types": ",".join(told["include_event_types"])})
+    """As they were sent; older purges keep only what that meant."""
+    sent = told.get("sent") or {"include_event_types": ",".join(told["include_event_types"])}
+    return json.dumps({"audit_retention_hour": told["audit_retention_hour"], "dry_run": told["dry_run"], **sent})

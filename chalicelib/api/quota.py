@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.api import fields
-from chalicelib.api.errors import BadRequestError
+from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page
+from chalicelib.api.paging import WHOLE, page
 from chalicelib.api.query import selection
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.registry.http import Response
@@ -43,7 +44,7 @@ def list_quotas(call: Call) -> Response:
             "update_time": project.updated,
         }
 
-    part = page(call.request, asked.of(found, sortable))
+    part = page(call.request, asked.of(found, sortable), WHOLE)
     used = used or usage(part.entries)
     return json_response([_to_json(each, used[each.project_id]) for each in part.entries], headers=part.headers)
 
@@ -51,22 +52,31 @@ def list_quotas(call: Call) -> Response:
 @operation("GET", "/quotas/{id}")
 def get_quota(call: Call) -> Response:
     require_system(call.caller, "quota", "read")
-    project = rules.get_by_id(fields.identifier(call.parameters, "id"))
+    project = _project(call)
     return json_response(_to_json(project, usage([project])[project.project_id]))
 
 
 @operation("PUT", "/quotas/{id}")
 def update_quota(call: Call) -> Response:
     require_system(call.caller, "quota", "update")
+    project = _project(call)
     hard = fields.mapping(json_body(call.request), "hard")
     if not hard:
         raise BadRequestError("hard required in body")
-    project = rules.get_by_id(fields.identifier(call.parameters, "id"))
     for name in hard:
         if name != _STORAGE:
             raise BadRequestError(f"resource {name[:64]} not support")
     quotas.set_limit(project.project_id, fields.number(hard, _STORAGE))
     return Response(200)
+
+
+def _project(call: Call) -> Project:
+    """The project whose quota the path names. Raises NotFoundError."""
+    number = fields.identifier(call.parameters, "id")
+    try:
+        return rules.get_by_id(number)
+    except ProjectNotFoundError as error:
+        raise NotFoundError(f"quota {number} not found") from error
 
 
 def _to_json(project: Project, found: Usage) -> dict[str, Any]:

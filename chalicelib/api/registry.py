@@ -21,7 +21,7 @@ from chalicelib.registry.http import Response
 
 _RESOURCE = "registry"
 _ADAPTERS = "replication-adapter"
-_FIELDS = ("id", "name", "type", "url", "status", "creation_time", "update_time")
+_FIELDS = ("id", "name", "type", "url", "insecure", "description", "status", "creation_time", "update_time")
 _HIDDEN = "*****"
 _BASIC = "basic"
 
@@ -42,7 +42,7 @@ def create_registry(call: Call) -> Response:
         password=fields.text(credential, "access_secret", ""),
     )
     endpoint = endpoints.create(fields.text(body, "type"), content)
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{endpoint.number}"})
+    return Response(201, {"Location": f"{call.request.path}/{endpoint.number}"})
 
 
 @operation("GET", "/registries")
@@ -73,8 +73,8 @@ def get_registry(call: Call) -> Response:
 @operation("PUT", "/registries/{id}")
 def update_registry(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "update")
-    number = fields.identifier(call.parameters, "id")
-    endpoints.update(number, _changes(json_body(call.request)))
+    endpoint = endpoints.get(fields.identifier(call.parameters, "id"))
+    endpoints.update(endpoint.number, _changes(json_body(call.request)))
     return Response(200)
 
 

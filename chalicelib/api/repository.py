@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from chalicelib.access import catalog
@@ -12,7 +13,7 @@ from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
-from chalicelib.api.query import selection
+from chalicelib.api.query import Selection, selection
 from chalicelib.projects import repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
@@ -20,8 +21,12 @@ from chalicelib.registry.names import project_of
 from chalicelib.storage import repositories as table
 from chalicelib.storage.repositories import Repository
 
-_FILTERS = ("name",)
-_SORTS = ("name", "creation_time", "update_time", "artifact_count", "pull_count")
+_FIELDS = (
+    *("id", "repository_id", "project_id", "name", "description"),
+    *("artifact_count", "pull_count", "creation_time", "update_time"),
+)
+_BLOB = "blob_digest"
+"""By this, Harbor's replication looks for a repository to mount a blob from. None is named: the blob is sent then."""
 _PROJECTS_LIMIT = 2000
 """Projects whose repositories a filter or another order reads, a query each: some seconds, and anyone may ask."""
 _DESCRIPTION_LENGTH = 64 * 1024
@@ -31,11 +36,10 @@ _DESCRIPTION_LENGTH = 64 * 1024
 def list_repositories(call: Call) -> Response:
     """By name, or as `sort` says. The pages of that order are read on their own; other orders and `q` read all."""
     project = require_project(call, "repository", "list")
-    chosen = selection(call.request, _FILTERS, _SORTS)
+    chosen = selection(call.request, (*_FIELDS, _BLOB), _FIELDS)
     by_name = chosen.order or (("name", False),)
     if chosen.tests or by_name[0][0] != "name":
-        entries = [_to_json(project, each) for each in table.read_all(project.name)]
-        part = page(call.request, chosen.of(entries, dict))
+        part = page(call.request, _selected(chosen, [project]))
         return json_response(part.entries, headers=part.headers)
     asked = window(call.request)
     found = table.read_page(project.name, asked.start, asked.size, descending=by_name[0][1])
@@ -46,18 +50,29 @@ def list_repositories(call: Call) -> Response:
 @operation("GET", "/repositories")
 def list_all_repositories(call: Call) -> Response:
     """The repositories of every project that the caller may see, by name; `q` and other orders read them all."""
-    chosen, asked = selection(call.request, _FILTERS, _SORTS), window(call.request)
+    chosen, asked = selection(call.request, (*_FIELDS, _BLOB), _FIELDS), window(call.request)
     visible = visibility_of(call.caller)
     if chosen.tests or chosen.order:
-        named = visible.names()
-        if len(named) > _PROJECTS_LIMIT:
-            raise BadRequestError("there are too many projects to filter or sort their repositories: use /search")
-        projects = read_each(named)
-        entries = [_to_json(project, each) for project in projects for each in table.read_all(project.name)]
-        part = page(call.request, chosen.of(entries, dict))
+        part = page(call.request, _selected(chosen, _projects_to_read(chosen, visible)))
         return json_response(part.entries, headers=part.headers)
     total = sum(each.repositories for each in visible.totals().values())
     return json_response(_page_of_all(visible, asked), headers=asked.headers(total))
+
+
+def _projects_to_read(chosen: Selection, visible: Visibility) -> Iterable[Project]:
+    """The projects whose repositories are to be read. Raises BadRequestError when they are too many."""
+    if _BLOB in chosen.tests:
+        return ()
+    named = visible.names()
+    if len(named) > _PROJECTS_LIMIT:
+        raise BadRequestError("there are too many projects to filter or sort their repositories: use /search")
+    return read_each(named)
+
+
+def _selected(chosen: Selection, projects: Iterable[Project]) -> list[dict[str, Any]]:
+    """Of all repositories of the projects, those that `q` selects."""
+    entries = [_to_json(project, each) for project in projects for each in table.read_all(project.name)]
+    return chosen.of(entries, lambda entry: {**entry, "repository_id": entry["id"]})
 
 
 def _page_of_all(visible: Visibility, asked: Window) -> list[dict[str, Any]]:

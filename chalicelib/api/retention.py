@@ -60,7 +60,7 @@ def create_retention(call: Call) -> Response:
     project = _scope(call, body)
     require_in_project(call.caller, project, _RESOURCE, "create")
     policy = policies.create(project, *_settings(body))
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{policy.number}"})
+    return Response(201, {"Location": f"{call.request.path}/{policy.number}"})
 
 
 @operation("GET", "/retentions/{id}")
@@ -89,7 +89,7 @@ def trigger_retention_execution(call: Call) -> Response:
     policy = _policy(call, "update")
     is_dry_run = fields.boolean(json_body(call.request), "dry_run", False)
     execution = policies.start(policy, Trigger.MANUAL, operator=call.caller.name, is_dry_run=is_dry_run)
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{execution.number}"})
+    return Response(201, {"Location": f"{call.request.path}/{execution.number}"})
 
 
 @operation("GET", _EXECUTIONS)
@@ -110,13 +110,7 @@ def operate_retention_execution(call: Call) -> Response:
 
 @operation("GET", f"{_EXECUTIONS}/{{eid}}/tasks")
 def list_retention_tasks(call: Call) -> Response:
-    """As in Harbor, an execution that is not there, or another policy's, has no tasks."""
-    policy = _policy(call, "list")
-    asked = window(call.request)
-    try:
-        execution = _execution(call, policy)
-    except ExecutionNotFoundError:
-        return json_response([], headers=asked.headers(0))
+    execution, asked = _execution(call, _policy(call, "list")), window(call.request)
     found = tasks.read_page(execution.number, asked.start, asked.size)
     headers = asked.headers(tasks.count(execution.number))
     return json_response([_task_to_json(execution, each) for each in found], headers=headers)

@@ -15,7 +15,7 @@ from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import refusal, require_account, require_in_project, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
-from chalicelib.api.query import selection
+from chalicelib.api.query import conditions, selection
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
@@ -23,10 +23,11 @@ from chalicelib.registry.http import Request, Response
 from chalicelib.storage.robots import LOGIN_PREFIX, SYSTEM, Access, Grant, Robot
 
 _LEVELS = ("system", "project")
-_FILTERS = ("Level", "ProjectID", "name", "description", "disable")
-_SORTS = ("name", "creation_time", "update_time", "expires_at")
-_LEVEL = re.compile(r"(?:^|,)\s*Level\s*=\s*([^,]*?)\s*(?:,|$)")
-_PROJECT = re.compile(r"(?:^|,)\s*ProjectID\s*=\s*([0-9]{1,15})\s*(?:,|$)")
+_FIELDS = (
+    *("id", "name", "description", "duration", "disable", "expires_at"),
+    *("creator_type", "creator_ref", "creation_time", "update_time"),
+)
+_PROJECT = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
 
 
 @operation("GET", "/robots")
@@ -36,7 +37,7 @@ def list_robots(call: Call) -> Response:
     project_id = _listed(call.request)
     if not _may(call.caller, project_id, "list"):
         raise refusal(call.caller)
-    chosen = selection(call.request, _FILTERS, _SORTS)
+    chosen = selection(call.request, _FIELDS, _FIELDS)
     part = page(call.request, chosen.of(robots.list_all(project_id), _selectable))
     return json_response([_to_json(robot) for robot in part.entries], headers=part.headers)
 
@@ -61,7 +62,7 @@ def create_robot(call: Call) -> Response:
         "creation_time": fields.time(robot.created),
         "expires_at": robot.expires,
     }
-    return json_response(created, 201, {"Location": f"{call.request.path.rstrip('/')}/{robot.number}"})
+    return json_response(created, 201, {"Location": f"{call.request.path}/{robot.number}"})
 
 
 @operation("GET", "/robots/{robot_id}")
@@ -125,14 +126,13 @@ def _may(caller: Caller, project_id: int, action: str) -> bool:
 
 def _listed(request: Request) -> int:
     """The number of the project whose robots are asked for, or SYSTEM."""
-    query = request.query.get("q", "")
-    level = _LEVEL.search(query)
-    if level is None or level[1] == "system":
+    asked = conditions(request)
+    level, project = asked.get("level", "system"), asked.get("projectid", "")
+    if level == "system":
         return SYSTEM
-    project = _PROJECT.search(query)
-    if level[1] != "project" or project is None:
+    if level != "project" or not _PROJECT.match(project):
         raise BadRequestError("Level must be system, or project with a number as ProjectID")
-    return int(project[1])
+    return int(project)
 
 
 def _level(body: dict[str, Any]) -> str:
@@ -190,14 +190,16 @@ def _level_of(robot: Robot) -> str:
 def _selectable(robot: Robot) -> dict[str, Any]:
     """What `q` and `sort` see of a robot. Harbor's clients ask for a name without its prefix."""
     return {
-        "Level": _level_of(robot),
-        "ProjectID": robot.project_id,
+        "id": robot.number,
         "name": [robot.login.removeprefix(LOGIN_PREFIX), robot.login],
         "description": robot.description,
-        "disable": str(robot.disabled).lower(),
-        "creation_time": robot.created,
-        "update_time": robot.updated,
+        "duration": robot.duration,
+        "disable": robot.disabled,
         "expires_at": robot.expires,
+        "creator_type": robot.creator_type,
+        "creator_ref": robot.creator_number,
+        "creation_time": fields.time(robot.created),
+        "update_time": fields.time(robot.updated),
     }
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.access import configuration
+from chalicelib.api.errors import NotFoundError
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.projects.usage import stored
@@ -76,6 +77,12 @@ def get_system_info(call: Call) -> Response:
             "notification_enable": present.notification_enable,
         }
     return json_response(info)
+
+
+@operation("GET", "/systeminfo/getcert")
+def get_cert(_call: Call) -> Response:
+    """As in Harbor, there is none to give where clients trust the registry's certificate as it is."""
+    raise NotFoundError("there is no certificate of an authority to trust")
 
 
 @operation("GET", "/systeminfo/volumes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from chalicelib.access import accounts, configuration, csrf, users
@@ -10,25 +11,36 @@ from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
 from chalicelib.api.guards import require_account, require_admin, require_login, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page, window
+from chalicelib.api.paging import WHOLE, page, window
+from chalicelib.api.query import selection
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry.http import Response
 from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
 
+_SCOPE = re.compile(r"/project/(?P<number>[0-9]{1,15})(?:/(?P<resource>[a-z-]*))?/?\Z", re.ASCII)
+_FIELDS = (
+    *("user_id", "username", "email", "realname", "comment", "sysadmin_flag"),
+    *("creation_time", "update_time"),
+)
+
 
 @operation("GET", "/users")
 def list_users(call: Call) -> Response:
-    """By number. A part of the name or the address is looked for in all of them, not in the users."""
+    """By number. A part of the name or the address is looked for in all of them, not in the users; `q` reads these."""
     require_system(call.caller, "user", "list")
-    query = call.request.query
+    query, chosen = call.request.query, selection(call.request, _FIELDS, _FIELDS)
     name_part, email_part = query.get("username", ""), query.get("email", "")
+    if chosen.tests or chosen.order:
+        found = [_to_json(user) for user in users.read_each(users.matching(name_part, email_part))]
+        selected = page(call.request, chosen.of(found, dict), WHOLE)
+        return json_response(selected.entries, headers=selected.headers)
     if name_part or email_part:
-        part = page(call.request, users.matching(name_part, email_part))
+        part = page(call.request, users.matching(name_part, email_part), WHOLE)
         return json_response([_to_json(user) for user in users.read_each(part.entries)], headers=part.headers)
-    asked = window(call.request)
-    found = users.page(asked.start, asked.size)
-    return json_response([_to_json(user) for user in found], headers=asked.headers(users.count()))
+    asked = window(call.request, WHOLE)
+    listed = users.page(asked.start, asked.size)
+    return json_response([_to_json(user) for user in listed], headers=asked.headers(users.count()))
 
 
 @operation("POST", "/users")
@@ -65,23 +77,27 @@ def get_current_user(call: Call) -> Response:
 
 @operation("GET", "/users/current/permissions")
 def get_current_user_permissions(call: Call) -> Response:
-    """What the caller may do in the project that `scope` names as `/project/<number>`; nothing for another scope."""
+    """What the caller may do in the project that `scope` names as `/project/<number>`; nothing for another scope.
+
+    As in Harbor a scope may name a resource of the project too, such as `/project/1/repository`, whose actions are
+    those with `relative` set, and its resource the scope itself.
+    """
     require_account(call.caller)
     query = call.request.query
-    scope = query.get("scope", "")
     relative = fields.query_boolean(query, "relative") is True
-    number = scope.removeprefix("/project/")
-    if number == scope or not (number.isascii() and number.isdigit() and len(number) < 16):
+    scope = _SCOPE.match(query.get("scope", ""))
+    if scope is None:
         return json_response([])
     try:
-        allowed = permissions(call.caller, rules.get_by_id(int(number)))
+        allowed = permissions(call.caller, rules.get_by_id(int(scope["number"])))
     except ProjectNotFoundError:
-        allowed = permissions_nowhere(call.caller, number)
+        allowed = permissions_nowhere(call.caller, scope["number"])
+    below = scope["resource"]
+    if relative and below:
+        allowed = frozenset(each._replace(resource="project") for each in allowed if each.resource == below)
+    project = "" if relative else f"/project/{scope['number']}"
     return json_response(
-        [
-            {"resource": _resource("" if relative else scope, permission.resource), "action": permission.action}
-            for permission in sorted(allowed)
-        ]
+        [{"resource": _resource(project, each.resource), "action": each.action} for each in sorted(allowed)]
     )
 
 
@@ -92,7 +108,7 @@ def search_users(call: Call) -> Response:
     part_of_name = call.request.query.get("username")
     if not part_of_name:
         raise BadRequestError("username is required")
-    part = page(call.request, list(users.named(part_of_name).items()))
+    part = page(call.request, list(users.named(part_of_name).items()), WHOLE)
     found = [{"user_id": number, "username": name} for number, name in part.entries]
     return json_response(found, headers=part.headers)
 
@@ -183,9 +199,9 @@ def _number(call: Call, action: str) -> int:
 
 
 def _resource(scope: str, resource: str) -> str:
-    """As Harbor writes it: the project itself is the scope, or empty within it."""
+    """As Harbor writes it: the project itself is the scope, and `.` within it (src/pkg/permission/types)."""
     own = "" if resource == "project" else resource
-    return f"{scope}/{own}".rstrip("/") if scope else own
+    return f"{scope}/{own}".rstrip("/") if scope else own or "."
 
 
 def _to_json(user: User) -> dict[str, Any]:

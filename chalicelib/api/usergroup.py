@@ -9,7 +9,7 @@ from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.api.paging import page
+from chalicelib.api.paging import WHOLE, page
 from chalicelib.registry.http import Response
 from chalicelib.storage.groups import Group
 
@@ -17,7 +17,7 @@ from chalicelib.storage.groups import Group
 @operation("GET", "/usergroups")
 def list_user_groups(call: Call) -> Response:
     require_system(call.caller, "user-group", "list")
-    part = page(call.request, groups.list_all(call.request.query.get("group_name", "")))
+    part = page(call.request, groups.list_all(call.request.query.get("group_name", "")), WHOLE)
     return json_response([_to_json(group) for group in part.entries], headers=part.headers)
 
 
@@ -36,7 +36,7 @@ def search_user_groups(call: Call) -> Response:
     part_of_name = call.request.query.get("groupname")
     if not part_of_name:
         raise BadRequestError("need to provide groupname to search user group")
-    part = page(call.request, groups.list_all(part_of_name))
+    part = page(call.request, groups.list_all(part_of_name), WHOLE)
     return json_response([_to_json(group) for group in part.entries], headers=part.headers)
 
 
@@ -50,8 +50,8 @@ def get_user_group(call: Call) -> Response:
 def update_user_group(call: Call) -> Response:
     """Only the name can be changed, as in Harbor."""
     require_system(call.caller, "user-group", "update")
-    name = fields.text(json_body(call.request), "group_name")
-    groups.rename(fields.identifier(call.parameters, "group_id"), name)
+    group = groups.get(fields.identifier(call.parameters, "group_id"))
+    groups.rename(group.number, fields.text(json_body(call.request), "group_name"))
     return Response(200)
 
 

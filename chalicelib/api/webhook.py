@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.access.authorization import permissions
+from chalicelib.access.roles import Permission
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_admin, require_project
@@ -24,9 +26,15 @@ _RESOURCE = "notification-policy"
 _WEBHOOK = "/projects/{project_name_or_id}/webhook"
 _POLICY = f"{_WEBHOOK}/policies/{{webhook_policy_id}}"
 _EXECUTIONS = f"{_POLICY}/executions"
-_FIELDS = ("id", "name", "enabled", "creator", "creation_time", "update_time")
-_EXECUTION_FIELDS = ("id", "status", "start_time", "end_time", "vendor_type", "trigger")
-_TASK_FIELDS = ("id", "status", "creation_time", "update_time")
+_FIELDS = ("id", "name", "description", "project_id", "enabled", "creator", "creation_time", "update_time")
+_EXECUTION_FIELDS = (
+    *("id", "status", "status_message", "vendor_type", "vendor_id", "trigger"),
+    *("start_time", "end_time"),
+)
+_TASK_FIELDS = (
+    *("id", "execution_id", "status", "status_message", "run_count"),
+    *("creation_time", "update_time", "start_time", "end_time"),
+)
 
 _METRICS = {
     Status.PENDING: "pending_task_count",
@@ -41,7 +49,8 @@ _METRICS = {
 def list_webhook_policies(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "list")
     chosen = selection(call.request, _FIELDS, _FIELDS)
-    part = page(call.request, chosen.of([_to_json(each) for each in policies.list_all(project)], dict))
+    shown = [_to_json(each, _is_told(call, project, each)) for each in policies.list_all(project)]
+    part = page(call.request, chosen.of(shown, dict))
     return json_response(part.entries, headers=part.headers)
 
 
@@ -49,20 +58,21 @@ def list_webhook_policies(call: Call) -> Response:
 def create_webhook_policy(call: Call) -> Response:
     project = require_project(call, _RESOURCE, "create")
     policy = policies.create(project, _policy(call, project), call.actor)
-    return Response(201, {"Location": f"{call.request.path.rstrip('/')}/{policy.number}"})
+    return Response(201, {"Location": f"{call.request.path}/{policy.number}"})
 
 
 @operation("GET", _POLICY)
 def get_webhook_policy(call: Call) -> Response:
-    return json_response(_to_json(_found(call)))
+    project, policy = _found(call)
+    return json_response(_to_json(policy, _is_told(call, project, policy)))
 
 
 @operation("PUT", _POLICY)
 def update_webhook_policy(call: Call) -> Response:
     """Everything is set as the body says it, but for secrets that it shows as the API does."""
     project = require_project(call, _RESOURCE, "update")
-    number = fields.identifier(call.parameters, "webhook_policy_id")
-    policies.update(project, number, _policy(call, project), call.actor)
+    present = policies.get(project, fields.identifier(call.parameters, "webhook_policy_id"))
+    policies.update(project, present.number, _policy(call, project), call.actor)
     return Response(200)
 
 
@@ -77,7 +87,7 @@ def delete_webhook_policy(call: Call) -> Response:
 def list_webhook_executions(call: Call) -> Response:
     """The newest thousand, each of one target; Harbor keeps as good as none of older ones either."""
     chosen = selection(call.request, _EXECUTION_FIELDS, _EXECUTION_FIELDS)
-    found = delivery_table.newest(_found(call).number)
+    found = delivery_table.newest(_found(call)[1].number)
     part = page(call.request, chosen.of([_to_execution(each) for each in found], dict))
     return json_response(part.entries, headers=part.headers)
 
@@ -115,13 +125,23 @@ def get_supported_event_types(call: Call) -> Response:
     )
 
 
-def _found(call: Call) -> Policy:
+def _found(call: Call) -> tuple[Project, Policy]:
     project = require_project(call, _RESOURCE, "read")
-    return policies.get(project, fields.identifier(call.parameters, "webhook_policy_id"))
+    return project, policies.get(project, fields.identifier(call.parameters, "webhook_policy_id"))
+
+
+def _is_told(call: Call, project: Project, policy: Policy) -> bool:
+    """Whether the caller is shown the headers that a policy sends: who may write it.
+
+    Harbor shows them to all who may read policies; its Terraform provider compares what it wrote with what it reads.
+    """
+    if not frozenset(SYSTEM_EVENT_TYPES).isdisjoint(policy.event_types):
+        return call.caller.is_admin
+    return Permission(_RESOURCE, "update") in permissions(call.caller, project)
 
 
 def _delivery(call: Call) -> Delivery:
-    return deliveries.get(_found(call), fields.identifier(call.parameters, "execution_id"))
+    return deliveries.get(_found(call)[1], fields.identifier(call.parameters, "execution_id"))
 
 
 def _policy(call: Call, project: Project) -> Policy:
@@ -159,14 +179,14 @@ def _target(body: Mapping[str, Any]) -> Target:
     )
 
 
-def _to_json(policy: Policy) -> dict[str, Any]:
-    """The swagger's WebhookPolicy."""
+def _to_json(policy: Policy, is_told: bool) -> dict[str, Any]:
+    """The swagger's WebhookPolicy, with the headers for who is told them."""
     return {
         "id": policy.number,
         "name": policy.name,
         "description": policy.description,
         "project_id": policy.project_id,
-        "targets": [_target_to_json(target) for target in policy.targets],
+        "targets": [_target_to_json(target, is_told) for target in policy.targets],
         "event_types": list(policy.event_types),
         "creator": policy.creator,
         "creation_time": fields.time(policy.created),
@@ -175,12 +195,12 @@ def _to_json(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _target_to_json(target: Target) -> dict[str, Any]:
+def _target_to_json(target: Target, is_told: bool) -> dict[str, Any]:
     return {
         "type": target.type,
         "address": target.address,
         "skip_cert_verify": target.skip_cert_verify,
-        **({"auth_header": KEPT_SECRET} if target.auth_header else {}),
+        **({"auth_header": target.auth_header if is_told else KEPT_SECRET} if target.auth_header else {}),
         **({"payload_format": target.payload_format} if target.payload_format else {}),
     }
 

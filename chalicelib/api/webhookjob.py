@@ -16,7 +16,7 @@ from chalicelib.storage import deliveries as table
 from chalicelib.webhooks import policies
 from chalicelib.webhooks.records import Delivery
 
-_FIELDS = ("id", "status", "event_type", "notify_type", "creation_time", "update_time")
+_FIELDS = ("id", "policy_id", "status", "event_type", "notify_type", "creation_time", "update_time")
 
 
 @operation("GET", "/projects/{project_name_or_id}/webhook/jobs")

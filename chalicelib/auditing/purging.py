@@ -15,6 +15,9 @@ from chalicelib.storage.schedules import Schedule
 HOURS = 240_000
 """The longest time that entries can be kept (Harbor, src/common/const.go, MaxAuditRetentionHour)."""
 
+_SENT = ("include_event_types", "include_operations")
+_TEXT_LIMIT = 4096
+
 
 def start(parameters: Mapping[str, Any], operator: str) -> Execution:
     """Purge now. Raises ScheduleInvalidError."""
@@ -35,9 +38,10 @@ def scheduled() -> Schedule | None:
 
 
 def _checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a purge is told, in one form. Raises ScheduleInvalidError.
+    """What a purge is told, in one form, and how it was put. Raises ScheduleInvalidError.
 
-    Harbor's older clients name operations (`create`, `delete`, `pull`) where newer ones name types of events.
+    Harbor's older clients name operations (`create`, `delete`, `pull`) where newer ones name types of events. Either
+    is shown as it was sent: Terraform compares.
     """
     hours, is_dry_run = parameters.get("audit_retention_hour"), parameters.get("dry_run", False)
     if isinstance(hours, bool) or not isinstance(hours, int) or not 0 <= hours <= HOURS:
@@ -46,7 +50,10 @@ def _checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
         raise ScheduleInvalidError("dry_run must be true or false")
     types = parameters.get("include_event_types")
     operations = parameters.get("include_operations")
-    if isinstance(types, str):
+    sent = {name: parameters[name] for name in _SENT if isinstance(parameters.get(name), str) and parameters[name]}
+    if any(len(text) > _TEXT_LIMIT for text in sent.values()):
+        raise ScheduleInvalidError(f"include_event_types may have {_TEXT_LIMIT} characters")
+    if isinstance(types, str) and (types or not operations):
         wanted = _names(types)
         included = [name for name in EVENT_TYPES if name in wanted]
     elif isinstance(operations, str):
@@ -54,7 +61,7 @@ def _checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
         included = [name for name in EVENT_TYPES if name.partition("_")[0] in wanted]
     else:
         raise ScheduleInvalidError("include_event_types should provide")
-    return {"audit_retention_hour": hours, "include_event_types": included, "dry_run": is_dry_run}
+    return {"audit_retention_hour": hours, "include_event_types": included, "dry_run": is_dry_run, "sent": sent}
 
 
 def _names(text: str) -> set[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from chalicelib.access.authentication import Caller
 from chalicelib.auditing.records import Actor
 from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
@@ -21,23 +20,23 @@ from chalicelib.storage import manifests as table
 _SIDE_BY_SIDE = 8
 
 
-def copy(caller: Caller, actor: Actor, source: str, reference: str, target: str) -> None:
+def copy(actor: Actor, source: str, reference: str, target: str) -> None:
     """Copy the artifact that `reference` names in the repository `source`, with all its tags, to `target`.
 
-    `caller` must be allowed to pull from the one and to push to the other, which is not asked here again but for each
-    blob. Raises ArtifactNotFoundError, AccessoryAloneError, and what a push raises.
+    Whether the caller may read the one and write to the other is not asked here again. Raises ArtifactNotFoundError,
+    AccessoryAloneError, and what a push raises.
     """
     found = repositories.artifact(source, reference)
     if found.accessory is not None:
         raise AccessoryAloneError(f"{found.digest} is copied with its subject, {found.accessory.subject}")
-    _Copy(caller, actor, source, target).manifest(found.digest, tagged=True)
+    _Copy(actor, source, target).manifest(found.digest, tagged=True)
 
 
 class _Copy:
     """One copy. It remembers what it has copied, for two artifacts can be about each other."""
 
-    def __init__(self, caller: Caller, actor: Actor, source: str, target: str) -> None:
-        self._caller, self._actor = caller, actor
+    def __init__(self, actor: Actor, source: str, target: str) -> None:
+        self._actor = actor
         self._source, self._target = source, target
         self._copied: set[str] = set()
 
@@ -64,4 +63,4 @@ class _Copy:
             self.manifest(digest, tagged=False)
 
     def _mount(self, digest: str) -> bool:
-        return blobs.mount(self._caller, self._target, digest, self._source)
+        return blobs.link_from(self._source, self._target, digest)

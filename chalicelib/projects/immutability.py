@@ -72,7 +72,7 @@ def update(project: Project, number: int, document: Rule) -> None:
     rule = {**_checked(document), "id": number}
 
     def replaced(present: Sequence[Rule]) -> list[Rule]:
-        _require_present(present, number)
+        _require_among(present, number)
         return [rule if each["id"] == number else each for each in present]
 
     _change(project, replaced)
@@ -82,7 +82,7 @@ def delete(project: Project, number: int) -> None:
     """Raises RuleNotFoundError or ChangedError."""
 
     def without(present: Sequence[Rule]) -> list[Rule]:
-        _require_present(present, number)
+        _require_among(present, number)
         return [each for each in present if each["id"] != number]
 
     _change(project, without)
@@ -101,7 +101,12 @@ def _change(project: Project, changed: Callable[[Sequence[Rule]], list[Rule]]) -
     raise ChangedError(f"the project {project.name} is being changed by others: try again")
 
 
-def _require_present(present: Sequence[Rule], number: int) -> None:
+def require_present(project: Project, number: int) -> None:
+    """Raises RuleNotFoundError when the project has no such rule."""
+    _require_among(rules.get(project.name).immutable_rules, number)
+
+
+def _require_among(present: Sequence[Rule], number: int) -> None:
     if all(each["id"] != number for each in present):
         raise RuleNotFoundError(f"immutable rule {number} not found")
 

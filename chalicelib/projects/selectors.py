@@ -54,7 +54,7 @@ def parse(document: Any, decorations: Sequence[str]) -> Selector:
     """The selector that a JSON document describes. Raises RuleInvalidError."""
     if not isinstance(document, Mapping):
         raise RuleInvalidError("a selector must be an object")
-    if document.get("kind") != KIND:
+    if (document.get("kind") or KIND) != KIND:  # Harbor's command line sends none
         raise RuleInvalidError(f"a selector's kind must be {KIND}")
     if document.get("decoration") not in decorations:
         raise RuleInvalidError(f"a selector's decoration must be {' or '.join(decorations)}")

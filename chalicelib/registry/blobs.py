@@ -109,13 +109,20 @@ def mount(caller: Caller, repository: str, digest: str, source: str) -> bool:
         return False
     project = names.project_of(repository)
     for candidate in [source] if source else table.links_in_project(digest, project, _MOUNT_SOURCES):
-        if "pull" not in permitted(caller, candidate):
-            continue
-        try:
-            blob = find(candidate, digest)
-        except BlobUnknown:
-            continue
-        quotas.require_room(repository, blob.size, digest, stored=blob.size)
-        table.put_link(repository, digest, blob.object_key)
-        return True
+        if "pull" in permitted(caller, candidate) and link_from(candidate, repository, digest):
+            return True
     return False
+
+
+def link_from(source: str, repository: str, digest: str) -> bool:
+    """Link `repository` to a blob of `source`, which the caller has been allowed. False when it has none.
+
+    Raises QuotaExceeded.
+    """
+    try:
+        blob = find(source, digest)
+    except BlobUnknown:
+        return False
+    quotas.require_room(repository, blob.size, digest, stored=blob.size)
+    table.put_link(repository, digest, blob.object_key)
+    return True

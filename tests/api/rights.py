@@ -49,6 +49,9 @@ _PROJECT = "/projects/{project_name_or_id}"
 _REPOSITORY = "/projects/{project_name}/repositories/{repository_name}"
 _ARTIFACT = f"{_REPOSITORY}/artifacts/{{reference}}"
 _RETENTION = "/retentions/{id}"
+_PREHEAT = "/projects/{project_name}/preheat/policies"
+_PREHEAT_POLICY = f"{_PREHEAT}/{{preheat_policy_name}}"
+_PREHEAT_EXECUTION = f"{_PREHEAT_POLICY}/executions/{{execution_id}}"
 
 
 def _label(place: Place) -> dict[str, Any]:
@@ -235,4 +238,70 @@ RIGHTS: dict[str, Right] = {
     "GET /system/gc/schedule": system("garbage-collection", "read"),
     "POST /system/gc/schedule": system("garbage-collection", "create"),
     "PUT /system/gc/schedule": system("garbage-collection", "update"),
+    # icon.go
+    "GET /icons/{digest}": OPEN,
+    # scan.go, scanner.go, scan_all.go, scanexport.go, security.go
+    f"GET {_PROJECT}/scanner": project("scanner", "read"),
+    f"PUT {_PROJECT}/scanner": project("scanner", "create"),
+    f"GET {_PROJECT}/scanner/candidates": project("scanner", "create"),
+    f"POST {_ARTIFACT}/scan": project("scan", "create"),
+    f"POST {_ARTIFACT}/scan/stop": project("scan", "stop"),
+    f"GET {_ARTIFACT}/scan/{{report_id}}/log": project("scan", "read"),
+    "GET /scans/all/metrics": system("scan-all", "read"),
+    "GET /scans/schedule/metrics": system("scan-all", "read"),
+    "GET /system/scanAll/schedule": system("scan-all", "read"),
+    "PUT /system/scanAll/schedule": system("scan-all", "update"),
+    "POST /system/scanAll/schedule": system("scan-all", "create"),
+    "POST /system/scanAll/stop": system("scan-all", "stop"),
+    "GET /scanners": system("scanner", "list"),
+    "POST /scanners": system("scanner", "create"),
+    "POST /scanners/ping": system("scanner", "read"),
+    "GET /scanners/{registration_id}": system("scanner", "read"),
+    "PUT /scanners/{registration_id}": system("scanner", "update"),
+    "DELETE /scanners/{registration_id}": system("scanner", "delete"),
+    "PATCH /scanners/{registration_id}": system("scanner", "update"),
+    "GET /scanners/{registration_id}/metadata": system("scanner", "read"),
+    "POST /export/cve": LOGIN,
+    "GET /export/cve/execution/{execution_id}": LOGIN,
+    "GET /export/cve/executions": LOGIN,
+    "GET /export/cve/download/{execution_id}": LOGIN,
+    "GET /security/summary": system("security-hub", "read"),
+    "GET /security/vul": system("security-hub", "list"),
+    # preheat.go
+    "GET /p2p/preheat/providers": system("preheat-instance", "list"),
+    "POST /p2p/preheat/instances/ping": system("preheat-instance", "read"),
+    "GET /p2p/preheat/instances": system("preheat-instance", "list"),
+    "POST /p2p/preheat/instances": system("preheat-instance", "create"),
+    "GET /p2p/preheat/instances/{preheat_instance_name}": system("preheat-instance", "read"),
+    "DELETE /p2p/preheat/instances/{preheat_instance_name}": system("preheat-instance", "delete"),
+    "PUT /p2p/preheat/instances/{preheat_instance_name}": system("preheat-instance", "update"),
+    f"POST {_PREHEAT}": project("preheat-policy", "create"),
+    f"GET {_PREHEAT}": project("preheat-policy", "list"),
+    f"GET {_PREHEAT_POLICY}": project("preheat-policy", "read"),
+    f"PUT {_PREHEAT_POLICY}": project("preheat-policy", "update"),
+    f"POST {_PREHEAT_POLICY}": project("preheat-policy", "update"),
+    f"DELETE {_PREHEAT_POLICY}": project("preheat-policy", "delete"),
+    f"GET {_PREHEAT_POLICY}/executions": project("preheat-policy", "read"),
+    f"GET {_PREHEAT_EXECUTION}": project("preheat-policy", "read"),
+    f"PATCH {_PREHEAT_EXECUTION}": project("preheat-policy", "update"),
+    f"GET {_PREHEAT_EXECUTION}/tasks": project("preheat-policy", "read"),
+    f"GET {_PREHEAT_EXECUTION}/tasks/{{task_id}}/logs": project("preheat-policy", "read"),
+    "GET /projects/{project_name}/preheat/providers": project("preheat-policy", "read"),
+    # replication.go
+    "GET /replication/policies": system("replication-policy", "list"),
+    "POST /replication/policies": system("replication-policy", "create"),
+    "GET /replication/policies/{id}": system("replication-policy", "read"),
+    "DELETE /replication/policies/{id}": system("replication-policy", "delete"),
+    "PUT /replication/policies/{id}": system("replication-policy", "update"),
+    "GET /replication/executions": system("replication", "list"),
+    "POST /replication/executions": system("replication", "create"),
+    "GET /replication/executions/{id}": system("replication", "read"),
+    "PUT /replication/executions/{id}": system("replication", "create"),
+    "GET /replication/executions/{id}/tasks": system("replication", "list"),
+    "GET /replication/executions/{id}/tasks/{task_id}/log": system("replication", "read"),
+    # ldap.go
+    "POST /ldap/ping": system("configuration", "read"),
+    "GET /ldap/users/search": system("ldap-user", "list"),
+    "POST /ldap/users/import": system("ldap-user", "create"),
+    "GET /ldap/groups/search": system("ldap-user", "list"),
 }

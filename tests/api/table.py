@@ -26,20 +26,8 @@ _ROW = re.compile(r"\| `([A-Z]+ /\S*)` \|(?:([^|\n]*)\|)?([^|\n]*)\|")
 _SUMMARY = re.compile(r"<summary>.*</summary>")
 
 _BUILT = "yes"
-_LATER = {
-    "Ldap": "not planned: directories log in by OIDC",
-    "gc": "later, with garbage collection",
-    "icon": "later, with the console",
-    "preheat": "later, with preheating",
-    "scan": "later, with scanners",
-    "scan data export": "later, with scanners",
-    "scanAll": "later, with scanners",
-    "scanner": "later, with scanners",
-    "securityhub": "later, with scanners",
-}
-"""Of Harbor's tags, the ones of which nothing is built yet."""
-_LATER_PATHS = {"/scanner": "later, with scanners", "/vulnerabilities": "later, with scanners"}
-_NOT_YET = "not yet"
+_NEVER = {"LDAP": "not planned: directories log in by OIDC"}
+"""Of what is not built, that which will not be."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,15 @@ def built() -> list[str]:
     return [f"{each.method} {each.path}" for each in operations.registered() if not each.is_own]
 
 
+def unbuilt() -> dict[str, str]:
+    """The operations of which nothing is built, and when they are."""
+    assert dispatch.handle  # see above
+    return {
+        f"{each.method} {each.path}": _NEVER.get(each.missing, f"later, with {each.missing}")
+        for each in operations.unbuilt()
+    }
+
+
 def own() -> list[str]:
     """The operations that Harbor does not have."""
     assert dispatch.handle  # see above
@@ -75,28 +72,21 @@ def own() -> list[str]:
 def written(text: str) -> str:
     """`text` with its table as it should be. Needs Harbor's swagger."""
     present = built()
+    when = unbuilt()
     remarks = {row.operation: row.remark for row in rows(text)}
-    table = [
-        Row(name, _BUILT if name in present else _when(name, tag), remarks.get(name, "")) for name, tag in _all(present)
-    ]
+    table = [Row(name, when.get(name, _BUILT), remarks.get(name, "")) for name in _all(present)]
     body = _TITLE + "".join(f"{row}\n" for row in table)
     counted = f"<summary>{len(present)} of {len(table)} operations are built</summary>"
     return _SUMMARY.sub(counted, _TABLE.sub(lambda _: body, text, count=1), count=1)
 
 
-def _all(present: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Every operation with its tag, the built ones of a tag first."""
+def _all(present: Iterable[str]) -> list[str]:
+    """Every operation by its tag, the built ones of a tag first."""
     known = {f"{method} {path}": tag for method, path, tag in described()}
     order = list(dict.fromkeys(known.values()))
     missing = set(present) - set(known)
     assert not missing, f"Harbor has no {missing}"
-    ranked = sorted(known, key=lambda name: (order.index(known[name]), name not in present))
-    return [(name, known[name]) for name in ranked]
-
-
-def _when(name: str, tag: str) -> str:
-    late = [when for part, when in _LATER_PATHS.items() if part in name]
-    return late[0] if late else _LATER.get(tag, _NOT_YET)
+    return sorted(known, key=lambda name: (order.index(known[name]), name not in present))
 
 
 def _body(text: str) -> str:

@@ -94,7 +94,7 @@ def test_an_images_history_is_shown(repository: str) -> None:
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     assert content(response) == HISTORY
     assert addition(repository, "BUILD_HISTORY").status == 200
-    for other in ("values.yaml", "nonsense", "sbom"):
+    for other in ("values.yaml", "nonsense"):
         assert addition(repository, other).status == 400
 
 

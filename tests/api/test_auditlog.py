@@ -134,9 +134,16 @@ def test_a_range_of_times(project: str) -> None:
     assert call("GET", f"/projects/{project}/logs?q=op_time=[~{'9' * 40}]").status == 400
 
 
-@pytest.mark.parametrize("query", ["q=payload=x", "q=operation", "sort=resource", "page=0", "page_size=101"])
+@pytest.mark.parametrize("query", ["q=operation", "page=x", "page_size=101"])
 def test_what_cannot_be_asked_is_refused(project: str, query: str) -> None:
     assert call("GET", f"/projects/{project}/logs?{query}").status == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["q=payload=x", "sort=resource", "page=0", "page_size=0", "page=-1", "sort=op_time:desc", "q=OpTime=[~]"]
+)
+def test_what_is_unknown_or_zero_asks_for_all(project: str, query: str) -> None:
+    assert [each["operation"] for each in content(call("GET", f"/projects/{project}/logs?{query}"))] == ["create"]
 
 
 def test_who_may_read_which_logs(project: str) -> None:

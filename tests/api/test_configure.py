@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 from chalicelib.access import configuration
 from chalicelib.auditing.records import Actor, Event
@@ -18,6 +19,8 @@ from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import audit, unlogged
 from chalicelib.storage import configuration as table
 from chalicelib.storage.tables.accounts import ConfigurationItem
+from tests.access.support import get_token, json_of
+from tests.api.contract import SWAGGER
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 from tests.registry.images import push_image
@@ -68,7 +71,6 @@ def test_what_is_set_is_shown_and_obeyed_at_once() -> None:
     [
         {"auth_mode": "ldap_auth"},
         {"auth_mode": 1},
-        {"auth_mode": None},
         {"project_creation_restriction": "nobody"},
         {"session_timeout": 0},
         {"session_timeout": "60"},
@@ -92,10 +94,14 @@ def test_what_is_set_is_shown_and_obeyed_at_once() -> None:
         {"banner_message": "x" * 3000},
         {"ldap_url": "ldap://example.com"},
         {"uaa_endpoint": "https://example.com"},
-        {"no_such_key": "x"},
+        {"ldap_scope": "2"},
+        {"ldap_search_password": "s3cret"},
+        {"http_authproxy_endpoint": "https://example.com"},
+        {"scan_all_policy": {"type": "daily"}},
+        {"scan_all_policy": "none"},
+        {"token_expiration": 0},
         {"read_only": True},
         {"robot_name_prefix": "bot+"},
-        {"token_expiration": 60},
         {"disabled_audit_log_event_types": "create_artifact,no_such"},
         {"disabled_audit_log_event_types": ["create_artifact"]},
         {"skip_audit_log_database": True},
@@ -110,6 +116,43 @@ def test_a_wrong_value_is_refused_and_nothing_is_set(wrong: dict[str, Any]) -> N
 def test_what_was_shown_can_be_sent_back() -> None:
     assert call("PUT", "/configurations", shown()).status == 200
     assert put(read_only=False) == 200
+
+
+@pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
+def test_every_key_of_harbors_is_shown() -> None:
+    """Its command line dereferences each of them."""
+    described = yaml.safe_load(SWAGGER.read_text())["definitions"]["ConfigurationsResponse"]["properties"]
+    items = content(call("GET", "/configurations"))
+    assert described.keys() <= items.keys()
+    assert all(items[name]["value"] is not None for name in described)
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"ldap_url": "", "ldap_scope": 0, "ldap_group_search_scope": 0, "ldap_verify_cert": False, "ldap_uid": "cn"},
+        {"uaa_verify_cert": True, "http_authproxy_verify_cert": False, "ldap_search_password": ""},
+        {"scan_all_policy": {"parameter": {}}},
+        {"skip_audit_log_database": False, "audit_log_forward_endpoint": ""},
+        {"read_only": False, "robot_name_prefix": "robot$", "auth_mode": None, "banner_message": None},
+        {"no_such_key": "x", "pull_time_update_disable": True, "count_per_project": -1, "verify_remote_cert": False},
+    ],
+)
+def test_what_changes_nothing_may_be_set(neutral: dict[str, Any]) -> None:
+    before = shown()
+    assert put(oidc_name="set along with it", **neutral) == 200
+    assert shown() == {**before, "oidc_name": "set along with it"}
+
+
+def test_tokens_live_no_longer_than_is_set_nor_than_the_deployment_says() -> None:
+    def seconds() -> int:
+        return int(json_of(get_token())["expires_in"])
+
+    assert (shown()["token_expiration"], seconds()) == (settings().token_seconds // 60, settings().token_seconds)
+    for minutes in (30, 2):
+        assert put(token_expiration=minutes) == 200
+        assert shown()["token_expiration"] == minutes
+        assert seconds() == min(settings().token_seconds, minutes * 60)
 
 
 def test_types_of_events_can_be_left_out_of_the_audit_log(project: str) -> None:
@@ -143,7 +186,7 @@ def test_an_event_that_is_told_nobody_writes_nothing() -> None:
 def test_a_key_that_cannot_be_changed_is_shown_so() -> None:
     items = content(call("GET", "/configurations"))
     fixed = {name for name, item in items.items() if not item["editable"]}
-    assert fixed - {"auth_mode"} == {"read_only", "robot_name_prefix", "token_expiration"}
+    assert fixed - {"auth_mode"} == {"read_only", "robot_name_prefix", *configuration.FOREIGN}
 
 
 def test_the_client_secret_is_kept_in_secrets_manager_and_never_shown() -> None:

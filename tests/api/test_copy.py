@@ -13,6 +13,7 @@ from chalicelib.registry import digests, manifests, pull, push
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts
 from chalicelib.storage import blobs as blob_table
+from tests.access.support import basic
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
 from tests.api.test_repository import path
@@ -166,3 +167,23 @@ def test_an_immutable_tag_is_not_moved(project: str, target: str) -> None:
     }
     assert call("POST", f"/projects/{target.partition('/')[0]}/immutabletagrules", rule).status == 201
     assert copy(target, f"{project}/app:v1").status == 412
+
+
+def test_a_robot_copies_within_its_project_without_the_right_to_pull(project: str, target: str) -> None:
+    """As in Harbor; what comes from another project could be pulled from the copy, so it must be from there too."""
+    push_image(f"{project}/app", "v1")
+    push_image(f"{target.partition('/')[0]}/app", "v1")
+    access = [{"resource": "artifact", "action": action} for action in ("read", "list", "create")]
+    names = (project, target.partition("/")[0])
+    grants = [{"kind": "project", "namespace": name, "access": access} for name in names]
+    robot = {"name": f"copies-{project}", "level": "system", "duration": 1, "permissions": grants}
+    made = content(call("POST", "/robots", robot), 201)
+    headers = basic(made["name"], made["secret"])
+
+    def status(source: str) -> int:
+        return call(
+            "POST", f"{path(f'{project}/copied', '/artifacts')}?from={source}", headers=headers, admin=False
+        ).status
+
+    assert status(f"{project}/app:v1") == 201
+    assert status(f"{names[1]}/app:v1") == 403

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from chalicelib.api import dispatch
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, manifests, push
 from chalicelib.registry.errors import Immutable
-from chalicelib.registry.http import Response
+from chalicelib.registry.http import Request, Response
+from tests.access.support import BASIC, ORIGIN
 from tests.api.support import call, errors_of
 from tests.registry.images import image, index, push_blob, push_image
 
@@ -169,3 +171,23 @@ def test_who_may_not_see_a_project_sees_no_rules(project: str) -> None:
         response = call("GET", f"/projects/{name}/immutabletagrules", admin=False)
         assert response.status == 401
     assert call("GET", "/projects/nosuchproject/immutabletagrules").status == 404
+
+
+def test_a_selector_without_a_kind_is_a_doublestar(project: str) -> None:
+    """Harbor's command line sends none."""
+    document = rule()
+    for selectors in (document["tag_selectors"], document["scope_selectors"]["repository"]):
+        for selector in selectors:
+            del selector["kind"]
+    assert call("POST", f"/projects/{project}/immutabletagrules", document).status == 201
+    [made] = listed(project)
+    assert {each["kind"] for each in (*made["tag_selectors"], *made["scope_selectors"]["repository"])} == {"doublestar"}
+
+
+@pytest.mark.parametrize(
+    "where", ["immutabletagrules/0", "webhook/policies/999999", "members/999999", "metadatas/none"]
+)
+def test_what_is_not_there_is_looked_for_before_the_body(project: str, where: str) -> None:
+    headers = {**BASIC, "content-type": "application/json"}
+    path = f"/api/v2.0/projects/{project}/{where}"
+    assert dispatch.handle(Request("PUT", path, {}, headers, b"null", ORIGIN)).status == 404

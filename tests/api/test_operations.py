@@ -18,12 +18,23 @@ pytestmark = pytest.mark.usefixtures("administrator")
 JSON = {"content-type": "application/json"}
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/projects/", "/projects/a/b/c", "/health/x", "//projects", "/../v2/"]
-)
+@pytest.mark.parametrize("path", ["/", "/nothing", "/projects/a/b/c", "/health/x", "/../v2/"])
 def test_an_unknown_path_is_not_found(path: str) -> None:
     response = call("GET", path)
     assert (response.status, errors_of(response)) == (404, ["NOT_FOUND"])
+
+
+@pytest.mark.parametrize("path", ["/projects/", "//projects", "/users//current/", "/quotas/?page=1&page_size=100"])
+def test_slashes_at_the_end_and_doubled_ones_are_none(path: str) -> None:
+    assert call("GET", path).status == 200
+
+
+def test_what_is_made_below_a_path_with_a_slash_at_its_end_has_a_clean_address(project: str) -> None:
+    rule = {"level": "system", "name": f"slash-{project}", "duration": 1}
+    grant = {"kind": "project", "namespace": "*", "access": [{"resource": "repository", "action": "pull"}]}
+    made = call("POST", "/robots/", {**rule, "permissions": [grant]})
+    assert made.status == 201
+    assert "//" not in made.headers["Location"]
 
 
 def test_a_method_that_is_not_built_is_405() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.access.support import BASIC, bearer, token_for
+from tests.api.people import content
 from tests.api.support import call, errors_of
 from tests.registry.images import push_image
 
@@ -194,16 +195,45 @@ def test_the_list_comes_in_pages(create: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "page=0",
-        "page=-1",
         "page=x",
-        "page=",
-        "page_size=0",
+        "page=1.5",
+        "page=+1",
         "page_size=101",
         "page=9999999999999",
+        f"page={'9' * 5000}",
         "page=²",
-        "public=1",
+        "public=maybe",
     ],
 )
 def test_a_page_out_of_range_is_a_bad_request(query: str) -> None:
     assert call("GET", f"/projects?{query}").status == 400
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "1", "01", "", "-999999999999999999999"])
+def test_page_0_and_what_is_below_it_is_the_first(page: str) -> None:
+    first = content(call("GET", "/projects?page_size=3"))
+    assert content(call("GET", f"/projects?page_size=3&page={page}")) == first
+
+
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_a_page_of_size_0_is_as_large_as_a_page_can_be(make_project: Any, project: str, size: str) -> None:
+    """Harbor sets no limit then; here `X-Total-Count` and `Link` say what is left."""
+    response = call("GET", f"/projects?page=0&page_size={size}")
+    assert len(content(response)) == min(100, int(response.headers["X-Total-Count"]))
+    everybody = call("GET", f"/users?page=0&page_size={size}")
+    assert len(content(everybody)) == int(everybody.headers["X-Total-Count"])
+
+
+@pytest.mark.parametrize(("word", "is_public"), [("1", True), ("T", True), ("yes", True), ("on", True), ("0", False)])
+def test_a_parameter_says_true_in_any_word_that_harbors_router_takes(word: str, is_public: bool) -> None:
+    shown = content(call("GET", f"/projects?public={word}"))
+    assert {each["metadata"]["public"] for each in shown} == {str(is_public).lower()}
+
+
+def test_a_setting_that_is_unknown_is_dropped(project: str) -> None:
+    """As of a client that is newer than the server."""
+    metadata = {"public": "true", "of_a_newer_harbor": "x"}
+    assert call("PUT", f"/projects/{project}", {"metadata": metadata}).status == 200
+    shown = content(call("GET", f"/projects/{project}"))["metadata"]
+    assert (shown["public"], "of_a_newer_harbor" in shown) == ("true", False)
+    assert call("POST", f"/projects/{project}/metadatas/", {"of_a_newer_harbor": "x"}).status == 400

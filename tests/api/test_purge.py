@@ -102,8 +102,24 @@ def test_older_clients_name_operations() -> None:
         included = schedule.parameters["include_event_types"]
         assert "delete_artifact" in included
         assert all(name.startswith("delete_") for name in included)
+        shown = json.loads(content(call("GET", SCHEDULE))["job_parameters"])
+        assert shown["include_operations"] == "delete"
+        assert "include_event_types" not in shown
     finally:
         purging.unschedule()
+
+
+def test_event_types_are_shown_as_they_were_sent() -> None:
+    for types in ("pull_artifact,create_artifact", "create_artifact, of_a_newer_harbor"):
+        assert call("PUT", SCHEDULE, asked("Hourly", include_event_types=types)).status == 200
+        try:
+            shown = json.loads(content(call("GET", SCHEDULE))["job_parameters"])
+            assert shown["include_event_types"] == types
+            schedule = purging.scheduled()
+            assert schedule is not None
+            assert "create_artifact" in schedule.parameters["include_event_types"]
+        finally:
+            purging.unschedule()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,12 @@ def test_a_summary_tells_of_the_quota_to_members_only() -> None:
     assert "quota" not in content(as_user(stranger, "GET", url))
 
 
+def test_a_quota_that_is_not_there_is_called_one() -> None:
+    for method in ("GET", "PUT"):
+        response = call(method, "/quotas/999999", {"hard": {"storage": 1}} if method == "PUT" else None)
+        assert (response.status, b"quota 999999" in response.body) == (404, True)
+
+
 def test_quotas_are_listed_by_page_filtered_and_sorted() -> None:
     small, large, unlimited = make(storage_limit=1000), make(storage_limit=2000), make()
     push_image(f"{unlimited.name}/app")
@@ -188,8 +194,10 @@ def test_quotas_are_listed_by_page_filtered_and_sorted() -> None:
     assert len(json.loads(response.body)) == 1
     assert int(response.headers["X-Total-Count"]) >= 3
     assert 'rel="next"' in response.headers["Link"]
-    assert call("GET", "/quotas?sort=size").status == 400
-    assert call("GET", "/quotas?page_size=0").status == 400
+    assert call("GET", "/quotas?sort=size").status == 200
+    assert {each.project_id for each in (small, large)} <= {
+        each["id"] for each in content(call("GET", "/quotas?page_size=0"))
+    }
 
 
 def test_volumes_are_what_is_stored_and_without_end() -> None:

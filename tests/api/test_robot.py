@@ -372,11 +372,30 @@ def test_the_systems_robots_are_listed_without_a_level() -> None:
     mark = uuid.uuid4().hex[:8]
     name = create({**system_robot(), "name": f"bot-{mark}"})["name"]
     assert names(f"/robots?q=name=~{mark}") == names(f"/robots?q=Level=system,name=~{mark}") == [name]
+    assert names(f"/robots?q=secret=~a,name=~{mark}&sort=unknown") == [name]
 
 
 @pytest.mark.parametrize(
     "query",
-    ["Level=world", "Level=", "Level=project", "Level=project,ProjectID=x", "Level=project,ProjectID=", "secret=~a"],
+    ["Level=project,ProjectID={}", "level=project,project_id={}", "Level%253Dproject%252CProjectID%253D{}"],
+)
+def test_a_projects_robots_are_asked_for_in_any_spelling(project: str, query: str) -> None:
+    """The last is what Harbor's command line sends, encoded twice."""
+    number = ok(call("GET", f"/projects/{project}"))["project_id"]
+    name = create(project_robot(project))["name"]
+    assert names(f"/robots?q={query.format(number)}") == [name]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Level=world",
+        "Level=",
+        "Level=project",
+        "Level=project,ProjectID=x",
+        "Level=project,ProjectID=",
+        "level=project",
+    ],
 )
 def test_a_malformed_query_is_a_bad_request(query: str) -> None:
     assert call("GET", f"/robots?q={query}").status == 400

@@ -186,10 +186,16 @@ def test_permissions_are_those_of_the_scope(project: str) -> None:
     assert call("POST", f"/projects/{project}/members", body).status == 201
     listed = ok(as_user("GET", f"/users/current/permissions?scope=/project/{number}&relative=true", name))
     assert {"resource": "repository", "action": "pull"} in listed
-    assert {"resource": "", "action": "read"} in listed
+    assert {"resource": ".", "action": "read"} in listed
     assert {"resource": "repository", "action": "push"} not in listed
     absolute = ok(as_user("GET", f"/users/current/permissions?scope=/project/{number}", name))
     assert {"resource": f"/project/{number}/repository", "action": "pull"} in absolute
+    of_repositories = ok(as_user("GET", f"/users/current/permissions?scope=/project/{number}/repository", name))
+    assert of_repositories == absolute
+    scope = f"/project/{number}/repository&relative=1"
+    relative = ok(as_user("GET", f"/users/current/permissions?scope={scope}", name))
+    assert {"resource": ".", "action": "pull"} in relative
+    assert {each["resource"] for each in relative} == {"."}
     for scope in ("/project/999999999", "/project/x", "", "/"):
         assert ok(as_user("GET", f"/users/current/permissions?scope={scope}", name)) == []
 

@@ -17,6 +17,7 @@ from chalicelib.storage import deliveries as table
 from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks.records import Delivery
+from tests.access.support import basic
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 
@@ -66,7 +67,7 @@ def test_a_policy_is_made_changed_and_deleted(project: str) -> None:
     where = f"/projects/{project}/webhook/policies/{number}"
     made = content(call("GET", where))
     assert (made["name"], made["creator"], made["enabled"]) == ("told", "admin", True)
-    assert made["targets"] == [target(auth_header="******", payload_format="Default")]
+    assert made["targets"] == [target(payload_format="Default")]
     assert content(call("GET", f"/projects/{project}/webhook/policies")) == [made]
     assert rules.get(project).webhook_events == ("DELETE_ARTIFACT", "PUSH_ARTIFACT")
     assert call("PUT", where, {**made, "enabled": False, "name": "silent"}).status == 200
@@ -83,10 +84,53 @@ def test_a_policy_is_made_changed_and_deleted(project: str) -> None:
     ]
 
 
-def test_a_secret_is_never_shown_and_goes_to_no_other_address(project: str) -> None:
+def test_a_secret_is_shown_to_those_alone_who_may_write_the_policy(project: str) -> None:
+    """Terraform compares what it wrote with what it reads; who only reads has no use for it."""
+    number = add(project, policy())
+    where = f"/projects/{project}/webhook/policies"
+    assert content(call("GET", f"{where}/{number}"))["targets"][0]["auth_header"] == "Bearer s3cret"
+    assert content(call("GET", where))[0]["targets"][0]["auth_header"] == "Bearer s3cret"
+    for name, headers in readers_of(project).items():
+        for url in (where, f"{where}/{number}"):
+            found = content(call("GET", url, headers=headers, admin=False))
+            [one] = found if isinstance(found, list) else [found]
+            assert one["targets"][0]["auth_header"] == ("Bearer s3cret" if name == "writes" else "******")
+
+
+def test_the_secret_of_a_policy_of_the_system_is_the_administrators(project: str) -> None:
+    number = add(project, policy(event_types=["GARBAGE_COLLECTION"]))
+    where = f"/projects/{project}/webhook/policies/{number}"
+    assert content(call("GET", where))["targets"][0]["auth_header"] == "Bearer s3cret"
+    for headers in readers_of(project).values():
+        assert b"s3cret" not in call("GET", where, headers=headers, admin=False).body
+
+
+def readers_of(project: str) -> dict[str, dict[str, str]]:
+    """The credentials of two robots, one of which may change what it reads."""
+    found = {}
+    for name, actions in (("reads", ("read", "list")), ("writes", ("read", "list", "update"))):
+        access = [{"resource": "notification-policy", "action": action} for action in actions]
+        grant = {"kind": "project", "namespace": project, "access": access}
+        body = {"name": name, "level": "project", "duration": 1, "permissions": [grant]}
+        made = content(call("POST", "/robots", body), 201)
+        found[name] = basic(made["name"], made["secret"])
+    return found
+
+
+def test_events_that_do_not_happen_yet_may_be_named(project: str) -> None:
+    """Policies that Harbor made name them beside the others."""
+    events = ["PUSH_ARTIFACT", "REPLICATION", "SCANNING_COMPLETED", "SCANNING_FAILED", "SCANNING_STOPPED"]
+    number = add(project, policy(event_types=events))
+    assert content(call("GET", f"/projects/{project}/webhook/policies/{number}"))["event_types"] == events
+    offered = content(call("GET", f"/projects/{project}/webhook/events"))["event_type"]
+    assert set(offered) & set(events) == {"PUSH_ARTIFACT"}
+
+
+def test_a_hidden_secret_stays_and_goes_to_no_other_address(project: str) -> None:
     number = add(project, policy())
     where = f"/projects/{project}/webhook/policies/{number}"
     shown = content(call("GET", where))
+    shown["targets"][0]["auth_header"] = "******"
     assert call("PUT", where, shown).status == 200
     assert stored(project, number).targets[0].auth_header == "Bearer s3cret"
     shown["targets"][0]["address"] = f"{ADDRESS}/of/another"
@@ -94,8 +138,7 @@ def test_a_secret_is_never_shown_and_goes_to_no_other_address(project: str) -> N
     assert stored(project, number).targets[0].auth_header == ""
     assert "auth_header" not in content(call("GET", where))["targets"][0]
     assert "s3cret" not in repr(stored(project, add(project, policy(name="other"))))
-    for path in ("/auditlog-exts?page_size=100", f"/projects/{project}/webhook/policies"):
-        assert b"s3cret" not in call("GET", path).body
+    assert b"s3cret" not in call("GET", "/auditlog-exts?page_size=100").body
 
 
 def test_two_policies_of_one_name_are_refused(project: str) -> None:
@@ -132,7 +175,6 @@ def add_after_removing_one(where: str) -> int:
         policy(enabled="yes"),
         policy(event_types=[]),
         policy(event_types=["PUSH_CHART"]),
-        policy(event_types=["SCANNING_COMPLETED"]),
         policy(event_types="PUSH_ARTIFACT"),
         policy(targets=[]),
         policy(targets=["http"]),

@@ -54,7 +54,7 @@ class Place:
         for parameter, collection in (("label_id", "labels"), ("robot_id", "robots"), ("id", "retentions")):
             if path.startswith(f"/{collection}/"):
                 path = path.replace(f"{{{parameter}}}", str(self._number(collection, operation)))
-        if path.startswith("/retentions/") and "{tid}" in path:
+        if path.startswith("/retentions/") and "{eid}/tasks" in path:
             path = path.replace("{eid}", str(self.task // TASKS)).replace("{tid}", str(self.task))
         path = path.replace("{repository_name}", "none").replace("{reference}", "none")
         while "{" in path:
