@@ -6,8 +6,8 @@ FROM python:3.13-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home relay
 WORKDIR /srv/berth
 
-COPY requirements.txt requirements-relay.txt ./
-RUN pip install --no-cache-dir --no-compile -r requirements-relay.txt
+COPY requirements-relay.txt ./
+RUN pip install --no-cache-dir --no-compile --only-binary :all: --require-hashes -r requirements-relay.txt
 
 COPY chalicelib ./chalicelib
 RUN python -m compileall -q chalicelib

@@ -31,16 +31,16 @@ class Image:
 
 
 class Client:
-    """Talks to the registry at `url` as the administrator, with a bearer token. Failures raise Broken."""
+    """Talks to the registry at `url` with a bearer token: the administrator's, unless `log_in` is told another user."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=30)
         self.token = ""
 
-    def log_in(self, *repositories: str, password: str = PASSWORD) -> None:
+    def log_in(self, *repositories: str, user: str = "admin", password: str = PASSWORD) -> None:
         scopes = "&".join(f"scope=repository:{repository}:pull,push,delete" for repository in repositories)
-        basic = base64.b64encode(f"admin:{password}".encode()).decode()
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
         body = self._call("GET", f"/service/token?{scopes}", 200, headers={"Authorization": f"Basic {basic}"}).data
         self.token = json.loads(body)["token"]
 
