@@ -117,7 +117,6 @@ def verify(username: str, password: str, address: str = "") -> Account | None:
         attempt.succeeded()
         _verified.put(digest, True, _VERIFIED_SECONDS)
         return account
-    attempt.failed()
     return None
 
 

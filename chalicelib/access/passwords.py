@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import secrets as randomness
 import string
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
+
+_one_at_a_time = threading.Lock()
+"""A process that answers several requests at once, as on a laptop, has processors left for those that are no logins."""
 
 _LETTERS = string.ascii_letters + string.digits
 _LENGTH = 32
@@ -36,10 +40,11 @@ def verify_password(password: str, password_hash: str) -> bool:
     """Whether `password` has this hash. Raises argon2's InvalidHashError when that is no Argon2 hash."""
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415 -- see the module's docstring
 
-    try:
-        return _hasher().verify(password_hash, password)
-    except VerifyMismatchError:
-        return False
+    with _one_at_a_time:
+        try:
+            return _hasher().verify(password_hash, password)
+        except VerifyMismatchError:
+            return False
 
 
 def is_hash(text: str) -> bool:

@@ -47,27 +47,50 @@ def read(sources: Sequence[str]) -> dict[str, Failures]:
     }
 
 
-def count(source: str, before: Failures | None) -> None:
-    """Note one more failed login."""
+def count(source: str, before: Failures | None) -> int:
+    """Note one more failed login. Returns how many there are now, with those that others note at the same time."""
     present = int(time.time())
-    item = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + _FORGET_SECONDS)
-    if before is None:
-        item.save()
-        return
-
-    def add(failures: int, condition: Condition | None = None) -> bool:
-        actions = [
-            tables.FailuresItem.failed.add(failures),
-            tables.FailuresItem.last.set(present),
-            tables.FailuresItem.expires.set(present + _FORGET_SECONDS),
-        ]
-        return holds(item.update, actions=actions, condition=condition)
-
-    forgiven = before.forgiven(present)
+    if before is None and (number := _begin(source, present)):
+        return number
+    forgiven = before.forgiven(present) if before else 0
     # What is forgiven is so once: of several who fail at once only the first finds it so.
-    if not forgiven or not add(1 - forgiven, tables.FailuresItem.last == before.last):
-        add(1)
+    if before and forgiven and (number := _add(source, 1 - forgiven, tables.FailuresItem.last == before.last)):
+        return number
+    return _add(source, 1)
+
+
+def give_back(source: str, before: Failures | None) -> None:
+    """Take back one failure that was noted and was none: the last one was when it was before."""
+    actions = [tables.FailuresItem.failed.add(-1)]
+    if before is not None:
+        actions.append(tables.FailuresItem.last.set(before.last))
+    holds(tables.FailuresItem(FAILURES, source).update, actions=actions, condition=tables.FailuresItem.failed > 0)
 
 
 def forget(source: str) -> None:
     tables.FailuresItem(FAILURES, source).delete()
+
+
+def remember(source: str, seconds: int) -> None:
+    """Keep `source` for so long, with no failure."""
+    present = int(time.time())
+    tables.FailuresItem(FAILURES, source, failed=0, last=present, expires=present + seconds).save()
+
+
+def _begin(source: str, present: int) -> int:
+    """Note the first failure, in place of what has expired. Returns 1, or 0 when another has noted one meanwhile."""
+    item = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + _FORGET_SECONDS)
+    free = tables.FailuresItem.pk.does_not_exist() | (tables.FailuresItem.expires <= present)
+    return int(holds(item.save, condition=free))
+
+
+def _add(source: str, failures: int, condition: Condition | None = None) -> int:
+    """Add failures. Returns how many there are then; 0 when the condition did not hold."""
+    present = int(time.time())
+    item = tables.FailuresItem(FAILURES, source)
+    actions = [
+        tables.FailuresItem.failed.add(failures),
+        tables.FailuresItem.last.set(present),
+        tables.FailuresItem.expires.set(present + _FORGET_SECONDS),
+    ]
+    return int(item.failed) if holds(item.update, actions=actions, condition=condition) else 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.access import accounts, throttling, users
+from chalicelib.access import accounts, passwords, throttling, users
 from chalicelib.registry.errors import TooManyRequests
 from chalicelib.storage import logins
 from tests.access.support import basic, get_token, json_of
@@ -33,7 +36,7 @@ def name() -> str:
 @pytest.fixture
 def address() -> str:
     """One that no other test fails from."""
-    return f"2001:db8::{uuid.uuid4().hex[:4]}:{uuid.uuid4().hex[:4]}"
+    return f"2001:db8:{uuid.uuid4().hex[:4]}:{uuid.uuid4().hex[:4]}::1"
 
 
 def test_the_first_failures_are_free_and_then_each_waits_longer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +75,62 @@ def test_an_address_that_tries_many_names_waits(name: str, address: str) -> None
         fail(f"nobody-{attempt}-{uuid.uuid4().hex}", 1, address)
     with pytest.raises(TooManyRequests):
         accounts.verify(name, PASSWORD, address)
-    assert accounts.verify(name, PASSWORD, f"{address}1")
+    with pytest.raises(TooManyRequests):
+        accounts.verify(name, PASSWORD, address.replace("::1", "::2"))  # the same network
+    assert accounts.verify(name, PASSWORD, "192.0.2.1")
+
+
+def test_a_user_who_is_known_at_an_address_does_not_wait_for_others_there(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accounts.verify(name, PASSWORD, address)
+    for attempt in range(20):
+        fail(f"nobody-{attempt}-{uuid.uuid4().hex}", 1, address)
+    fail(name, 5, "192.0.2.2")
+    accounts._verified.clear()
+    assert accounts.verify(name, PASSWORD, address)
+    fail(name, 5, address)
+    accounts._verified.clear()
+    with pytest.raises(TooManyRequests):
+        accounts.verify(name, PASSWORD, address)
+
+
+def test_a_burst_of_guesses_is_no_faster(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have read that none failed before any is counted."""
+    hashed: list[str] = []
+    monkeypatch.setattr(passwords, "verify_password", lambda password, _hash: hashed.append(password))
+    everybody, read = threading.Barrier(12), logins.read
+
+    def read_together(sources: Sequence[str]) -> dict[str, logins.Failures]:
+        found = read(sources)
+        everybody.wait(20)
+        return found
+
+    monkeypatch.setattr(logins, "read", read_together)
+
+    def guess(number: int) -> bool:
+        try:
+            accounts.verify(name, f"wrong {number}", address)
+        except TooManyRequests:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(guess, range(12))) == len(hashed) == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.7", "::ffff:192.0.2.7", True),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("unix", "unix", True),
+    ],
+)
+def test_what_counts_as_one_address(one: str, other: str, same: bool) -> None:
+    assert (throttling._place(one) == throttling._place(other)) == same
 
 
 def test_a_success_does_not_clear_what_its_address_has_guessed_of_others(name: str, address: str) -> None:
@@ -83,7 +141,8 @@ def test_a_success_does_not_clear_what_its_address_has_guessed_of_others(name: s
     with pytest.MonkeyPatch.context() as clock:
         clock.setattr(time, "time", lambda: later)
         assert accounts.verify(name, PASSWORD, address)
-        assert list(logins.read([f"name|{name}", f"address|{address}"])) == [f"address|{address}"]
+        place = f"address|{throttling._place(address)}"
+        assert list(logins.read([f"name|{name}", place])) == [place]
         fail(f"nobody-{uuid.uuid4().hex}", 1, address)
         with pytest.raises(TooManyRequests):
             accounts.verify(f"nobody-{uuid.uuid4().hex}", "wrong", address)
