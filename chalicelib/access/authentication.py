@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chalicelib.access import keys
@@ -13,6 +13,7 @@ from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
+from chalicelib.registry.names import project_of
 from chalicelib.storage.members import Entity
 from chalicelib.timed_cache import TimedCache
 
@@ -32,7 +33,8 @@ class Caller:
 
     `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`. `signs` names
     the repositories that a token's bearer could ask to push to: who signs an image reads it with a token for no more
-    than that, and a project's policies let it.
+    than that, and a project's policies let it. `projects` has the number of each project of a grant: a project that
+    comes after under the same name is another, for which nothing is granted.
     """
 
     name: str = ""
@@ -42,6 +44,9 @@ class Caller:
     grants: Mapping[str, frozenset[str]] | None = None
     sees_catalog: bool = False
     signs: frozenset[str] = frozenset()
+    projects: Mapping[str, int] = field(default_factory=dict)
+    stamp: str = ""
+    """That of the account, which changes with its password (accounts.Account)."""
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
     groups: tuple[int, ...] = ()
@@ -81,7 +86,14 @@ def authenticate(request: Request) -> Caller:
 
 
 def caller_of(account: Account) -> Caller:
-    return Caller(account.username, account.number, account.is_admin, robot=account.robot, groups=account.groups)
+    return Caller(
+        account.username,
+        account.number,
+        account.is_admin,
+        stamp=account.stamp,
+        robot=account.robot,
+        groups=account.groups,
+    )
 
 
 def actor_of(caller: Caller, request: Request) -> Actor:
@@ -114,14 +126,23 @@ def _bearer(request: Request, token: str) -> Caller:
     except keys.TokenInvalidError as error:
         raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
     grants: dict[str, frozenset[str]] = {}
+    projects: dict[str, int] = {}
     sees_catalog = False
     signs = frozenset(entry["name"] for entry in claims["access"] if entry.get("signs"))
     for entry in claims["access"]:
         if entry["type"] == "repository":
             grants[entry["name"]] = frozenset(entry["actions"])
+            projects[project_of(entry["name"])] = entry.get("project", 0)
         else:
             sees_catalog = True
-    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog, signs=signs)
+    caller = Caller(
+        claims["sub"],
+        grants=grants,
+        sees_catalog=sees_catalog,
+        signs=signs,
+        projects=projects,
+        stamp=claims.get("stamp", ""),
+    )
     return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 

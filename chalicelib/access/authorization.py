@@ -89,23 +89,33 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     A token's were settled when it was issued; what anyone may pull, its holder may pull too. Its holder and
     the administrator may ask for a project that is not there; everyone else has no rights on it.
     """
-    granted = _NONE if caller.grants is None else caller.grants.get(repository, _NONE)
-    if "pull" in granted:
-        return granted
     if caller.grants is None and caller.is_admin:
         return ACTIONS
     name = project_of(repository)
     project = rules.find(name)
+    granted = _of_token(caller, repository, project)
+    if "pull" in granted:
+        return granted
     if project is None:
         permissions_nowhere(caller, name)
         return granted
-    if project.is_proxy and caller.grants is not None:
-        # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
-        granted |= caller.grants.get(repository.replace("/library/", "/", 1), _NONE)
     allowed = permissions(caller, project)
     if not allowed:
         rules.find_to_refuse(name)
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
+
+
+def _of_token(caller: Caller, repository: str, project: Project | None) -> frozenset[str]:
+    """What a token grants: nothing in a project that has come after the one that it is for."""
+    if caller.grants is None:
+        return _NONE
+    granted = caller.grants.get(repository, _NONE)
+    if project is None:
+        return granted
+    if project.is_proxy:
+        # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
+        granted |= caller.grants.get(repository.replace("/library/", "/", 1), _NONE)
+    return granted if caller.projects.get(project.name) == project.project_id else _NONE
 
 
 def may_sign(caller: Caller, repository: str) -> bool:
@@ -119,13 +129,24 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
+    if action == "delete" and caller.grants is not None:
+        rules.forget(project_of(repository))  # what is deleted is the project's of now, not of half a minute ago
     actions = permitted(caller, repository)
-    if action not in actions:
+    if action not in actions or (action != "pull" and not _is_grant_in_force(caller, action, repository)):
         raise _refusal(caller, request, repository_scope(repository, action))
     project = project_of(repository)
     if (caller.is_admin or action == "push") and rules.find(project) is None:
         raise NameUnknown(f"project {project} does not exist: create it first", detail={"name": repository})
     return actions
+
+
+def _is_grant_in_force(caller: Caller, action: str, repository: str) -> bool:
+    """Whether whoever a token was issued to may still do what it says; always so without a token."""
+    if caller.grants is None:
+        return True
+    from chalicelib.access import owners  # noqa: PLC0415 -- pulls do without accounts
+
+    return owners.may_still(caller.name, caller.stamp, action, repository)
 
 
 def authorize_catalog(caller: Caller, request: Request) -> None:

@@ -22,7 +22,9 @@ from chalicelib.registry.http import Request, Response
 
 _BODY_LIMIT = 64 * 1024
 _SCOPE_LIMIT = 32
-"""Scopes in one request: a token with more could not pass the gateway's limit for headers."""
+"""Scopes that are looked at in one request: a token with more could not pass the gateway's limit for headers."""
+_SERVICES = ("", SERVICE, "harbor-registry")
+"""What a request may call the service: scripts that were written for Harbor name its own."""
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -51,10 +53,9 @@ def handle(request: Request, fields: Fields) -> Response:
 def _get(request: Request, fields: Fields) -> dict[str, Any]:
     account = _basic_account(request)
     _require_service(fields)
-    body = _answer(_caller(account), _scopes(fields))
-    if account is not None and _first(fields, "offline_token") == "true":
-        body["refresh_token"] = tokens.issue_refresh(account)
-    return body
+    # No refresh token, which `offline_token` asks for and the protocol leaves open: docker would keep it instead of the
+    # password, where a kubelet and many other readers of its configuration find neither. Harbor gives none either.
+    return _answer(_caller(account), _scopes(fields))
 
 
 def _basic_account(request: Request) -> accounts.Account | None:
@@ -98,16 +99,14 @@ def _form(request: Request) -> Fields:
 
 
 def _require_service(fields: Fields) -> None:
-    if _first(fields, "service") not in ("", SERVICE):
+    if _first(fields, "service") not in _SERVICES:
         raise TokenRequestInvalid(f"this is the token service of {SERVICE!r}")
 
 
 def _scopes(fields: Fields) -> list[str]:
     """The scopes asked for: in parameters of their own, in one separated by spaces, or both."""
     scopes = list(dict.fromkeys(scope for value in fields.get("scope", ()) for scope in value.split()))
-    if len(scopes) > _SCOPE_LIMIT:
-        raise TokenRequestInvalid(f"more than {_SCOPE_LIMIT} scopes")
-    return scopes
+    return scopes[:_SCOPE_LIMIT]
 
 
 def _caller(account: accounts.Account | None) -> Caller:

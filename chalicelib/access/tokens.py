@@ -17,8 +17,13 @@ from chalicelib.access import accounts, configuration, keys
 from chalicelib.access.authentication import REGISTRY_AUDIENCE, Caller
 from chalicelib.access.authorization import ACTIONS, permitted
 from chalicelib.access.challenges import CATALOG_SCOPE
+from chalicelib.projects import rules
 from chalicelib.registry.errors import NameInvalid
-from chalicelib.registry.names import parse_repository
+from chalicelib.registry.names import parse_repository, project_of
+
+_ACCESS_SIZE, _ENTRY_SIZE = 5000, 110
+"""Characters of a token's grants, and of one without the repository's name: as base64 in a header that passes API
+Gateway (10,240 bytes for all headers)."""
 
 REFRESH_AUDIENCE = "refresh"
 REFRESH_SECONDS = 28 * 86400
@@ -40,7 +45,8 @@ def issue(caller: Caller, asked: Iterable[str]) -> Token:
     access = _granted(caller, asked)
     issued = datetime.now(UTC).replace(microsecond=0)
     seconds = configuration.token_seconds()
-    text = keys.sign({"sub": caller.name, "access": access}, REGISTRY_AUDIENCE, seconds)
+    claims = {"sub": caller.name, "stamp": caller.stamp, "access": access}
+    text = keys.sign(claims, REGISTRY_AUDIENCE, seconds)
     scopes = tuple(f"{entry['type']}:{entry['name']}:{','.join(entry['actions'])}" for entry in access)
     return Token(text, scopes, seconds, issued)
 
@@ -61,17 +67,23 @@ def verify_refresh(token: str) -> accounts.Account | None:
 
 
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:
-    """The token's `access` claim: an entry for each resource of which something is granted.
+    """The token's `access` claim: an entry for each resource of which something is granted, as many as fit a token.
 
-    `signs` marks a repository that the holder may push to, though this token may not (see Caller).
+    `project` is the number of the repository's project, 0 when there is none. `signs` marks a repository that the
+    holder may push to, though this token may not (see Caller). Whoever asks to push may delete too, if so permitted:
+    some clients (oras-py) keep their first token for all that they do, as they can with Harbor's.
     """
     access: list[dict[str, Any]] = []
+    size = 0
     for repository, actions in _repositories(asked).items():
         allowed = permitted(caller, repository)
-        granted = actions & allowed
-        if granted:
+        granted = (actions | {"delete"} if "push" in actions else actions) & allowed
+        size += len(repository) + _ENTRY_SIZE
+        if granted and size <= _ACCESS_SIZE:
+            project = rules.find(project_of(repository))
+            entry = {"type": "repository", "name": repository, "actions": sorted(granted)}
             signs = {"signs": True} if "push" in allowed else {}
-            access.append({"type": "repository", "name": repository, "actions": sorted(granted), **signs})
+            access.append({**entry, "project": project.project_id if project else 0, **signs})
     if CATALOG_SCOPE in asked and caller.is_admin:
         access.append({"type": "registry", "name": "catalog", "actions": ["*"]})
     return access

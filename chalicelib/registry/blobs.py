@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
 from chalicelib.projects import quotas
-from chalicelib.registry import names, unreferenced
+from chalicelib.registry import names
 from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
@@ -80,6 +80,8 @@ def publish(repository: str, digest: str, size: int, object_key: str) -> str:
 
 def _link_uploaded(repository: str, digest: str, object_key: str, size: int, link: table.Link | None) -> None:
     """Link a repository to what it has uploaded; `link` is what it had before."""
+    from chalicelib.registry import unreferenced  # noqa: PLC0415 -- pulls do without
+
     current = link if link is not None and link.object_key == object_key else None
     uploaded = unreferenced.count_published(repository, size, digest, current)
     table.put_link(repository, digest, object_key, uploaded=uploaded)

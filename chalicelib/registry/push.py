@@ -137,8 +137,12 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
     repository, digest, parsed = wanted.repository, wanted.digest, wanted.parsed
     deadline = time.monotonic() + settings().push_seconds / 2
     refused: tuple[Total, ...] = ()
+    first = 0
     for attempt in range(_ATTEMPTS):
         project = _project(repository)
+        first = first or project.project_id
+        if project.project_id != first:
+            raise NameUnknown(f"the project of {repository} is gone")  # who may push to that may not to this
         view = push_view.read(project, wanted)
         try:
             _require_expected(wanted, view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
@@ -61,7 +61,7 @@ def count(source: str, before: Failures | None) -> int:
 
 def give_back(source: str, before: Failures | None) -> None:
     """Take back one failure that was noted and was none: the last one was when it was before."""
-    actions = [tables.FailuresItem.failed.add(-1)]
+    actions: list[Any] = [tables.FailuresItem.failed.add(-1)]
     if before is not None:
         actions.append(tables.FailuresItem.last.set(before.last))
     holds(tables.FailuresItem(FAILURES, source).update, actions=actions, condition=tables.FailuresItem.failed > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from chalicelib.access import token_service
 from chalicelib.access.bootstrap import bootstrap
@@ -51,3 +52,9 @@ def token_for(headers: dict[str, str] | None, *scopes: str) -> str:
 def json_of(response: Response) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(response.body)
     return body
+
+
+def refresh_token(username: str, password: str) -> str:
+    """A refresh token, by the password grant of OAuth2: the GET form gives none."""
+    fields = {"grant_type": "password", "access_type": "offline", "username": username, "password": password}
+    return str(json_of(post_token(urlencode({"service": "berth", "client_id": "test", **fields})))["refresh_token"])

@@ -62,7 +62,7 @@ def test_a_wrong_name_costs_what_a_wrong_password_does(monkeypatch: pytest.Monke
 def test_a_token_bears_its_grants_and_no_role(private_project: str) -> None:
     token = token_for(BASIC, f"repository:{private_project}/a:pull,push")
     caller = authenticate(request("GET", "/v2/", bearer(token)))
-    assert caller.grants == {f"{private_project}/a": {"pull", "push"}}
+    assert caller.grants == {f"{private_project}/a": {"pull", "push", "delete"}}
     assert not caller.is_admin
 
 
