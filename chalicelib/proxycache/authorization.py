@@ -78,6 +78,14 @@ class Authorizer:
         value = self._bearer(challenge, scope, scope) if challenge.realm else self._credential().basic
         return {"Authorization": value} if value else {}
 
+    def expect(self, www_authenticate: str) -> None:
+        """Take in a challenge that no request of ours has met yet; one that nothing can answer is left alone."""
+        challenges = parse(www_authenticate)
+        if challenges.get("bearer", {}).get("realm"):
+            self._challenge = Challenge(challenges["bearer"]["realm"], challenges["bearer"].get("service", ""))
+        elif "basic" in challenges:
+            self._challenge = Challenge()
+
     def learn(self, www_authenticate: str, scope: str) -> bool:
         """Take in the challenge that a request within `scope` was refused with. False when nothing can answer it.
 

@@ -57,6 +57,10 @@ class UpstreamUnauthorized(UpstreamError):
     """401 or 403, of the registry or of its token service."""
 
 
+class UpstreamHidden(UpstreamUnauthorized):
+    """The registry takes the credentials, and refuses this repository: it is not there, or hidden from them."""
+
+
 class UpstreamUnreachable(UpstreamError):
     """No usable answer: no connection, TLS fails, it took too long, 5xx, or what no registry would say."""
 

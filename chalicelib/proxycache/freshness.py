@@ -22,6 +22,7 @@ from chalicelib.proxycache.errors import (
     ConnectionsTaken,
     UpstreamContentInvalid,
     UpstreamError,
+    UpstreamHidden,
     UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamUnauthorized,
@@ -41,6 +42,8 @@ from chalicelib.storage.replies import Asked
 from chalicelib.timed_cache import TimedCache
 
 UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE = "unknown", "limited", "refused", "wrong", "unreachable"
+HIDDEN = "hidden"
+"""Docker Hub, GHCR and others refuse what does not exist as they refuse what these credentials may not see."""
 FULL = "full"
 """Not upstream's doing: the project has no room for what it sent, and is not to ask for it again and again."""
 
@@ -65,7 +68,7 @@ class Reply:
 
     content: Mapping[str, Any] | None
     error: str = ""
-    """UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE or FULL; empty when there is none."""
+    """UNKNOWN, LIMITED, REFUSED, HIDDEN, WRONG, UNREACHABLE or FULL; empty when there is none."""
     message: str = ""
     retry_at: int = 0
     """With LIMITED: until when it is good, in milliseconds since 1970."""
@@ -73,6 +76,7 @@ class Reply:
 
 _KINDS: Mapping[type[Exception], str] = {
     UpstreamNotFound: UNKNOWN,
+    UpstreamHidden: HIDDEN,
     UpstreamUnauthorized: REFUSED,
     UpstreamContentInvalid: WRONG,
     QuotaExceeded: FULL,
@@ -118,6 +122,8 @@ def refusal(reply: Reply, what: str) -> RegistryError:
     """What a client is told when there is no local copy of `what` either."""
     if reply.error == UNKNOWN:
         return ManifestUnknown(f"the upstream registry has no {what}")
+    if reply.error == HIDDEN:
+        return ManifestUnknown(f"{what} does not exist upstream, or is hidden from these credentials: {reply.message}")
     if reply.error == FULL:
         return QuotaExceeded(reply.message)
     if reply.error == LIMITED:

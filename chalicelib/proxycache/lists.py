@@ -12,6 +12,7 @@ from typing import Any
 
 from chalicelib.proxycache import connections, freshness, traffic
 from chalicelib.proxycache.errors import UpstreamNotFound
+from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import listings
 from chalicelib.registry.errors import ManifestUnknown, NameUnknown
@@ -38,7 +39,7 @@ def tags(source: Source, after: str, limit: int) -> Page:
     if reply.error == freshness.UNKNOWN and not source.keeps_what_is_gone:
         raise NameUnknown(f"the upstream registry has no repository {source.remote}")
     if reply.content is None:
-        return listings.tags(source.repository, after, limit)
+        return _local_tags(source, after, limit, reply)
     page = Page(reply.content["tags"], reply.content["next"])
     return _with_local(source, page, after, limit) if source.keeps_what_is_gone else page
 
@@ -46,8 +47,8 @@ def tags(source: Source, after: str, limit: int) -> Page:
 def referrers(source: Source, subject: str, artifact_type: str, after: str, limit: int) -> Page:
     """As `listings.referrers`, of upstream: all at once, since upstream's own pages are followed to their end.
 
-    Raises ManifestUnknown when upstream has no such list and the local one is empty, so that clients look for the tag
-    that lists them instead (distribution-spec, "Referrers Tag Schema").
+    Raises ManifestUnknown when upstream gives no list and the local one is empty: that is not to say that there are
+    none. Clients then look for the tag that lists them (distribution-spec, "Referrers Tag Schema").
     """
     local = listings.referrers(source.repository, subject, artifact_type, after, limit)
     if source.project.metadata.get(_REFERRERS) == "false":
@@ -58,9 +59,17 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
     if reply.content is not None:
         entries = [each for each in reply.content["manifests"] if not artifact_type or _type(each) == artifact_type]
         return Page(entries, "")
-    if reply.error == freshness.UNKNOWN and not local.entries:
-        raise ManifestUnknown(f"the upstream registry lists nothing that refers to {subject}")
+    if reply.error and not local.entries:
+        raise ManifestUnknown(f"the upstream registry gives no list of what refers to {subject}")
     return local
+
+
+def _local_tags(source: Source, after: str, limit: int, reply: Reply) -> Page:
+    """The local list where upstream gives none. Raises what upstream's refusal means when there is none here either."""
+    try:
+        return listings.tags(source.repository, after, limit)
+    except NameUnknown:
+        raise freshness.refusal(reply, source.remote) from None
 
 
 def _ask_tags(source: Source, after: str, limit: int) -> dict[str, Any]:
@@ -95,7 +104,7 @@ def _type(descriptor: dict[str, Any]) -> str:
 
 def _with_local(source: Source, page: Page, after: str, limit: int) -> Page:
     """The page with those of the local tags that belong on it; as it is, when upstream's order is another."""
-    if page.entries != sorted(page.entries):
+    if page.entries != sorted(page.entries) or not is_tag(page.next or "any"):
         return page
     names, more = listing_table.tags(source.repository, after[: TAG_LENGTH + 1], limit)
     here = [name for name in names if not page.next or name <= page.next]

@@ -106,10 +106,20 @@ def _asked(source: Source, reference: str) -> Reply:
 def _ask(source: Source, reference: str) -> dict[str, Any]:
     with connections.held(source.project):
         told = source.upstream.head_manifest(source.remote, reference)
-        if told.size < 0 or not told.media_type:
-            media_type, content, digest = source.upstream.get_manifest(source.remote, reference)
-            told = Descriptor(digest, media_type, len(content))
+        if told.size < 0:
+            told = _local_descriptor(source, told.digest) or _descriptor(source, reference)
     return vars(told) if digests.is_digest(reference) else _settle(source, reference, vars(told))
+
+
+def _local_descriptor(source: Source, digest: str) -> Descriptor | None:
+    record = table.read_record(source.repository, digest)
+    return Descriptor(digest, record.media_type, record.size) if record is not None else None
+
+
+def _descriptor(source: Source, reference: str) -> Descriptor:
+    """What a manifest is by a GET, where a HEAD does not say."""
+    media_type, content, digest = source.upstream.get_manifest(source.remote, reference)
+    return Descriptor(digest, media_type, len(content))
 
 
 def _settle(source: Source, tag: str, told: dict[str, Any]) -> dict[str, Any]:

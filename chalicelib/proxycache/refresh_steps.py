@@ -11,7 +11,7 @@ from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
-from chalicelib.proxycache.errors import UpstreamError, UpstreamRateLimited
+from chalicelib.proxycache.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
 from chalicelib.registry.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.storage import repositories, tasks
 from chalicelib.timed_cache import TimedCache
@@ -55,6 +55,8 @@ def _refresh(execution: Execution, task: Task) -> None:
         outcome = refreshing.refresh(sources.of(project, task.extra["repository"]), task.extra["tag"])
     except NameUnknown as error:
         outcome = str(error)  # the project's filter keeps it out now
+    except ConnectionsTaken as error:
+        raise Unavailable(str(error), retry_after=1) from error  # that is our own doing: the task is tried again
     except UpstreamRateLimited as error:
         if limited is None:
             _limits.put(project.registry_id, str(error), error.retry_after or _PAUSE)

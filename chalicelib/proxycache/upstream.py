@@ -22,11 +22,12 @@ from chalicelib.proxycache.authorization import Authorizer, Credential
 from chalicelib.proxycache.errors import (
     UpstreamContentInvalid,
     UpstreamError,
+    UpstreamHidden,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
 from chalicelib.proxycache.records import Endpoint
-from chalicelib.registry import digests
+from chalicelib.registry import digests, manifests
 from chalicelib.registry.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -42,11 +43,17 @@ _CALL_SECONDS = 10.0
 _REDIRECTS = 5
 _LIST_LIMIT = 4 << 20
 _LIST_PAGES = 50
+_LINK_LIMIT = 16 * 1024
+_NO_REFERRERS = (400, 404, 405, 406, 501)
+"""What registries answer that have no list of referrers (go-containerregistry#1962, #2026: Artifactory says 406)."""
 _NO_HEAD = (405, 501)
 """What a registry, or a proxy before it, answers that knows GET alone (RFC 9110, sections 15.5.6 and 15.6.2)."""
 _CHUNK = 1 << 20
 _KEPT_SECONDS = 300
-_NEXT = re.compile(r'<([^<>]{1,4096})>\s*;\s*rel="?next"?')
+_LINK = re.compile(r"<([^<>]{1,4096})>([^<]{0,4096})")
+_REL_NEXT = re.compile(r';\s*rel\s*=\s*(?:"[^"]*\bnext\b[^"]*"|next\b)', re.IGNORECASE)
+_OPAQUE = "?"
+"""What a mark begins with that is the whole query of the next page, and no tag."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 _REQUESTS: list[Callable[[int], None]] = []
@@ -71,7 +78,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class TagPage:
-    """Tags, and behind which the next page starts; empty at the end."""
+    """Tags, and the mark of the next page: the tag that it starts behind, or `?` and a query. Empty at the end."""
 
     tags: list[str]
     next: str
@@ -142,12 +149,15 @@ class Upstream:
             account = ecr.Account(endpoint.url, known, self._verify)
             known, self._address = account.credential, account.address
         self._authorizer = Authorizer(endpoint.url, self._verify, known)
+        self._is_introduced = False
 
     def ping(self) -> None:
         """Return if the registry answers, and to its credentials if it has any (Harbor, adapter/native)."""
         try:
             answer = self._call("GET", "/v2/", "")
             answers.require_success(answer.status, answer.headers, self._who)
+            if "html" in answer.headers.get("content-type", ""):
+                raise UpstreamContentInvalid(f"{self._who} answers with a page for people: it is no registry")
         except UpstreamUnauthorized:
             if not self._is_anonymous:
                 raise
@@ -156,12 +166,14 @@ class Upstream:
         """What `reference`, a tag or digest, stands for now. One GET more where a registry tells none by a HEAD."""
         answer = self._manifest("HEAD", repository, reference)
         digest = answer.headers.get("docker-content-digest", "")
-        if answer.status in _NO_HEAD or not digests.is_digest(digest):
+        is_told = digests.is_digest(digest) and _is_manifest(_media_type(answer))
+        if answer.status in _NO_HEAD or not is_told:
             media_type, content, digest = self.get_manifest(repository, reference)
             return Descriptor(digest, media_type, len(content))
         if digests.is_digest(reference) and digest != reference:
             raise UpstreamContentInvalid(f"{self._who} answers {digest} for {reference}")
-        size = _length(answer)
+        # What compressed it told its own size, and one that makes no answer to a HEAD tells none.
+        size = -1 if answer.headers.get("content-encoding") else _length(answer) or -1
         if size > SIZE_LIMIT:
             raise UpstreamContentInvalid(f"{self._who} has a manifest of {size} bytes, which is too many")
         return Descriptor(digest, _media_type(answer), size)
@@ -169,7 +181,8 @@ class Upstream:
     def get_manifest(self, repository: str, reference: str) -> tuple[str, bytes, str]:
         """The manifest's media type, its bytes and their digest: of a digest's algorithm, sha256 for a tag.
 
-        Raises UpstreamContentInvalid when the bytes are not those of `reference`.
+        The type is what the document says, where the registry says none of a manifest. Raises UpstreamContentInvalid
+        when the bytes are not those of `reference`, or are no manifest, such as the page of a login that stands before.
         """
         answer = self._manifest("GET", repository, reference)
         told = answer.headers.get("docker-content-digest", "")
@@ -178,7 +191,7 @@ class Upstream:
         digest = digests.of(answer.body, algorithm)
         if digests.is_digest(expected) and digest != expected:
             raise UpstreamContentInvalid(f"the manifest that {self._who} sends is {digest}, not {expected}")
-        return _media_type(answer), answer.body, digest
+        return self._type_of(answer), answer.body, digest
 
     def head_blob(self, repository: str, digest: str) -> int:
         """The blob's size. Raises UpstreamUnreachable when the registry does not say it."""
@@ -187,7 +200,7 @@ class Upstream:
             with closing(self.open_blob(repository, digest, 0, 1)) as body:
                 size = body.total
         else:
-            answers.require_success(answer.status, answer.headers, self._who)
+            self._require_success(answer)
             size = _length(answer)
         if size < 0:
             raise UpstreamUnreachable(f"{self._who} does not tell the size of a blob")
@@ -204,7 +217,15 @@ class Upstream:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         send = partial(outbound.stream, verify=self._verify, redirects=_REDIRECTS)
         url = self._address() + _path(repository, "blobs", digest)
-        stream = self._authorized(lambda more: send(url, headers={**headers, **more}), _pull(repository))
+
+        def ask() -> Stream:
+            return self._authorized(lambda more: send(url, headers={**headers, **more}), _pull(repository))
+
+        stream = ask()
+        if start == 0 and "Range" in headers and _knows_no_ranges(stream):
+            stream.close()
+            del headers["Range"]
+            stream = ask()
         try:
             answers.require_success(stream.status, stream.headers, self._who)
             return self._body(stream, start, end, "Range" in headers)
@@ -213,11 +234,11 @@ class Upstream:
             raise
 
     def list_tags(self, repository: str, n: int = 0, last: str = "") -> TagPage:
-        """The tags behind `last`, up to `n` of them (0: as many as the registry sends at once)."""
-        query = urlencode([(name, value) for name, value in (("n", n), ("last", last)) if value])
-        path = f"{_path(repository, 'tags', 'list')}{'?' if query else ''}{query}"
-        answer = self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
-        answers.require_success(answer.status, answer.headers, self._who)
+        """The tags behind the mark `last`, up to `n` of them (0: as many as the registry sends at once)."""
+        answer = self._tags(repository, n, last)
+        if answer.status == 400 and n:
+            answer = self._tags(repository, 0, last)  # some allow fewer at a time than were asked for
+        self._require_success(answer)
         try:
             content = json.loads(answer.body)
             tags = content.get("tags") or []
@@ -230,7 +251,7 @@ class Upstream:
     def list_referrers(self, repository: str, digest: str, artifact_type: str = "") -> list[dict[str, Any]] | None:
         """The descriptors of what refers to `digest`, of all pages (distribution-spec 1.1, "Listing Referrers").
 
-        None from a registry that has no such list. Raises UpstreamContentInvalid for what is none.
+        None from a registry that has no such list, whether it says so or sends something else.
         """
         query = urlencode({"artifactType": artifact_type}) if artifact_type else ""
         found: list[dict[str, Any]] = []
@@ -238,20 +259,54 @@ class Upstream:
         for _ in range(_LIST_PAGES):
             path = f"{_path(repository, 'referrers', digest)}{'?' if query else ''}{query}"
             answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=room)
-            if answer.status == 404 and not found:
+            if answer.status in _NO_REFERRERS and not found:
                 return None
-            answers.require_success(answer.status, answer.headers, self._who)
-            found += _descriptors(answer.body, self._who)
+            self._require_success(answer)
+            entries = _descriptors(answer.body)
+            if entries is None and not found:
+                return None
+            if entries is None:
+                raise UpstreamContentInvalid(f"{self._who} answers what is no list of referrers")
+            found += entries
             query, room = _next_query(answer), room - len(answer.body)
             if not query:
                 return found
         raise UpstreamUnreachable(f"{self._who} has too many pages of referrers")
 
+    def _tags(self, repository: str, n: int, last: str) -> Answer:
+        if last.startswith(_OPAQUE):
+            query = quote(last.removeprefix(_OPAQUE), safe="=&%+-._~:/,")
+        else:
+            query = urlencode([(name, value) for name, value in (("n", n), ("last", last)) if value])
+        path = f"{_path(repository, 'tags', 'list')}{'?' if query else ''}{query}"
+        return self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
+
+    def _type_of(self, answer: Answer) -> str:
+        told = _media_type(answer)
+        if _is_manifest(told):
+            return told
+        try:
+            document = json.loads(answer.body)
+            own = document.get("mediaType", "")
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise UpstreamContentInvalid(f"{self._who} sends what is no manifest") from error
+        if not isinstance(own, str) or not _is_manifest(own):
+            raise UpstreamContentInvalid(f"{self._who} sends what is no manifest that is known here")
+        return own
+
+    def _require_success(self, answer: Answer) -> None:
+        """Raises what an answer about a repository means. One that is refused may be missing or hidden: see answers."""
+        try:
+            answers.require_success(answer.status, answer.headers, self._who)
+        except UpstreamUnauthorized as error:
+            self.ping()  # which raises when it is the credentials that are wrong
+            raise UpstreamHidden(str(error)) from error
+
     def _manifest(self, method: str, repository: str, reference: str) -> Answer:
         path = _path(repository, "manifests", reference)
         answer = self._call(method, path, _pull(repository), accept=_ACCEPT, limit=SIZE_LIMIT)
         if method != "HEAD" or answer.status not in _NO_HEAD:
-            answers.require_success(answer.status, answer.headers, self._who)
+            self._require_success(answer)
         return answer
 
     def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
@@ -261,6 +316,8 @@ class Upstream:
 
     def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
         """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
+        if scope and not self._is_anonymous and not self._is_introduced:
+            self._introduce()
         answer = self._sent(send, self._authorizer.headers(scope))
         # What a host asks for that a redirect led to is not ours to give, and would not come to it: see outbound.call.
         challenge = "" if answer.is_elsewhere else answer.headers.get("www-authenticate", "")
@@ -269,6 +326,14 @@ class Upstream:
         if isinstance(answer, Stream):
             answer.close()
         return self._sent(send, self._authorizer.headers(scope))
+
+    def _introduce(self) -> None:
+        """Ask how to show credentials, once: a registry may hide what it has from strangers by a 404, and not ask."""
+        self._is_introduced = True
+        send = partial(outbound.call, "GET", verify=self._verify, seconds=_CALL_SECONDS, redirects=_REDIRECTS)
+        answer = self._sent(lambda _: send(f"{self._address()}/v2/"), {})
+        if answer.status == 401 and not answer.is_elsewhere:
+            self._authorizer.expect(answer.headers.get("www-authenticate", ""))
 
     def _sent(self, send: Callable[[Mapping[str, str]], A], headers: Mapping[str, str]) -> A:
         try:
@@ -303,27 +368,46 @@ def _pull(repository: str) -> str:
     return f"repository:{repository}:pull"
 
 
+def _is_manifest(media_type: str) -> bool:
+    return media_type.lower() in manifests.KNOWN_TYPES
+
+
 def _media_type(answer: _Answered) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip()
 
 
 def _next(answer: _Answered) -> str:
-    """The `last` of the page that a Link header names as the next (RFC 8288)."""
-    return parse_qs(_next_query(answer)).get("last", [""])[0]
+    """The mark of the page that a Link header names as the next: its `last`, or its query where it has others too."""
+    query = _next_query(answer)
+    fields = parse_qs(query)
+    if fields.keys() <= {"n", "last"}:
+        return fields.get("last", [""])[0]
+    return f"{_OPAQUE}{query}"
 
 
 def _next_query(answer: _Answered) -> str:
-    """The query of the next page's address, empty at the end. The rest of it is taken from nobody: it is ours."""
-    match = _NEXT.search(answer.headers.get("link", ""))
-    return urlsplit(match[1]).query if match else ""
+    """The query of the next page's address, empty at the end. The rest of it is taken from nobody: it is ours.
+
+    The parameters of a link come in any order (RFC 8288, section 3).
+    """
+    for link in _LINK.finditer(answer.headers.get("link", "")[:_LINK_LIMIT]):
+        if _REL_NEXT.search(link[2]):
+            return urlsplit(link[1]).query
+    return ""
 
 
-def _descriptors(content: bytes, who: str) -> list[dict[str, Any]]:
+def _knows_no_ranges(stream: Stream) -> bool:
+    """Whether a registry answers the beginning of a blob as if there were none, or sends a part and not which."""
+    return stream.status == 416 or (stream.status == 206 and "content-range" not in stream.headers)
+
+
+def _descriptors(content: bytes) -> list[dict[str, Any]] | None:
+    """The entries of an index; None for what is none."""
     try:
         entries = json.loads(content)["manifests"] or []
         return [each for each in entries if isinstance(each, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UpstreamContentInvalid(f"{who} answers what is no list of referrers") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _length(answer: _Answered) -> int:

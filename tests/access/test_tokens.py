@@ -53,9 +53,7 @@ def test_the_answer_is_the_protocols(private_project: str) -> None:
     assert "refresh_token" not in body
 
 
-def test_the_token_says_what_was_asked_and_may_be_with_push_delete(
-    public_project: str, private_project: str
-) -> None:
+def test_the_token_says_what_was_asked_and_may_be_with_push_delete(public_project: str, private_project: str) -> None:
     asked = [f"repository:{private_project}/a:push", f"repository:{public_project}/b:pull,push"]
     assert access(get_token(BASIC, scope=asked)) == [
         ("repository", f"{private_project}/a", ["delete", "push"]),
