@@ -129,7 +129,7 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
-    if action == "delete" and caller.grants is not None:
+    if action == "delete" and caller.grants and action in caller.grants.get(repository, _NONE):
         rules.forget(project_of(repository))  # what is deleted is the project's of now, not of half a minute ago
     actions = permitted(caller, repository)
     if action not in actions or (action != "pull" and not _is_grant_in_force(caller, action, repository)):

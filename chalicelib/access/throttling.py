@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.registry.errors import TooManyRequests
@@ -32,37 +33,54 @@ _IPV6_NETWORK = 64
 
 @dataclass(frozen=True)
 class Limit:
-    """How many failures are free, and the longest wait, in seconds, after more."""
+    """How many failures are free, the longest wait after more, and after how long without one they are forgotten.
+
+    Times are in seconds.
+    """
 
     free: int
     longest: int
+    forget: int = 3600
 
     def wait(self, failed: int) -> int:
         return 0 if failed < self.free else min(2 ** min(failed - self.free, 20), self.longest)
 
 
 _OF_NAME = Limit(free=5, longest=60)
+_OF_PAIR = Limit(free=5, longest=60, forget=_KNOWN_SECONDS)
 _OF_ADDRESS = Limit(free=20, longest=900)
 
 
 @dataclass(frozen=True)
+class _Count:
+    """A source by which a login counts as failed: what was there before, and what is after that."""
+
+    source: str
+    before: Failures | None
+    after: Failures
+
+    def give_back(self) -> None:
+        table.give_back(self.source, self.before, self.after)
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """A login that may go on, and counts as failed already by its `sources`, each with what was there before."""
+    """A login that may go on, and counts as failed already."""
 
     name: str
     pair: str
     """The source of this name at this address; empty when the address is not known."""
-    sources: dict[str, Failures | None]
+    counts: tuple[_Count, ...]
 
     def succeeded(self) -> None:
         """Take back what was counted, and know the user at this address from now on."""
+        for count in self.counts:
+            if count.source == self.name:
+                table.forget(self.name)
+            elif count.source != self.pair:
+                count.give_back()
         if self.pair:
             table.remember(self.pair, _KNOWN_SECONDS)
-        for source, before in self.sources.items():
-            if source == self.name:
-                table.forget(source)
-            elif source != self.pair:
-                table.give_back(source, before)
 
 
 def begin(username: str, address: str) -> Attempt:
@@ -71,28 +89,27 @@ def begin(username: str, address: str) -> Attempt:
     pair = f"pair|{place}|{username[:_NAME_LENGTH]}" if place else ""
     elsewhere = {name: _OF_NAME, **({f"address|{place}": _OF_ADDRESS} if place else {})}
     before = table.read([*elsewhere, *([pair] if pair else [])])
-    limits = {pair: _OF_NAME} if pair in before else elsewhere
-    wait = max(
-        (before[each].last + limit.wait(before[each].number) for each, limit in limits.items() if each in before),
-        default=0,
-    )
-    _require_no_wait(wait - int(time.time()))
-    _count(limits, before)
-    return Attempt(name, pair, {source: before.get(source) for source in limits})
-
-
-def _count(limits: dict[str, Limit], before: dict[str, Failures]) -> None:
-    """Count a login as failed by each source. Raises TooManyRequests when others have used up what was free."""
-    counted: list[str] = []
+    limits = {pair: _OF_PAIR} if pair in before else elsewhere
+    present = int(time.time())
     for source, limit in limits.items():
-        number = table.count(source, before.get(source))
-        counted.append(source)
-        known = before[source].number if source in before else 0
-        wait = limit.wait(number - 1) if number - 1 > known else 0
-        if wait:
-            for each in counted:
-                table.give_back(each, before.get(each))
-            _require_no_wait(wait)
+        if source in before:
+            _require_no_wait(before[source].last + limit.wait(before[source].number) - present)
+    return Attempt(name, pair, _counted(limits, before))
+
+
+def _counted(limits: Mapping[str, Limit], before: Mapping[str, Failures]) -> tuple[_Count, ...]:
+    """Count a login as failed by each source. Raises TooManyRequests when others have failed at the same time."""
+    counts: list[_Count] = []
+    for source, limit in limits.items():
+        known = before.get(source)
+        after = table.count(source, known, free=limit.free, seconds=limit.forget)
+        if after is None:
+            for count in counts:
+                count.give_back()
+            _require_no_wait(max(1, limit.wait(known.number + 1 if known else limit.free)))
+        else:
+            counts.append(_Count(source, known, after))
+    return tuple(counts)
 
 
 def _require_no_wait(seconds: int) -> None:

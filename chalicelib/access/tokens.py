@@ -21,9 +21,8 @@ from chalicelib.projects import rules
 from chalicelib.registry.errors import NameInvalid
 from chalicelib.registry.names import parse_repository, project_of
 
-_ACCESS_SIZE, _ENTRY_SIZE = 5000, 110
-"""Characters of a token's grants, and of one without the repository's name: as base64 in a header that passes API
-Gateway (10,240 bytes for all headers)."""
+_LENGTH = 8000
+"""Characters of a token, which has to pass in a header (authentication.py; API Gateway: 10,240 bytes for all)."""
 
 REFRESH_AUDIENCE = "refresh"
 REFRESH_SECONDS = 28 * 86400
@@ -45,10 +44,17 @@ def issue(caller: Caller, asked: Iterable[str]) -> Token:
     access = _granted(caller, asked)
     issued = datetime.now(UTC).replace(microsecond=0)
     seconds = configuration.token_seconds()
-    claims = {"sub": caller.name, "stamp": caller.stamp, "access": access}
-    text = keys.sign(claims, REGISTRY_AUDIENCE, seconds)
+    text = _signed(caller, access, seconds)
+    while len(text) > _LENGTH and access:
+        del access[-1]  # the first that were asked for are granted, as many as fit
+        text = _signed(caller, access, seconds)
     scopes = tuple(f"{entry['type']}:{entry['name']}:{','.join(entry['actions'])}" for entry in access)
     return Token(text, scopes, seconds, issued)
+
+
+def _signed(caller: Caller, access: list[dict[str, Any]], seconds: int) -> str:
+    claims = {"sub": caller.name, "stamp": caller.stamp, "access": access}
+    return keys.sign(claims, REGISTRY_AUDIENCE, seconds)
 
 
 def issue_refresh(account: accounts.Account) -> str:
@@ -67,19 +73,17 @@ def verify_refresh(token: str) -> accounts.Account | None:
 
 
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:
-    """The token's `access` claim: an entry for each resource of which something is granted, as many as fit a token.
+    """The token's `access` claim: an entry for each resource of which something is granted.
 
     `project` is the number of the repository's project, 0 when there is none. `signs` marks a repository that the
     holder may push to, though this token may not (see Caller). Whoever asks to push may delete too, if so permitted:
     some clients (oras-py) keep their first token for all that they do, as they can with Harbor's.
     """
     access: list[dict[str, Any]] = []
-    size = 0
     for repository, actions in _repositories(asked).items():
         allowed = permitted(caller, repository)
         granted = (actions | {"delete"} if "push" in actions else actions) & allowed
-        size += len(repository) + _ENTRY_SIZE
-        if granted and size <= _ACCESS_SIZE:
+        if granted:
             project = rules.find(project_of(repository))
             entry = {"type": "repository", "name": repository, "actions": sorted(granted)}
             signs = {"signs": True} if "push" in allowed else {}

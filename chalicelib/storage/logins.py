@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
 
 FAILURES = "failures"
-
-_FORGET_SECONDS = 3600
-"""After so long without another one, failed logins are forgotten."""
 
 _FORGIVE_SECONDS = 120
 """One failure is forgiven for each such time that passes until the next, so that an address which many people share is
@@ -47,24 +44,42 @@ def read(sources: Sequence[str]) -> dict[str, Failures]:
     }
 
 
-def count(source: str, before: Failures | None) -> int:
-    """Note one more failed login. Returns how many there are now, with those that others note at the same time."""
+def count(source: str, before: Failures | None, *, free: int, seconds: int) -> Failures | None:
+    """Note one more failed login, to be forgotten after so many seconds without another.
+
+    Returns what is there now; None, with nothing written, when others have noted failures since `before` was read, and
+    there are `free` or more: whoever fails at the same time is not tried at the same time.
+    """
     present = int(time.time())
-    if before is None and (number := _begin(source, present)):
-        return number
-    forgiven = before.forgiven(present) if before else 0
-    # What is forgiven is so once: of several who fail at once only the first finds it so.
-    if before and forgiven and (number := _add(source, 1 - forgiven, tables.FailuresItem.last == before.last)):
-        return number
-    return _add(source, 1)
+    item = tables.FailuresItem(FAILURES, source)
+    if before is None:
+        began = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + seconds)
+        if holds(began.save, condition=_is_gone(present)):
+            return Failures(1, present)
+
+    def add(failures: int, condition: Condition) -> Failures | None:
+        actions = [
+            tables.FailuresItem.failed.add(failures),
+            tables.FailuresItem.last.set(present),
+            tables.FailuresItem.expires.set(present + seconds),
+        ]
+        written = holds(item.update, actions=actions, condition=condition)
+        return Failures(int(item.failed), present) if written else None
+
+    if before is not None and (after := add(1 - before.forgiven(present), _is(before))):
+        return after
+    return add(1, tables.FailuresItem.failed < free)
 
 
-def give_back(source: str, before: Failures | None) -> None:
-    """Take back one failure that was noted and was none: the last one was when it was before."""
-    actions: list[Any] = [tables.FailuresItem.failed.add(-1)]
-    if before is not None:
-        actions.append(tables.FailuresItem.last.set(before.last))
-    holds(tables.FailuresItem(FAILURES, source).update, actions=actions, condition=tables.FailuresItem.failed > 0)
+def give_back(source: str, before: Failures | None, after: Failures) -> None:
+    """Take back a failure that was noted and was none. As it was, unless others have noted some since."""
+    item = tables.FailuresItem(FAILURES, source)
+    restored = [
+        tables.FailuresItem.failed.set(before.number if before else 0),
+        tables.FailuresItem.last.set(before.last if before else after.last),
+    ]
+    if not holds(item.update, actions=restored, condition=_is(after)):
+        holds(item.update, actions=[tables.FailuresItem.failed.add(-1)], condition=tables.FailuresItem.failed > 0)
 
 
 def forget(source: str) -> None:
@@ -77,20 +92,11 @@ def remember(source: str, seconds: int) -> None:
     tables.FailuresItem(FAILURES, source, failed=0, last=present, expires=present + seconds).save()
 
 
-def _begin(source: str, present: int) -> int:
-    """Note the first failure, in place of what has expired. Returns 1, or 0 when another has noted one meanwhile."""
-    item = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + _FORGET_SECONDS)
-    free = tables.FailuresItem.pk.does_not_exist() | (tables.FailuresItem.expires <= present)
-    return int(holds(item.save, condition=free))
+def _is_gone(present: int) -> Condition:
+    gone: Condition = tables.FailuresItem.pk.does_not_exist() | (tables.FailuresItem.expires <= present)
+    return gone
 
 
-def _add(source: str, failures: int, condition: Condition | None = None) -> int:
-    """Add failures. Returns how many there are then; 0 when the condition did not hold."""
-    present = int(time.time())
-    item = tables.FailuresItem(FAILURES, source)
-    actions = [
-        tables.FailuresItem.failed.add(failures),
-        tables.FailuresItem.last.set(present),
-        tables.FailuresItem.expires.set(present + _FORGET_SECONDS),
-    ]
-    return int(item.failed) if holds(item.update, actions=actions, condition=condition) else 0
+def _is(failures: Failures) -> Condition:
+    same: Condition = (tables.FailuresItem.failed == failures.number) & (tables.FailuresItem.last == failures.last)
+    return same
