@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from chalicelib.registry import digests
 from chalicelib.registry.errors import Unavailable
 from chalicelib.relay import Relay, shares
 from chalicelib.relay import body as relay_body
+from chalicelib.relay.memory import Memory
 from chalicelib.storage import aws_json, blobs, blobstore
 from chalicelib.storage import uploads as table
 from chalicelib.webhooks.records import Target
@@ -427,3 +430,36 @@ def test_an_interrupted_upload_holds_what_came_in_parts_and_a_tail(relay: RelayP
     assert session is not None
     assert (len(session.parts), session.tail_size) == (2, size - 32 * MIB)
     assert blobstore.get(session.tail_key) == content[32 * MIB : size]
+
+
+def test_it_is_an_upload_of_whoever_holds_most_that_has_to_leave() -> None:
+    """However slow a user's only upload is beside those of one who has many."""
+
+    @dataclass(eq=False)
+    class Upload:
+        user: str
+        rate: float
+        held: int = 0
+        dismissed: bool = False
+
+        def bytes_a_second(self) -> float:
+            return self.rate
+
+        def dismiss(self) -> bool:
+            self.dismissed = True
+            memory.leave(self)
+            return True
+
+    memory = Memory(10)
+
+    async def fill() -> tuple[Upload, list[Upload]]:
+        honest, many = Upload("honest", 1.0), [Upload("hostile", 100.0 + number) for number in range(8)]
+        await memory.take(honest, 2)
+        for each in many:
+            await memory.take(each, 1)
+        await memory.take(Upload("other", 1.0), 1)
+        return honest, many
+
+    honest, many = asyncio.run(fill())
+    assert not honest.dismissed
+    assert [each.dismissed for each in many] == [True] + [False] * 7

@@ -1,8 +1,8 @@
 """Whether whoever a grant was given to may still do what it says.
 
-Tokens and the addresses of uploads are checked by their signatures alone. Before something is written by one, its
-owner is looked at as well, as accounts and roles were at most half a minute ago: a grant ends with the account, its
-password, its robot or its role. Pulls go by the token, which lives for minutes.
+Tokens are checked by their signatures alone. Before something is written by one, its owner is looked at as well, as
+accounts and roles were at most half a minute ago: a grant ends with the account, its password, its robot or its role.
+Pulls go by the token, which lives for minutes.
 """
 
 from __future__ import annotations

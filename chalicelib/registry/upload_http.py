@@ -68,6 +68,8 @@ def handle(request: Request, target: Target, caller: Caller | None) -> Response:
     if isinstance(begun, Response):
         return begun
     _check_length(request.body, begun.length)
+    if begun.length is None:
+        begun.require_room(len(request.body))
     return begun.end(0, begun.head() + request.body if request.body else None)
 
 
@@ -130,6 +132,11 @@ def is_capability(request: Request, target: Target) -> bool:
     if (claims.get("repository"), claims.get("upload")) != (target.repository, target.reference):
         raise BlobUploadInvalid("the address is that of another upload")
     return True
+
+
+def user_of(request: Request) -> str:
+    """The user who began the upload that an address is of; empty when it does not say. Raises as `is_capability`."""
+    return str(_claims(request).get("user", ""))
 
 
 def _claims(request: Request) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -40,6 +41,7 @@ _CALLS = 32
 """Calls of the stores at once, beside those that send parts. None of them waits for a client."""
 _SENDERS = 8
 _FIELDS = 100
+_LINGER_SECONDS = 10.0
 
 
 class Relay:
@@ -57,8 +59,12 @@ class Relay:
         elif scope["type"] == "http" and scope["path"] == HEALTH_PATH:
             await _send(send, scope["method"], Response(200, {"Content-Type": "text/plain"}, b"ok\n"))
         elif scope["type"] == "http":
-            response = await self._answer(_to_request(scope), receive)
-            await _send(send, scope["method"], response)
+            ending = _Ending(receive)
+            response = await self._answer(_to_request(scope), ending)
+            if scope["method"] in ("PATCH", "PUT") and not ending.is_over:
+                await _send_and_close(send, response, ending)
+            else:
+                await _send(send, scope["method"], response)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
         return await _observed_answer(request, partial(self._respond, receive=receive))
@@ -69,7 +75,7 @@ class Relay:
         if request.method not in ("PATCH", "PUT"):
             begun = await loop.run_in_executor(self._calls, upload_http.begin, request, target)
             return begun if isinstance(begun, Response) else begun.end(0, None)
-        body = Body(receive, self._memory)
+        body = Body(receive, self._memory, upload_http.user_of(request))
         try:
             with self._shares.receiving(target, body):
                 begun = await loop.run_in_executor(self._calls, upload_http.begin, request, target)
@@ -119,13 +125,41 @@ def _query(text: str) -> dict[str, str]:
     return dict(reversed(parse_qsl(text, keep_blank_values=True)))
 
 
-async def _send(send: Send, method: str, response: Response) -> None:
+class _Ending:
+    """Receives for a request, and knows whether all of it has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_over = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.is_over = self.is_over or not message.get("more_body", False)
+        return message
+
+
+async def _send_and_close(send: Send, response: Response, receive: _Ending) -> None:
+    """Answer a request of whose body nobody reads the rest, and end its connection.
+
+    For a while what still comes is dropped, for a client that is sending reads the answer only then. It must not go on
+    for ever, nor be cut at once: the answer might be lost with the connection.
+    """
+    closing = Response(response.status, {**response.headers, "Connection": "close"}, response.body)
+    await _send(send, "PATCH", closing, more=True)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while not receive.is_over:
+                await receive()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send(send: Send, method: str, response: Response, *, more: bool = False) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     if response.status != 204:
         headers["content-length"] = str(len(response.body))
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body, "more_body": more})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

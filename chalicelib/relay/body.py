@@ -7,6 +7,7 @@ A client that sends nothing, or next to nothing, holds no thread and no memory b
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -21,6 +22,7 @@ WINDOW_SECONDS = 60.0
 LEAST_BYTES = 60 * 1024
 """What has to come in each window: a kilobyte a second, which the slowest of lines carries."""
 
+_FADE_SECONDS = 10.0
 _STEP = 1 << 20
 """Memory is taken in steps of so many bytes,"""
 _UNCOUNTED = 64 * 1024
@@ -33,7 +35,8 @@ class Body:
     `ended`: all that comes has been read. `error`: why that was not all, if it was not.
     """
 
-    def __init__(self, receive: Receive, memory: Memory) -> None:
+    def __init__(self, receive: Receive, memory: Memory, user: str) -> None:
+        self.user = user
         self.held = 0
         self.ended = False
         self.error: RegistryError | None = None
@@ -48,8 +51,9 @@ class Body:
         self._is_last = False
         self._taken = 0
         """Memory that the buffer which is being filled has taken."""
-        self._window_began = time.monotonic()
+        self._window_began = self._faded = time.monotonic()
         self._window_bytes = 0
+        self._recent = 0.0
 
     async def fill(self, buffer: bytearray, size: int, least: int) -> None:
         """Add bytes to `buffer` until it has `size`, or at least `least` while memory is short, or the body ends.
@@ -80,7 +84,9 @@ class Body:
         self._task = None
 
     def bytes_a_second(self) -> float:
-        return self._window_bytes / max(time.monotonic() - self._window_began, 1.0)
+        """How fast bytes have come, with those of the last seconds counting most."""
+        self._fade()
+        return self._recent / _FADE_SECONDS
 
     def dismiss(self) -> bool:
         return self._interrupt(UploadTooSlow("others wait for the memory of this upload: go on with it later"))
@@ -119,6 +125,8 @@ class Body:
         else:
             self._surplus = memoryview(message.get("body", b""))
             self._window_bytes += len(self._surplus)
+            self._fade()
+            self._recent += len(self._surplus)
             self._is_last = not message.get("more_body", False)
 
     async def _next_message(self) -> Message | None:
@@ -135,6 +143,11 @@ class Body:
                     return await self._receive()
             except TimeoutError:
                 continue
+
+    def _fade(self) -> None:
+        now = time.monotonic()
+        self._recent *= math.exp((self._faded - now) / _FADE_SECONDS)
+        self._faded = now
 
     def _end(self) -> None:
         self._is_last = self.ended = True

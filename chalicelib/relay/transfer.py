@@ -61,11 +61,11 @@ class Transfer:
             await self._body.fill(buffer, size, writer.least_size(index))
             self._came += len(buffer) - before
             self._require_no_more()
+            if self._receiving.length is None and self._came:
+                await self._call(self._receiving.require_room, self._came)
             if self._body.ended:
                 break
             await self._send(index, buffer)
-            if self._receiving.length is None:
-                await self._call(self._receiving.require_room, self._came)
             index, buffer = index + 1, bytearray()
         while self._sending:
             await self._sending.popleft()

@@ -106,6 +106,7 @@ class Gateway:
     ) -> None:
         """`finish` is called when the gateway stops, after the last request."""
         self._workers = Workers(function, THREADS)
+        self._bodies = _Bodies(_BODIES)
         self._router = Router(routes)
         self._mounts = dict(mounts or {})
         self._finish = finish
@@ -142,8 +143,15 @@ class Gateway:
             await _send(send, method, 404, _MESSAGE, b'{"message":"Not Found"}')
             return
         try:
-            body = await _read(receive, scope)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                body = await self._bodies.read(receive, scope)
         except _ClientLeft:
+            return
+        except TimeoutError:
+            await _send(send, method, 408, [*_MESSAGE, _CLOSE], b'{"message":"Request Timeout"}')
+            return
+        except _BusyError:
+            await _send(send, method, 503, [*_MESSAGE, _CLOSE], b'{"message":"Service Unavailable"}')
             return
         event = None if body is None else make_event(scope, path, match, body)
         if event is None:
@@ -175,6 +183,10 @@ class Gateway:
 
 
 _MESSAGE = [("Content-Type", "application/json")]
+_CLOSE = ("Connection", "close")
+"""For a request whose body is not read to its end: it could go on for ever."""
+_BODIES = 128 << 20
+"""Bytes of requests' bodies that are on their way at once."""
 _INTERNAL_ERROR = b'{"message":"Internal Server Error"}'
 
 
@@ -233,25 +245,42 @@ class _ClientLeft(Exception):
     """The connection ended before the request did: what came of it is no request."""
 
 
-async def _read(receive: Receive, scope: Scope) -> bytes | None:
-    """The request's body, None when it is over the limit. A body that says so beforehand is not read at all.
+class _BusyError(Exception):
+    """Bodies that come at the same time take as much memory as they may."""
 
-    Raises _ClientLeft.
-    """
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not declared.isdigit() or int(declared) > BODY_LIMIT:
-        return None
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientLeft
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > BODY_LIMIT:
+
+class _Bodies:
+    """Reads the bodies of requests, which together take a bounded number of bytes until they are whole."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    async def read(self, receive: Receive, scope: Scope) -> bytes | None:
+        """The request's body, None when it is over the limit. A body that says so beforehand is not read at all.
+
+        Raises _ClientLeft or _BusyError.
+        """
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not declared.isdigit() or int(declared) > BODY_LIMIT:
             return None
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+        chunks: list[bytes] = []
+        size, more = 0, True
+        try:
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientLeft
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                self._left -= len(chunks[-1])
+                if size > BODY_LIMIT:
+                    return None
+                if self._left < 0:
+                    raise _BusyError
+                more = message.get("more_body", False)
+            return b"".join(chunks)
+        finally:
+            self._left += size
 
 
 async def _refuse_large(send: Send, method: str, path: str) -> None:
