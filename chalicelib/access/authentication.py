@@ -27,21 +27,32 @@ _HEADER_LIMIT = 8192
 
 
 @dataclass(frozen=True)
+class RepositoryGrant:
+    """What a token grants of one repository, in the project that had the name when the token was issued.
+
+    `project_id` is 0 where there was none: only the administrator is granted anything there. `signs` marks a repository
+    that the bearer could ask to push to: who signs an image reads it with a token for no more than that, and a
+    project's policies let it.
+    """
+
+    actions: frozenset[str]
+    project_id: int
+    signs: bool = False
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
-    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`. `signs` names
-    the repositories that a token's bearer could ask to push to: who signs an image reads it with a token for no more
-    than that, and a project's policies let it.
+    `grants` are by repository; `sees_catalog` is the scope `registry:catalog:*`.
     """
 
     name: str = ""
     number: int = 0
     """The account's, as Harbor's user id; 0 for nobody, for a robot and for the bearer of a token."""
     is_admin: bool = False
-    grants: Mapping[str, frozenset[str]] | None = None
+    grants: Mapping[str, RepositoryGrant] | None = None
     sees_catalog: bool = False
-    signs: frozenset[str] = frozenset()
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
     groups: tuple[int, ...] = ()
@@ -113,15 +124,15 @@ def _bearer(request: Request, token: str) -> Caller:
         claims = keys.verify(token, REGISTRY_AUDIENCE)
     except keys.TokenInvalidError as error:
         raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
-    grants: dict[str, frozenset[str]] = {}
-    sees_catalog = False
-    signs = frozenset(entry["name"] for entry in claims["access"] if entry.get("signs"))
-    for entry in claims["access"]:
-        if entry["type"] == "repository":
-            grants[entry["name"]] = frozenset(entry["actions"])
-        else:
-            sees_catalog = True
-    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog, signs=signs)
+    access = claims["access"]
+    # A token of before projects were numbered in it grants nothing: its holder gets another one.
+    grants = {
+        entry["name"]: RepositoryGrant(frozenset(entry["actions"]), entry["project"], entry.get("signs", False))
+        for entry in access
+        if entry["type"] == "repository" and "project" in entry
+    }
+    sees_catalog = any(entry["type"] == "registry" for entry in access)
+    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
     return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 

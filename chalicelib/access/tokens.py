@@ -15,10 +15,11 @@ from typing import Any
 
 from chalicelib.access import accounts, keys
 from chalicelib.access.authentication import REGISTRY_AUDIENCE, Caller
-from chalicelib.access.authorization import ACTIONS, permitted
+from chalicelib.access.authorization import ACTIONS, ANY_PROJECT, permitted
 from chalicelib.access.challenges import CATALOG_SCOPE
+from chalicelib.projects import rules
 from chalicelib.registry.errors import NameInvalid
-from chalicelib.registry.names import parse_repository
+from chalicelib.registry.names import parse_repository, project_of
 from chalicelib.settings import settings
 
 REFRESH_AUDIENCE = "refresh"
@@ -64,15 +65,18 @@ def verify_refresh(token: str) -> accounts.Account | None:
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:
     """The token's `access` claim: an entry for each resource of which something is granted.
 
-    `signs` marks a repository that the holder may push to, though this token may not (see Caller).
+    `project` is the number of the project that has the name now: what is granted ends with it. `signs` marks a
+    repository that the holder may push to, though this token may not (see RepositoryGrant).
     """
     access: list[dict[str, Any]] = []
     for repository, actions in _repositories(asked).items():
         allowed = permitted(caller, repository)
         granted = actions & allowed
         if granted:
+            project = rules.find(project_of(repository))
             signs = {"signs": True} if "push" in allowed else {}
-            access.append({"type": "repository", "name": repository, "actions": sorted(granted), **signs})
+            entry = {"type": "repository", "name": repository, "actions": sorted(granted)}
+            access.append({**entry, "project": project.project_id if project else ANY_PROJECT, **signs})
     if CATALOG_SCOPE in asked and caller.is_admin:
         access.append({"type": "registry", "name": "catalog", "actions": ["*"]})
     return access
