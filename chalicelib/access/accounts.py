@@ -113,11 +113,12 @@ def verify(username: str, password: str, address: str = "") -> Account | None:
             return account
     attempt = throttling.begin(username, address)
     known = account.password_hash if account else ""
-    if passwords.verify_password(password, known or _nobodys_hash()) and account and known:
+    with throttling.hashing(attempt):
+        is_right = passwords.verify_password(password, known or _nobodys_hash())
+    if is_right and account and known:
         attempt.succeeded()
         _verified.put(digest, True, _VERIFIED_SECONDS)
         return account
-    attempt.failed()
     return None
 
 
