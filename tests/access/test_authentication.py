@@ -64,7 +64,7 @@ def test_a_token_bears_its_grants_and_no_role(private_project: str) -> None:
     token = token_for(BASIC, f"repository:{private_project}/a:pull,push")
     caller = authenticate(request("GET", "/v2/", bearer(token)))
     project = rules.get(private_project)
-    grant = RepositoryGrant(frozenset({"pull", "push"}), project.project_id, signs=True)
+    grant = RepositoryGrant(frozenset({"pull", "push", "delete"}), project.project_id, signs=True)
     assert caller.grants == {f"{private_project}/a": grant}
     assert not caller.is_admin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import jwt
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.access import tokens
+from chalicelib import settings as deployed
+from chalicelib.access import members, token_service, tokens, users
 from chalicelib.access.authentication import ANONYMOUS, authenticate
 from chalicelib.access.bootstrap import bootstrap
+from chalicelib.access.roles import Role
+from chalicelib.projects import rules
 from chalicelib.registry.http import Response
 from tests.access.support import BASIC, NAME, PASSWORD, basic, bearer, get_token, json_of, post_token, request
 
@@ -39,8 +43,8 @@ def test_the_answer_is_the_protocols(private_project: str) -> None:
 def test_the_token_says_no_more_than_was_asked_and_is_permitted(public_project: str, private_project: str) -> None:
     asked = [f"repository:{private_project}/a:push", f"repository:{public_project}/b:pull,push"]
     assert access(get_token(BASIC, scope=asked)) == [
-        ("repository", f"{private_project}/a", ["push"]),
-        ("repository", f"{public_project}/b", ["pull", "push"]),
+        ("repository", f"{private_project}/a", ["delete", "push"]),
+        ("repository", f"{public_project}/b", ["delete", "pull", "push"]),
     ]
     assert access(get_token(scope=asked)) == [("repository", f"{public_project}/b", ["pull"])]
 
@@ -94,9 +98,46 @@ def test_wrong_credentials_are_refused_with_a_basic_challenge(header: str) -> No
     assert b"token" not in response.body.replace(b"a token is given", b"")
 
 
-def test_too_many_scopes_and_another_service_are_bad_requests() -> None:
-    assert get_token(scope=[f"repository:library/{n}:pull" for n in range(33)]).status == 400
+def test_of_many_scopes_the_first_that_fit_are_granted(private_project: str) -> None:
+    short = [f"repository:{private_project}/{n}:pull" for n in range(40)]
+    assert [name for _, name, _ in access(get_token(BASIC, scope=short))] == [
+        f"{private_project}/{n}" for n in range(32)
+    ]
+    long = [f"repository:{private_project}/{'a' * 200}{n}:pull,push" for n in range(32)]
+    response = get_token(BASIC, scope=long)
+    granted = [name for _, name, _ in access(response)]
+    assert 5 <= len(granted) < 32
+    assert granted == [scope.split(":")[1] for scope in long[: len(granted)]]
+    assert len(json_of(response)["token"]) < 8000
+    assert authenticate(request("GET", "/v2/", bearer(json_of(response)["token"]))).grants
+
+
+def test_harbors_service_is_this_one_and_another_is_a_bad_request() -> None:
+    assert get_token(service=["harbor-registry"]).status == 200
+    assert post_token(form(grant_type="password", service="harbor-registry", username="x", password="y")).status == 401
     assert get_token(service=["registry.docker.io"]).status == 400
+
+
+def test_who_asks_to_push_may_delete_by_the_same_token(private_project: str) -> None:
+    name = f"{private_project}/a"
+    asked = [f"repository:{name}:pull,push"]
+    assert access(get_token(BASIC, scope=asked)) == [("repository", name, ["delete", "pull", "push"])]
+    project = rules.get(private_project)
+    user = users.create(f"dev-{project.project_id}", "Passw0rd-of-dev", f"d{project.project_id}@example.com", "D", "")
+    members.add(project, Role.DEVELOPER, user.number)
+    developer = basic(f"dev-{project.project_id}", "Passw0rd-of-dev")
+    assert access(get_token(developer, scope=asked)) == [("repository", name, ["pull", "push"])]
+
+
+def test_docker_login_keeps_the_password_unless_a_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "refresh_token" not in json_of(get_token(BASIC, offline_token=["true"]))
+    monkeypatch.setattr(token_service, "settings", lambda: replace(deployed.settings(), refresh_tokens=True))
+    body = json_of(get_token(BASIC, offline_token=["true"]))
+    account = tokens.verify_refresh(body["refresh_token"])
+    assert account is not None
+    assert account.username == NAME
+    assert "refresh_token" not in json_of(get_token(offline_token=["true"]))  # nobody gets one
+    assert get_token(bearer(body["refresh_token"])).status == 401
 
 
 def form(**fields: str) -> str:
@@ -113,7 +154,8 @@ def test_the_password_grant(private_project: str) -> None:
 
 
 def test_a_refresh_token_gives_access_until_the_password_changes(private_project: str) -> None:
-    refresh = json_of(get_token(BASIC, offline_token=["true"]))["refresh_token"]
+    offline = form(grant_type="password", username=NAME, password=PASSWORD, access_type="offline")
+    refresh = json_of(post_token(offline))["refresh_token"]
     scope = f"repository:{private_project}/a:pull"
     response = post_token(form(grant_type="refresh_token", refresh_token=refresh, scope=scope))
     assert access(response) == [("repository", f"{private_project}/a", ["pull"])]
@@ -130,14 +172,9 @@ def test_the_password_grant_gives_a_refresh_token_when_asked() -> None:
     assert account.username == NAME
 
 
-def test_an_access_token_is_no_refresh_token_nor_the_reverse() -> None:
-    body = json_of(get_token(BASIC, offline_token=["true"]))
+def test_an_access_token_is_no_refresh_token() -> None:
+    body = json_of(get_token(BASIC))
     assert post_token(form(grant_type="refresh_token", refresh_token=body["token"])).status == 401
-    assert get_token(bearer(body["refresh_token"])).status == 401
-
-
-def test_nobody_gets_a_refresh_token() -> None:
-    assert "refresh_token" not in json_of(get_token(offline_token=["true"]))
 
 
 @pytest.mark.parametrize(
