@@ -57,6 +57,8 @@ class Caller:
     """The robot that asks with its own name and secret."""
     groups: tuple[int, ...] = ()
     """Numbers of the groups that a user is in."""
+    stamp: str = ""
+    """The account's (accounts.py), which a token is issued under."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -72,7 +74,17 @@ ANONYMOUS = Caller()
 
 _VERIFIED_SECONDS = 60
 
-_bearers: TimedCache[str, Caller] = TimedCache(1024)
+
+@dataclass(frozen=True)
+class _Bearer:
+    """Who bears a token, with the number and the stamp of the account that it was given to; nobody has no stamp."""
+
+    caller: Caller
+    number: int
+    stamp: str
+
+
+_bearers: TimedCache[str, _Bearer] = TimedCache(1024)
 """Who bears a token, for tokens that were verified lately: a pull of many layers sends the same one each time."""
 
 
@@ -92,7 +104,14 @@ def authenticate(request: Request) -> Caller:
 
 
 def caller_of(account: Account) -> Caller:
-    return Caller(account.username, account.number, account.is_admin, robot=account.robot, groups=account.groups)
+    return Caller(
+        account.username,
+        account.number,
+        account.is_admin,
+        robot=account.robot,
+        groups=account.groups,
+        stamp=account.stamp,
+    )
 
 
 def actor_of(caller: Caller, request: Request) -> Actor:
@@ -118,8 +137,16 @@ def verify_basic(request: Request, encoded: str) -> Account:
 
 def _bearer(request: Request, token: str) -> Caller:
     cached = _bearers.get(token)
-    if cached is not None:
-        return cached[0]
+    bearer = cached[0] if cached is not None else _read_token(request, token)
+    if bearer.stamp:
+        from chalicelib.access import owners  # noqa: PLC0415 -- a pull without a token does without
+
+        if not owners.is_current(bearer.caller.name, bearer.number, bearer.stamp):
+            raise _unauthorized(request, "the account that the token was given to has changed", "invalid_token")
+    return bearer.caller
+
+
+def _read_token(request: Request, token: str) -> _Bearer:
     try:
         claims = keys.verify(token, REGISTRY_AUDIENCE)
     except keys.TokenInvalidError as error:
@@ -133,7 +160,8 @@ def _bearer(request: Request, token: str) -> Caller:
     }
     sees_catalog = any(entry["type"] == "registry" for entry in access)
     caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
-    return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
+    bearer = _Bearer(caller, claims.get("number", 0), claims.get("stamp", ""))
+    return _bearers.put(token, bearer, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 
 def _unauthorized(request: Request, message: str, error: str = "") -> Unauthorized:

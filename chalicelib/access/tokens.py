@@ -47,7 +47,8 @@ def issue(caller: Caller, asked: Iterable[str]) -> Token:
     access = _that_fit(_granted(caller, asked))
     issued = datetime.now(UTC).replace(microsecond=0)
     seconds = settings().token_seconds
-    text = keys.sign({"sub": caller.name, "access": access}, REGISTRY_AUDIENCE, seconds)
+    owner = {"number": caller.number, "stamp": caller.stamp} if caller.stamp else {}
+    text = keys.sign({"sub": caller.name, **owner, "access": access}, REGISTRY_AUDIENCE, seconds)
     scopes = tuple(f"{entry['type']}:{entry['name']}:{','.join(entry['actions'])}" for entry in access)
     return Token(text, scopes, seconds, issued)
 

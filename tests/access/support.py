@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from chalicelib.access import token_service
 from chalicelib.access.bootstrap import bootstrap
@@ -46,6 +47,11 @@ def post_token(body: str, content_type: str = "application/x-www-form-urlencoded
 
 def token_for(headers: dict[str, str] | None, *scopes: str) -> str:
     return str(json_of(get_token(headers, scope=list(scopes)))["token"])
+
+
+def refresh_token_for(username: str, password: str) -> str:
+    fields = {"grant_type": "password", "username": username, "password": password, "access_type": "offline"}
+    return str(json_of(post_token(urlencode(fields)))["refresh_token"])
 
 
 def json_of(response: Response) -> dict[str, Any]:

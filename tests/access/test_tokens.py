@@ -17,7 +17,18 @@ from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
 from chalicelib.projects import rules
 from chalicelib.registry.http import Response
-from tests.access.support import BASIC, NAME, PASSWORD, basic, bearer, get_token, json_of, post_token, request
+from tests.access.support import (
+    BASIC,
+    NAME,
+    PASSWORD,
+    basic,
+    bearer,
+    get_token,
+    json_of,
+    post_token,
+    refresh_token_for,
+    request,
+)
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
@@ -154,8 +165,7 @@ def test_the_password_grant(private_project: str) -> None:
 
 
 def test_a_refresh_token_gives_access_until_the_password_changes(private_project: str) -> None:
-    offline = form(grant_type="password", username=NAME, password=PASSWORD, access_type="offline")
-    refresh = json_of(post_token(offline))["refresh_token"]
+    refresh = refresh_token_for(NAME, PASSWORD)
     scope = f"repository:{private_project}/a:pull"
     response = post_token(form(grant_type="refresh_token", refresh_token=refresh, scope=scope))
     assert access(response) == [("repository", f"{private_project}/a", ["pull"])]
