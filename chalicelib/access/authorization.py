@@ -146,7 +146,7 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
-    if action != "pull":
+    if action != "pull" and not caller.is_anonymous:
         # A write is never let in by what the name stood for a while ago: one read, of the project as it is now.
         rules.forget(project_of(repository))
     actions = permitted(caller, repository)
