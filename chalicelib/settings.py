@@ -46,6 +46,8 @@ class Settings:
     registry_url: str
     """The registry's base URL, for a relay with a host of its own: where the blobs that it finishes are. Else empty."""
     token_seconds: int
+    refresh_tokens: bool
+    """Give `docker login` a refresh token to keep in place of the password (chalicelib/access/token_service.py)."""
     upload_seconds: int
     url_seconds: int
     """Life of a presigned download URL. A collector's grace period must exceed it (docs/gc.md)."""
@@ -100,6 +102,7 @@ def settings() -> Settings:
         relay_url=env.get("BERTH_RELAY_URL", "").rstrip("/"),
         registry_url=env.get("BERTH_REGISTRY_URL", "").rstrip("/"),
         token_seconds=int(env.get("BERTH_TOKEN_SECONDS", "300")),
+        refresh_tokens=env.get("BERTH_REFRESH_TOKENS", "false").lower() == "true",
         upload_seconds=int(env.get("BERTH_UPLOAD_SECONDS", "86400")),
         url_seconds=int(env.get("BERTH_URL_SECONDS", "1200")),
         candidate_renew_seconds=int(env.get("BERTH_CANDIDATE_RENEW_SECONDS", "600")),

@@ -26,6 +26,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "MaxValue": 3600,
         "Description": "Life of a registry token. Clients renew one at 60 s at the earliest (distribution).",
     },
+    "RefreshTokens": {
+        "Type": "String",
+        "Default": "false",
+        "AllowedValues": ["true", "false"],
+        "Description": "Give docker login a refresh token of 28 days to keep in place of the password.",
+    },
     "UploadSeconds": {
         "Type": "Number",
         "Default": 86400,
@@ -188,6 +194,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_RELAY_URL": {"Ref": "RelayUrl"},
     "BERTH_S3_PUBLIC_ENDPOINT": {"Ref": "S3PublicEndpoint"},
     "BERTH_TOKEN_SECONDS": {"Ref": "TokenSeconds"},
+    "BERTH_REFRESH_TOKENS": {"Ref": "RefreshTokens"},
     "BERTH_UPLOAD_SECONDS": {"Ref": "UploadSeconds"},
     "BERTH_URL_SECONDS": {"Ref": "UrlSeconds"},
     "BERTH_CANDIDATE_RENEW_SECONDS": {"Ref": "CandidateRenewSeconds"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.access import keys
@@ -13,7 +13,6 @@ from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.registry.errors import Unauthorized
 from chalicelib.registry.http import Request
-from chalicelib.registry.names import project_of
 from chalicelib.storage.members import Entity
 from chalicelib.timed_cache import TimedCache
 
@@ -28,29 +27,38 @@ _HEADER_LIMIT = 8192
 
 
 @dataclass(frozen=True)
+class RepositoryGrant:
+    """What a token grants of one repository, in the project that had the name when the token was issued.
+
+    `project_id` is 0 where there was none: only the administrator is granted anything there. `signs` marks a repository
+    that the bearer could ask to push to: who signs an image reads it with a token for no more than that, and a
+    project's policies let it.
+    """
+
+    actions: frozenset[str]
+    project_id: int
+    signs: bool = False
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
-    `grants` maps a repository to its granted actions; `sees_catalog` is the scope `registry:catalog:*`. `signs` names
-    the repositories that a token's bearer could ask to push to: who signs an image reads it with a token for no more
-    than that, and a project's policies let it. `projects` has the number of each project of a grant: a project that
-    comes after under the same name is another, for which nothing is granted.
+    `grants` are by repository; `sees_catalog` is the scope `registry:catalog:*`.
     """
 
     name: str = ""
     number: int = 0
     """The account's, as Harbor's user id; 0 for nobody, for a robot and for the bearer of a token."""
     is_admin: bool = False
-    grants: Mapping[str, frozenset[str]] | None = None
+    grants: Mapping[str, RepositoryGrant] | None = None
     sees_catalog: bool = False
-    signs: frozenset[str] = frozenset()
-    projects: Mapping[str, int] = field(default_factory=dict)
-    stamp: str = ""
-    """That of the account, which changes with its password (accounts.Account)."""
     robot: Robot | None = None
     """The robot that asks with its own name and secret."""
     groups: tuple[int, ...] = ()
     """Numbers of the groups that a user is in."""
+    stamp: str = ""
+    """The account's (accounts.py), which a token is issued under."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -66,7 +74,17 @@ ANONYMOUS = Caller()
 
 _VERIFIED_SECONDS = 60
 
-_bearers: TimedCache[str, Caller] = TimedCache(1024)
+
+@dataclass(frozen=True)
+class _Bearer:
+    """Who bears a token, with the number and the stamp of the account that it was given to; nobody has no stamp."""
+
+    caller: Caller
+    number: int
+    stamp: str
+
+
+_bearers: TimedCache[str, _Bearer] = TimedCache(1024)
 """Who bears a token, for tokens that were verified lately: a pull of many layers sends the same one each time."""
 
 
@@ -90,9 +108,9 @@ def caller_of(account: Account) -> Caller:
         account.username,
         account.number,
         account.is_admin,
-        stamp=account.stamp,
         robot=account.robot,
         groups=account.groups,
+        stamp=account.stamp,
     )
 
 
@@ -119,31 +137,31 @@ def verify_basic(request: Request, encoded: str) -> Account:
 
 def _bearer(request: Request, token: str) -> Caller:
     cached = _bearers.get(token)
-    if cached is not None:
-        return cached[0]
+    bearer = cached[0] if cached is not None else _read_token(request, token)
+    if bearer.stamp:
+        from chalicelib.access import owners  # noqa: PLC0415 -- a pull without a token does without
+
+        if not owners.is_current(bearer.caller.name, bearer.number, bearer.stamp):
+            raise _unauthorized(request, "the account that the token was given to has changed", "invalid_token")
+    return bearer.caller
+
+
+def _read_token(request: Request, token: str) -> _Bearer:
     try:
         claims = keys.verify(token, REGISTRY_AUDIENCE)
     except keys.TokenInvalidError as error:
         raise _unauthorized(request, "the token is invalid or has expired", "invalid_token") from error
-    grants: dict[str, frozenset[str]] = {}
-    projects: dict[str, int] = {}
-    sees_catalog = False
-    signs = frozenset(entry["name"] for entry in claims["access"] if entry.get("signs"))
-    for entry in claims["access"]:
-        if entry["type"] == "repository":
-            grants[entry["name"]] = frozenset(entry["actions"])
-            projects[project_of(entry["name"])] = entry.get("project", 0)
-        else:
-            sees_catalog = True
-    caller = Caller(
-        claims["sub"],
-        grants=grants,
-        sees_catalog=sees_catalog,
-        signs=signs,
-        projects=projects,
-        stamp=claims.get("stamp", ""),
-    )
-    return _bearers.put(token, caller, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
+    access = claims["access"]
+    # A token of before projects were numbered in it grants nothing: its holder gets another one.
+    grants = {
+        entry["name"]: RepositoryGrant(frozenset(entry["actions"]), entry["project"], entry.get("signs", False))
+        for entry in access
+        if entry["type"] == "repository" and "project" in entry
+    }
+    sees_catalog = any(entry["type"] == "registry" for entry in access)
+    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
+    bearer = _Bearer(caller, claims.get("number", 0), claims.get("stamp", ""))
+    return _bearers.put(token, bearer, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 
 def _unauthorized(request: Request, message: str, error: str = "") -> Unauthorized:

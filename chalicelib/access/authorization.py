@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 
 from chalicelib.access import memberships, roles
-from chalicelib.access.authentication import Caller
+from chalicelib.access.authentication import Caller, RepositoryGrant
 from chalicelib.access.challenges import CATALOG_SCOPE, challenge, repository_scope
 from chalicelib.access.roles import Permission, Permissions, Role
 from chalicelib.projects import rules
@@ -22,6 +22,10 @@ from chalicelib.storage.robots import ALL_PROJECTS, SYSTEM, Grant, Robot
 
 ACTIONS = frozenset({"pull", "push", "delete"})
 """Of the protocol: what a token's scope can name."""
+
+ANY_PROJECT = 0
+"""In a token: the number where there was no project. Only the administrator, who may do all, is granted anything
+there."""
 
 _NONE: frozenset[str] = frozenset()
 _NO_PERMISSIONS: Permissions = frozenset()
@@ -86,14 +90,16 @@ def _with_effect(effect: str, grants: Iterable[Grant]) -> Permissions:
 def permitted(caller: Caller, repository: str) -> frozenset[str]:
     """The actions of the protocol that `caller` may do on `repository`.
 
-    A token's were settled when it was issued; what anyone may pull, its holder may pull too. Its holder and
-    the administrator may ask for a project that is not there; everyone else has no rights on it.
+    A token's were settled when it was issued, for the project that was there then; what anyone may pull, its holder may
+    pull too. Its holder and the administrator may ask for a project that is not there; everyone else has no rights on
+    it.
     """
     if caller.grants is None and caller.is_admin:
         return ACTIONS
     name = project_of(repository)
-    project = rules.find(name)
-    granted = _of_token(caller, repository, project)
+    project = _project(caller, repository)
+    grant = _grant(caller, repository, project)
+    granted = grant.actions if grant else _NONE
     if "pull" in granted:
         return granted
     if project is None:
@@ -105,22 +111,33 @@ def permitted(caller: Caller, repository: str) -> frozenset[str]:
     return granted | {action for action in ACTIONS if Permission("repository", action) in allowed}
 
 
-def _of_token(caller: Caller, repository: str, project: Project | None) -> frozenset[str]:
-    """What a token grants: nothing in a project that has come after the one that it is for."""
-    if caller.grants is None:
-        return _NONE
-    granted = caller.grants.get(repository, _NONE)
-    if project is None:
-        return granted
-    if project.is_proxy:
+def _project(caller: Caller, repository: str) -> Project | None:
+    """The project of `repository`, at most half a minute old, but as new as the one that the caller's token names."""
+    name = project_of(repository)
+    project = rules.find(name)
+    grant = (caller.grants or {}).get(repository)
+    if grant is not None and project is not None and grant.project_id > project.project_id:
+        rules.forget(name)  # numbers only grow: what is remembered here is a project that is gone
+        project = rules.find(name)
+    return project
+
+
+def _grant(caller: Caller, repository: str, project: Project | None) -> RepositoryGrant | None:
+    """What the caller's token grants of `repository`, unless that was of a project that had the name before."""
+    grants = caller.grants or {}
+    grant = grants.get(repository)
+    if grant is None and project is not None and project.is_proxy:
         # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
-        granted |= caller.grants.get(repository.replace("/library/", "/", 1), _NONE)
-    return granted if caller.projects.get(project.name) == project.project_id else _NONE
+        grant = grants.get(repository.replace("/library/", "/", 1))
+    if grant is None or project is None or grant.project_id in (ANY_PROJECT, project.project_id):
+        return grant
+    return None
 
 
 def may_sign(caller: Caller, repository: str) -> bool:
     """Whether `caller` may push to `repository`, perhaps by another token than this one."""
-    return repository in caller.signs or "push" in permitted(caller, repository)
+    grant = _grant(caller, repository, _project(caller, repository))
+    return (grant is not None and grant.signs) or "push" in permitted(caller, repository)
 
 
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
@@ -129,24 +146,16 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
-    if action == "delete" and caller.grants and action in caller.grants.get(repository, _NONE):
-        rules.forget(project_of(repository))  # what is deleted is the project's of now, not of half a minute ago
+    if action != "pull" and not caller.is_anonymous:
+        # A write is never let in by what the name stood for a while ago: one read, of the project as it is now.
+        rules.forget(project_of(repository))
     actions = permitted(caller, repository)
-    if action not in actions or (action != "pull" and not _is_grant_in_force(caller, action, repository)):
+    if action not in actions:
         raise _refusal(caller, request, repository_scope(repository, action))
     project = project_of(repository)
     if (caller.is_admin or action == "push") and rules.find(project) is None:
         raise NameUnknown(f"project {project} does not exist: create it first", detail={"name": repository})
     return actions
-
-
-def _is_grant_in_force(caller: Caller, action: str, repository: str) -> bool:
-    """Whether whoever a token was issued to may still do what it says; always so without a token."""
-    if caller.grants is None:
-        return True
-    from chalicelib.access import owners  # noqa: PLC0415 -- pulls do without accounts
-
-    return owners.may_still(caller.name, caller.stamp, action, repository)
 
 
 def authorize_catalog(caller: Caller, request: Request) -> None:

@@ -41,7 +41,7 @@ def refresh(profile: Profile, address: str) -> Account | None:
 def onboard(profile: Profile, username: str, address: str) -> Account:
     """Make the user of who has logged in for the first time. Raises InvalidError or AlreadyExistsError."""
     users.require_name(username)
-    if users.find(username) is None:
+    if not users.is_administrators(username) and users.find(username) is None:
         numbers, number, time = groups.numbers_of(profile.groups), users.next_number(), now()
         user = User(
             number,

@@ -1,8 +1,7 @@
-"""Whether whoever a grant was given to may still do what it says.
+"""Whether those that a token or an upload address was given to may still use it: at most half a minute late.
 
-Tokens are checked by their signatures alone. Before something is written by one, its owner is looked at as well, as
-accounts and roles were at most half a minute ago: a grant ends with the account, its password, its robot or its role.
-Pulls go by the token, which lives for minutes.
+A warm process remembers all of this. A cold one reads the account by its number: one call for a user, while its token
+names the actions that were settled when it was issued.
 """
 
 from __future__ import annotations
@@ -10,14 +9,30 @@ from __future__ import annotations
 from chalicelib.access import accounts
 from chalicelib.access.authentication import caller_of
 from chalicelib.access.authorization import permitted
+from chalicelib.projects import rules
+from chalicelib.registry.names import project_of
 
 
-def may_still(username: str, stamp: str, action: str, repository: str) -> bool:
-    """Whether the account may do `action` on `repository`, and has the password that it had then.
+def is_current(username: str, number: int, stamp: str) -> bool:
+    """Whether the account is there, open, and has the password that it had under `stamp`."""
+    account = accounts.find_numbered(username, number)
+    return account is not None and account.stamp == stamp
 
-    `stamp` is what accounts.Account.stamp was; it is empty for a grant that names none.
+
+def may_still_push(username: str, repository: str, project_id: int) -> bool:
+    """Whether the account `username` may push to `repository`, in the project `project_id`.
+
+    False when the account is gone or closed, when it has lost the right, and when the project is gone, though another
+    has its name. For what was given for long, as an upload address is, and names no actions of its own.
     """
     account = accounts.find(username)
-    if account is None or stamp not in ("", account.stamp):
+    if account is None:
         return False
-    return action in permitted(caller_of(account), repository)
+    name = project_of(repository)
+    project = rules.find(name)
+    if project is not None and project.project_id < project_id:
+        rules.forget(name)  # numbers only grow: what is remembered here is a project that is gone
+        project = rules.find(name)
+    if project is None or project.project_id != project_id:
+        return False
+    return "push" in permitted(caller_of(account), repository)

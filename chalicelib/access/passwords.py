@@ -8,21 +8,12 @@ from __future__ import annotations
 
 import secrets as randomness
 import string
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
-
-from chalicelib.registry.errors import Unavailable
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-
-_AT_ONCE_SECONDS = 2.0
-_one_at_a_time = threading.Lock()
-"""A process that answers several requests at once, as on a laptop, has processors left for those that are no logins."""
 
 _LETTERS = string.ascii_letters + string.digits
 _LENGTH = 32
@@ -38,30 +29,17 @@ def _hasher() -> PasswordHasher:
 
 def hash_password(password: str) -> str:
     """The Argon2id hash of `password` with a fresh salt, in PHC string format."""
-    with _turn():
-        return _hasher().hash(password)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Hash one password at a time. Raises Unavailable when that takes too long to come to this one."""
-    if not _one_at_a_time.acquire(timeout=_AT_ONCE_SECONDS):
-        raise Unavailable("too many logins at once")
-    try:
-        yield
-    finally:
-        _one_at_a_time.release()
+    return _hasher().hash(password)
 
 
 def verify_password(password: str, password_hash: str) -> bool:
     """Whether `password` has this hash. Raises argon2's InvalidHashError when that is no Argon2 hash."""
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415 -- see the module's docstring
 
-    with _turn():
-        try:
-            return _hasher().verify(password_hash, password)
-        except VerifyMismatchError:
-            return False
+    try:
+        return _hasher().verify(password_hash, password)
+    except VerifyMismatchError:
+        return False
 
 
 def is_hash(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Sessions of the console: who a browser logged in as, by the cookie `sid`, until it logs out or rests for too long.
 
 A session is void when the user is deleted, and when the password changes. Of users who log in by OIDC the password is
-the provider's; the secret of their command lines is another matter.
+the provider's: their sessions end when an administrator sets the secret of their command lines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXTEND_SECONDS = 60
 def begin(request: Request, account: Account) -> str:
     """Log a browser in, under a name that nobody had before; returns the cookie to set."""
     name = randomness.token_urlsafe(32)
-    content = {"username": account.username, "number": account.number, "stamp": _stamp(account)}
+    content = {"username": account.username, "number": account.number, "stamp": account.session_stamp}
     table.create(name, _KIND, content, _seconds())
     return cookies.write(request, COOKIE, name)
 
@@ -67,15 +67,11 @@ def find(request: Request) -> Account | None:
         return None
     content, expires = found
     account = accounts.find(content["username"])
-    if account is None or (account.number, _stamp(account)) != (content["number"], content["stamp"]):
+    if account is None or (account.number, account.session_stamp) != (content["number"], content["stamp"]):
         return None
     if expires - time.time() < _seconds() - _EXTEND_SECONDS:
         table.extend(name, _KIND, _seconds())
     return account
-
-
-def _stamp(account: Account) -> str:
-    return "" if account.is_external else account.stamp
 
 
 def _seconds() -> int:

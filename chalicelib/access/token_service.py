@@ -19,12 +19,13 @@ from chalicelib.observability import observed
 from chalicelib.registry import errors
 from chalicelib.registry.errors import RegistryError, Unauthorized
 from chalicelib.registry.http import Request, Response
+from chalicelib.settings import settings
 
 _BODY_LIMIT = 64 * 1024
 _SCOPE_LIMIT = 32
-"""Scopes that are looked at in one request: a token with more could not pass the gateway's limit for headers."""
+"""Scopes of one request that are looked at: the first. Each may cost a read of its project, and of roles in it."""
 _SERVICES = ("", SERVICE, "harbor-registry")
-"""What a request may call the service: scripts that were written for Harbor name its own."""
+"""Harbor's scripts name its own (src/core/service/token/creator.go); the token's audience is Berth's all the same."""
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -53,9 +54,13 @@ def handle(request: Request, fields: Fields) -> Response:
 def _get(request: Request, fields: Fields) -> dict[str, Any]:
     account = _basic_account(request)
     _require_service(fields)
-    # No refresh token, which `offline_token` asks for and the protocol leaves open: docker would keep it instead of the
-    # password, where a kubelet and many other readers of its configuration find neither. Harbor gives none either.
-    return _answer(_caller(account), _scopes(fields))
+    body = _answer(_caller(account), _scopes(fields))
+    # Harbor gives none here, and the protocol leaves it open: docker would keep it in place of the password, where
+    # kubelet and others that read docker's file do not look for it.
+    wanted = settings().refresh_tokens and _first(fields, "offline_token") == "true"
+    if account is not None and wanted:
+        body["refresh_token"] = tokens.issue_refresh(account)
+    return body
 
 
 def _basic_account(request: Request) -> accounts.Account | None:
@@ -104,9 +109,9 @@ def _require_service(fields: Fields) -> None:
 
 
 def _scopes(fields: Fields) -> list[str]:
-    """The scopes asked for: in parameters of their own, in one separated by spaces, or both."""
-    scopes = list(dict.fromkeys(scope for value in fields.get("scope", ()) for scope in value.split()))
-    return scopes[:_SCOPE_LIMIT]
+    """The scopes asked for: in parameters of their own, in one separated by spaces, or both; the first of them."""
+    scopes = dict.fromkeys(scope for value in fields.get("scope", ()) for scope in value.split())
+    return list(scopes)[:_SCOPE_LIMIT]
 
 
 def _caller(account: accounts.Account | None) -> Caller:

@@ -7,6 +7,8 @@ grants nothing and is no error. `*` asks for every action.
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,18 +17,18 @@ from typing import Any
 
 from chalicelib.access import accounts, configuration, keys
 from chalicelib.access.authentication import REGISTRY_AUDIENCE, Caller
-from chalicelib.access.authorization import ACTIONS, permitted
+from chalicelib.access.authorization import ACTIONS, ANY_PROJECT, permitted
 from chalicelib.access.challenges import CATALOG_SCOPE
 from chalicelib.projects import rules
 from chalicelib.registry.errors import NameInvalid
 from chalicelib.registry.names import parse_repository, project_of
 
-_LENGTH = 8000
-"""Characters of a token, which has to pass in a header (authentication.py; API Gateway: 10,240 bytes for all)."""
-
 REFRESH_AUDIENCE = "refresh"
 REFRESH_SECONDS = 28 * 86400
 """Life of a refresh token, which `docker login` keeps in place of the password; keys.ROTATION_DAYS bounds it."""
+
+_ACCESS_LENGTH = 5000
+"""Characters of the `access` claim, which base64 makes 6,700: API Gateway allows 10,240 bytes for all headers."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,13 @@ class Token:
 
 def issue(caller: Caller, asked: Iterable[str]) -> Token:
     """A token with what `caller` may have of the scopes `asked`; an empty one is a token all the same."""
-    access = _granted(caller, asked)
+    access = _that_fit(_granted(caller, asked))
     issued = datetime.now(UTC).replace(microsecond=0)
     seconds = configuration.token_seconds()
-    text = _signed(caller, access, seconds)
-    while len(text) > _LENGTH and access:
-        del access[-1]  # the first that were asked for are granted, as many as fit
-        text = _signed(caller, access, seconds)
+    owner = {"number": caller.number, "stamp": caller.stamp} if caller.stamp else {}
+    text = keys.sign({"sub": caller.name, **owner, "access": access}, REGISTRY_AUDIENCE, seconds)
     scopes = tuple(f"{entry['type']}:{entry['name']}:{','.join(entry['actions'])}" for entry in access)
     return Token(text, scopes, seconds, issued)
-
-
-def _signed(caller: Caller, access: list[dict[str, Any]], seconds: int) -> str:
-    claims = {"sub": caller.name, "stamp": caller.stamp, "access": access}
-    return keys.sign(claims, REGISTRY_AUDIENCE, seconds)
 
 
 def issue_refresh(account: accounts.Account) -> str:
@@ -75,22 +70,29 @@ def verify_refresh(token: str) -> accounts.Account | None:
 def _granted(caller: Caller, asked: Iterable[str]) -> list[dict[str, Any]]:
     """The token's `access` claim: an entry for each resource of which something is granted.
 
-    `project` is the number of the repository's project, 0 when there is none. `signs` marks a repository that the
-    holder may push to, though this token may not (see Caller). Whoever asks to push may delete too, if so permitted:
-    some clients (oras-py) keep their first token for all that they do, as they can with Harbor's.
+    `project` is the number of the project that has the name now: what is granted ends with it. `signs` marks a
+    repository that the holder may push to, though this token may not (see RepositoryGrant).
     """
     access: list[dict[str, Any]] = []
     for repository, actions in _repositories(asked).items():
         allowed = permitted(caller, repository)
-        granted = (actions | {"delete"} if "push" in actions else actions) & allowed
+        # Clients that push and then delete keep the one token, as Harbor's are for all that its holder may do.
+        wanted = actions | {"delete"} if "push" in actions else actions
+        granted = wanted & allowed
         if granted:
             project = rules.find(project_of(repository))
-            entry = {"type": "repository", "name": repository, "actions": sorted(granted)}
             signs = {"signs": True} if "push" in allowed else {}
-            access.append({**entry, "project": project.project_id if project else 0, **signs})
+            entry = {"type": "repository", "name": repository, "actions": sorted(granted)}
+            access.append({**entry, "project": project.project_id if project else ANY_PROJECT, **signs})
     if CATALOG_SCOPE in asked and caller.is_admin:
         access.append({"type": "registry", "name": "catalog", "actions": ["*"]})
     return access
+
+
+def _that_fit(access: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first entries, as many as the headers of a request have room for once they are signed."""
+    sizes = itertools.accumulate(len(json.dumps(entry)) for entry in access)
+    return [entry for entry, size in zip(access, sizes, strict=True) if size <= _ACCESS_LENGTH]
 
 
 def _repositories(asked: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -17,7 +17,7 @@ from chalicelib.storage import accounts as table
 from chalicelib.storage import members as member_table
 from chalicelib.storage import user_counts
 from chalicelib.storage.accounts import ADMINISTRATOR, User
-from chalicelib.storage.conditions import now
+from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.members import Entity
 
 _ANONYMOUS = 2
@@ -41,6 +41,11 @@ def get(number: int) -> User:
 def find(username: str) -> User | None:
     administrator = _administrator()
     return administrator if username == administrator.username else table.read_by_name(username)
+
+
+def is_administrators(username: str) -> bool:
+    """Whether the name is the administrator's, or could be taken for it: `Admin` beside `admin`."""
+    return table.folded(username) == table.folded(_administrator().username)
 
 
 def count() -> int:
@@ -82,7 +87,7 @@ def create(username: str, password: str, email: str, realname: str, comment: str
     require_name(username)
     _require_profile(email, realname, comment)
     _require_password(password)
-    if find(username) is None:
+    if not is_administrators(username) and find(username) is None:
         number, time = next_number(), now()
         digest = passwords.hash_password(password)
         user = User(number, username, email.lower(), realname, comment, digest, False, time, time, "")
@@ -97,10 +102,11 @@ def next_number() -> int:
     return table.next_number("user", _ANONYMOUS)
 
 
-def set_cli_secret(number: int, secret: str, actor: Actor = JOBS) -> str:
+def set_cli_secret(number: int, secret: str, actor: Actor = JOBS, *, ends_sessions: bool = False) -> str:
     """Give a user who logs in by OIDC a secret for command lines, generated if `secret` is empty, and return it.
 
-    Only its hash is kept. Raises InvalidError for a weak one, NotFoundError, or NotAllowedError for who has a password.
+    Only its hash is kept. `ends_sessions` ends the user's sessions in the console too. Raises InvalidError for a weak
+    one, NotFoundError, or NotAllowedError for who has a password.
     """
     secret = secret or passwords.generate()
     _require_password(secret)
@@ -109,6 +115,8 @@ def set_cli_secret(number: int, secret: str, actor: Actor = JOBS) -> str:
         if user.identity is None:
             raise NotAllowedError(f"user {user.username} does not log in by OIDC")
         identity = replace(user.identity, secret_hash=passwords.hash_password(secret), updated=now())
+        if ends_sessions:
+            identity = replace(identity, session_stamp=fresh())
         return replace(user, identity=identity)
 
     _change(number, change, actor)

@@ -167,16 +167,17 @@ def update_user_password(call: Call) -> Response:
 def set_cli_secret(call: Call) -> Response:
     """The secret that a user who logs in by OIDC uses with docker. A generated one is shown, this once.
 
-    Another's is for administrators to change, as a password is.
+    Another's is for administrators to change, as a password is: that ends the user's sessions in the console too.
     """
     mode = configuration.current().auth_mode
     number = _number(call, "update")
     if mode != configuration.OIDC_AUTH:
         raise PreconditionFailedError(f"unable to update CLI secret under authmode: {mode}")
-    if number != call.caller.number:
+    is_anothers = number != call.caller.number
+    if is_anothers:
         require_admin(call.caller)
     given = fields.text(json_body(call.request), "secret", "")
-    secret = users.set_cli_secret(number, given, call.actor)
+    secret = users.set_cli_secret(number, given, call.actor, ends_sessions=is_anothers)
     return Response(200) if given else json_response({"secret": secret})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 USER = "user"
 USER_NAME = "user-name"
+USER_FOLDED_NAME = "user-name-folded"
 USER_EMAIL = "user-email"
 USER_IDENTITY = "user-identity"
 COUNTER = "counter"
@@ -43,6 +45,8 @@ class Identity:
     """Of the secret that the user's command lines log in with."""
     created: int
     updated: int
+    session_stamp: str = ""
+    """Changes when an administrator ends the user's sessions, which no password here could end."""
 
     @property
     def key(self) -> str:
@@ -67,6 +71,11 @@ class User:
     """Numbers of the groups that the login provider told of last."""
     identity: Identity | None = None
     """Of who logs in by the provider, and has no password here."""
+
+
+def folded(username: str) -> str:
+    """What is the same of names that differ by case alone; a digest, since a folded name may be too long for a key."""
+    return hashlib.sha256(unicodedata.normalize("NFKC", username).casefold().encode()).hexdigest()
 
 
 def padded(number: int) -> str:
@@ -186,7 +195,7 @@ def delete(user: User, event: Event) -> bool:
 
 def _unique(user: User) -> list[tuple[str, str]]:
     """What no other user may have: kinds of NumberItems, and the texts."""
-    unique = [(USER_NAME, user.username), (USER_EMAIL, user.email)]
+    unique = [(USER_NAME, user.username), (USER_FOLDED_NAME, folded(user.username)), (USER_EMAIL, user.email)]
     if user.identity is not None:
         unique.append((USER_IDENTITY, user.identity.key))
     return [(kind, text) for kind, text in unique if text]

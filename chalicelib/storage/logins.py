@@ -1,21 +1,25 @@
-"""The Accounts table: how often logins failed lately, by name and by address."""
+"""The Accounts table: how often logins failed lately, by name and by address, and where which names have succeeded."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Key
 
-if TYPE_CHECKING:
-    from pynamodb.expressions.condition import Condition
-
 FAILURES = "failures"
+KNOWN = "known|"
+"""What the sources begin with of names that have succeeded at an address."""
+
+_FORGET_SECONDS = 3600
+"""After so long without another one, failed logins are forgotten."""
+
+_REMEMBER_SECONDS = 30 * 86400
+"""After so long without another one, a success is forgotten."""
 
 _FORGIVE_SECONDS = 120
 """One failure is forgiven for each such time that passes until the next, so that an address which many people share is
@@ -34,7 +38,7 @@ class Failures:
 
 
 def read(sources: Sequence[str]) -> dict[str, Failures]:
-    """The failed logins of each of `sources` that has some."""
+    """What there is of each of `sources`: its failures, none for one that has only succeeded."""
     keys = {Key(settings().accounts_table, FAILURES, source): source for source in sources}
     found = reads.get_items(keys, ("failed", "last", "expires"))
     present = time.time()
@@ -44,59 +48,51 @@ def read(sources: Sequence[str]) -> dict[str, Failures]:
     }
 
 
-def count(source: str, before: Failures | None, *, free: int, seconds: int) -> Failures | None:
-    """Note one more failed login, to be forgotten after so many seconds without another.
+def count(source: str, before: Failures | None, free: int) -> bool:
+    """Note one more failed login, `before` being what was read. False when others that came meanwhile used up the room.
 
-    Returns what is there now; None, with nothing written, when others have noted failures since `before` was read, and
-    there are `free` or more: whoever fails at the same time is not tried at the same time.
+    Fewer than `free` failures may be added to at once; what comes after them is one login at a time.
     """
     present = int(time.time())
-    item = tables.FailuresItem(FAILURES, source)
-    if before is None:
-        began = tables.FailuresItem(FAILURES, source, failed=1, last=present, expires=present + seconds)
-        if holds(began.save, condition=_is_gone(present)):
-            return Failures(1, present)
-
-    def add(failures: int, condition: Condition) -> Failures | None:
-        actions = [
-            tables.FailuresItem.failed.add(failures),
-            tables.FailuresItem.last.set(present),
-            tables.FailuresItem.expires.set(present + seconds),
-        ]
-        written = holds(item.update, actions=actions, condition=condition)
-        return Failures(int(item.failed), present) if written else None
-
-    if before is not None and (after := add(1 - before.forgiven(present), _is(before))):
-        return after
-    return add(1, tables.FailuresItem.failed < free)
+    item, field = tables.FailuresItem(FAILURES, source), tables.FailuresItem
+    times = [field.last.set(present), field.expires.set(present + _expiry_seconds(source))]
+    if before is not None and (before.number >= free or before.forgiven(present)):
+        # What is forgiven is so once: of several who fail at once only the first finds it so.
+        number = before.number - before.forgiven(present) + 1
+        unchanged = (field.failed == before.number) & (field.last == before.last)
+        if holds(item.update, actions=[field.failed.set(number), *times], condition=unchanged):
+            return True
+    elif before is None and holds(
+        item.update,
+        actions=[field.failed.set(1), *times],
+        condition=field.failed.does_not_exist() | (field.expires <= present),
+    ):
+        return True
+    return holds(item.update, actions=[field.failed.add(1), *times], condition=field.failed < free)
 
 
-def give_back(source: str, before: Failures | None, after: Failures) -> None:
-    """Take back a failure that was noted and was none. As it was, unless others have noted some since."""
-    item = tables.FailuresItem(FAILURES, source)
-    restored = [
-        tables.FailuresItem.failed.set(before.number if before else 0),
-        tables.FailuresItem.last.set(before.last if before else after.last),
-    ]
-    if not holds(item.update, actions=restored, condition=_is(after)):
-        holds(item.update, actions=[tables.FailuresItem.failed.add(-1)], condition=tables.FailuresItem.failed > 0)
+def give_back(source: str, before: Failures | None) -> None:
+    """Take back what `count` has added, `before` being what was read before that."""
+    item, field = tables.FailuresItem(FAILURES, source), tables.FailuresItem
+    last = [field.last.set(before.last)] if before is not None else []
+    holds(item.update, actions=[field.failed.add(-1), *last], condition=field.failed > 0)
+
+
+def remember(source: str, before: Failures | None = None) -> None:
+    """Note a success, for which one failure is forgiven beside the one that `count` has added to `before`."""
+    present = int(time.time())
+    item, field = tables.FailuresItem(FAILURES, source), tables.FailuresItem
+    last = field.last.set(before.last if before is not None else present)
+    times = [last, field.expires.set(present + _expiry_seconds(source))]
+    for number in (2, 1) if before is not None else ():
+        if holds(item.update, actions=[field.failed.add(-number), *times], condition=field.failed >= number):
+            return
+    holds(item.update, actions=[field.failed.set(0), *times], condition=field.failed.does_not_exist())
 
 
 def forget(source: str) -> None:
     tables.FailuresItem(FAILURES, source).delete()
 
 
-def remember(source: str, seconds: int) -> None:
-    """Keep `source` for so long, with no failure."""
-    present = int(time.time())
-    tables.FailuresItem(FAILURES, source, failed=0, last=present, expires=present + seconds).save()
-
-
-def _is_gone(present: int) -> Condition:
-    gone: Condition = tables.FailuresItem.pk.does_not_exist() | (tables.FailuresItem.expires <= present)
-    return gone
-
-
-def _is(failures: Failures) -> Condition:
-    same: Condition = (tables.FailuresItem.failed == failures.number) & (tables.FailuresItem.last == failures.last)
-    return same
+def _expiry_seconds(source: str) -> int:
+    return _REMEMBER_SECONDS if source.startswith(KNOWN) else _FORGET_SECONDS

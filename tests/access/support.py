@@ -49,12 +49,11 @@ def token_for(headers: dict[str, str] | None, *scopes: str) -> str:
     return str(json_of(get_token(headers, scope=list(scopes)))["token"])
 
 
+def refresh_token_for(username: str, password: str) -> str:
+    fields = {"grant_type": "password", "username": username, "password": password, "access_type": "offline"}
+    return str(json_of(post_token(urlencode(fields)))["refresh_token"])
+
+
 def json_of(response: Response) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(response.body)
     return body
-
-
-def refresh_token(username: str, password: str) -> str:
-    """A refresh token, by the password grant of OAuth2: the GET form gives none."""
-    fields = {"grant_type": "password", "access_type": "offline", "username": username, "password": password}
-    return str(json_of(post_token(urlencode({"service": "berth", "client_id": "test", **fields})))["refresh_token"])

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.access import keys, passwords
-from chalicelib.access.authentication import ANONYMOUS, authenticate
+from chalicelib.access.authentication import ANONYMOUS, RepositoryGrant, authenticate
+from chalicelib.projects import rules
 from chalicelib.registry.errors import Unauthorized
 from tests.access.support import BASIC, NAME, PASSWORD, basic, bearer, request, token_for
 
@@ -62,7 +63,9 @@ def test_a_wrong_name_costs_what_a_wrong_password_does(monkeypatch: pytest.Monke
 def test_a_token_bears_its_grants_and_no_role(private_project: str) -> None:
     token = token_for(BASIC, f"repository:{private_project}/a:pull,push")
     caller = authenticate(request("GET", "/v2/", bearer(token)))
-    assert caller.grants == {f"{private_project}/a": {"pull", "push", "delete"}}
+    project = rules.get(private_project)
+    grant = RepositoryGrant(frozenset({"pull", "push", "delete"}), project.project_id, signs=True)
+    assert caller.grants == {f"{private_project}/a": grant}
     assert not caller.is_admin
 
 

@@ -4,10 +4,12 @@ import uuid
 
 import pytest
 
-from chalicelib.access.authentication import ANONYMOUS, Caller, authenticate
+from chalicelib.access import keys
+from chalicelib.access.authentication import ANONYMOUS, REGISTRY_AUDIENCE, Caller, authenticate
 from chalicelib.access.authorization import (
     authorize,
     authorize_catalog,
+    may_sign,
     permitted,
     require_authentication,
     visible_projects,
@@ -130,3 +132,57 @@ def test_the_base_asks_nobody_to_log_in_and_lets_any_token_pass() -> None:
         require_authentication(ANONYMOUS, request("GET", "/v2/"))
     require_authentication(authenticate(request("GET", "/v2/", bearer(token_for(None)))), request("GET", "/v2/"))
     require_authentication(ADMIN, request("GET", "/v2/"))
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_token_ends_with_its_project_though_another_takes_the_name(public: bool) -> None:
+    project = rules.create(f"again-{uuid.uuid4().hex[:8]}", "admin", public=False)
+    repository = f"{project.name}/a"
+    old = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{repository}:pull,push,delete"))))
+    deletion.delete(project)
+    rules.create(project.name, "someone", public=public)
+    assert outcome(old, "push", repository) is Unauthorized
+    assert outcome(old, "delete", repository) is Unauthorized
+    assert outcome(old, "pull", repository) is (None if public else Unauthorized)
+    assert not may_sign(old, repository)
+    new = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{repository}:pull,push"))))
+    assert outcome(new, "push", repository) is None
+
+
+@pytest.fixture
+def forgotten_remake() -> tuple[str, Caller, Caller]:
+    """A project remade by another process: this one still remembers what had the name; with an old and a new bearer."""
+    project = rules.create(f"remade-{uuid.uuid4().hex[:8]}", "admin", public=False)
+    repository = f"{project.name}/a"
+    scope = f"repository:{repository}:pull,push,delete"
+    old = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, scope))))
+    remembered = rules.find(project.name)
+    deletion.delete(project)
+    rules.create(project.name, "someone", public=False)
+    new = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, scope))))
+    rules._found.put(project.name, remembered, 30)
+    return repository, old, new
+
+
+@pytest.mark.parametrize("action", ["push", "delete"])
+def test_a_write_is_let_in_by_the_project_that_has_the_name_now(
+    forgotten_remake: tuple[str, Caller, Caller], action: str
+) -> None:
+    repository, old, _ = forgotten_remake
+    assert outcome(old, action, repository) is Unauthorized
+
+
+@pytest.mark.parametrize("action", ["pull", "push", "delete"])
+def test_a_token_of_a_newer_project_than_is_remembered_is_let_in(
+    forgotten_remake: tuple[str, Caller, Caller], action: str
+) -> None:
+    repository, _, new = forgotten_remake
+    assert outcome(new, action, repository) is None
+
+
+def test_a_token_without_a_projects_number_grants_nothing(private_project: str) -> None:
+    access = [{"type": "repository", "name": f"{private_project}/a", "actions": ["pull", "push"]}]
+    token = keys.sign({"sub": "admin", "access": access}, REGISTRY_AUDIENCE, 60)
+    caller = authenticate(request("GET", "/v2/", bearer(token)))
+    assert outcome(caller, "pull", f"{private_project}/a") is Unauthorized
+    assert outcome(caller, "push", f"{private_project}/a") is Unauthorized

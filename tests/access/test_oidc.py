@@ -316,6 +316,15 @@ def test_a_name_or_address_that_is_anothers_gives_nobody_their_account(provider:
     assert user_of(other)["user_id"] != first["user_id"]
 
 
+def test_an_administrator_ends_the_sessions_of_a_user(provider: Provider) -> None:
+    browser, _ = log_in(provider)
+    user = user_of(browser)
+    assert call("PUT", f"/users/{user['user_id']}/cli_secret", {}).status == 200
+    assert browser.get(CURRENT).status == 401
+    again, _ = log_in(provider)
+    assert user_of(again)["user_id"] == user["user_id"]
+
+
 def test_docker_logs_in_with_the_secret_that_the_user_made(provider: Provider, project: str) -> None:
     team = f"team-{uuid.uuid4().hex[:8]}"
     member = {"role_id": 2, "member_group": {"group_name": team, "group_type": 3}}

@@ -22,7 +22,7 @@ from chalicelib.registry.errors import TooManyRequests
 from chalicelib.registry.http import Response
 from chalicelib.storage import robots as table
 from chalicelib.storage.robots import ALL_PROJECTS, NEVER, SYSTEM, Access, Grant, Robot
-from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token, request, token_for
+from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token_for, request, token_for
 from tests.registry.images import push_image
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -202,7 +202,7 @@ def test_an_expired_robot_is_refused_however_warm_the_process(
 ) -> None:
     robot, secret = make(private_project, grant(private_project, "repository:pull"), duration=2)
     assert robot.expires == robot.created // 1000 + 2 * DAY
-    refresh = refresh_token(robot.login, secret)
+    refresh = refresh_token_for(robot.login, secret)
     monkeypatch.setattr(time, "time", lambda: robot.expires - 1)
     assert accounts.verify(robot.login, secret)
     assert tokens.verify_refresh(refresh)
@@ -216,7 +216,7 @@ def test_an_expired_robot_is_refused_however_warm_the_process(
 
 def test_a_new_secret_voids_the_old_one_and_its_refresh_tokens_at_once(puller: tuple[Robot, str]) -> None:
     robot, old = puller
-    refresh = refresh_token(robot.login, old)
+    refresh = refresh_token_for(robot.login, old)
     form = f"grant_type=refresh_token&refresh_token={refresh}&service=berth"
     assert post_token(form).status == 200
     new = robots.refresh_secret(robot, "")
@@ -228,7 +228,7 @@ def test_a_new_secret_voids_the_old_one_and_its_refresh_tokens_at_once(puller: t
 
 def test_a_refresh_token_gives_what_the_robot_has_now(puller: tuple[Robot, str]) -> None:
     robot, secret = puller
-    refresh = refresh_token(robot.login, secret)
+    refresh = refresh_token_for(robot.login, secret)
     robots.update(ADMIN, robot, settings(grant(robot.project, "repository:delete")))
     form = f"grant_type=refresh_token&refresh_token={refresh}&service=berth&scope=repository:{robot.project}/app:*"
     assert json_of(post_token(form))["scope"] == f"repository:{robot.project}/app:delete"

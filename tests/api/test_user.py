@@ -14,15 +14,7 @@ from chalicelib.registry.http import Response
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import user_counts
 from chalicelib.storage.tables.accounts import UserCountItem
-from tests.access.support import (
-    BASIC,
-    PASSWORD,
-    basic,
-    be_administrator,
-    bearer,
-    refresh_token,
-    token_for,
-)
+from tests.access.support import BASIC, PASSWORD, basic, be_administrator, bearer, refresh_token_for, token_for
 from tests.api.support import call
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -157,7 +149,7 @@ def test_users_manage_themselves_and_nobody_else() -> None:
 
 def test_a_changed_password_ends_what_the_old_one_gave() -> None:
     name, number = make()
-    refresh = refresh_token(name, OWN_PASSWORD)
+    refresh = refresh_token_for(name, OWN_PASSWORD)
     assert tokens.verify_refresh(refresh)
     body = {"old_password": OWN_PASSWORD, "new_password": "Another-passw0rd"}
     assert as_user("PUT", f"/users/{number}/password", name, {**body, "old_password": "wrong"}).status == 403
