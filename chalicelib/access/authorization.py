@@ -146,8 +146,9 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
     and NameUnknown when the project is missing, to who may know that.
     """
-    if action != "pull" and not caller.is_anonymous:
-        # A write is never let in by what the name stood for a while ago: one read, of the project as it is now.
+    if action != "pull" and not caller.is_anonymous and not _is_upload(request):
+        # A write is never let in by what the name stood for a while ago: one read, of the project as it is now. An
+        # upload is of the project that it began in, and asks when it ends.
         rules.forget(project_of(repository))
     actions = permitted(caller, repository)
     if action not in actions:
@@ -156,6 +157,10 @@ def authorize(caller: Caller, action: str, repository: str, request: Request) ->
     if (caller.is_admin or action == "push") and rules.find(project) is None:
         raise NameUnknown(f"project {project} does not exist: create it first", detail={"name": repository})
     return actions
+
+
+def _is_upload(request: Request) -> bool:
+    return "/blobs/uploads/" in request.path
 
 
 def authorize_catalog(caller: Caller, request: Request) -> None:

@@ -112,7 +112,7 @@ def test_a_token_gives_what_the_role_gives(role: Role) -> None:
     repository = f"{project.name}/app"
     token = token_for(basic(caller.name, PASSWORD), f"repository:{repository}:pull,push,delete")
     grants = authenticate(request("GET", "/v2/", bearer(token))).grants
-    assert grants == {repository: PROTOCOL[role]}
+    assert {name: grant.actions for name, grant in (grants or {}).items()} == {repository: PROTOCOL[role]}
 
 
 def test_a_role_that_is_changed_or_taken_away_counts_at_once() -> None:

@@ -31,10 +31,10 @@ def objects(run: str) -> Tally:
 
 
 def long_upload(repository: str, content: bytes, clock: Clock) -> Session:
-    """A session that has taken 40 hours, each of its writes within the time that the last one has given it."""
+    """A session that has taken nearly all of its day."""
     session = Writer(uploads.start(repository)).append(0, content)
     for _ in range(2):
-        clock.advance(20 * HOUR)
+        clock.advance(11 * HOUR)
         writer = Writer(uploads.find(repository, session.id))
         session = writer.append(0, writer.head() + b"more")
     return session
