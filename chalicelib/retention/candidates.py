@@ -7,6 +7,7 @@ with their subject.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container, Mapping
 
 from chalicelib.retention.records import Candidate
 from chalicelib.storage import artifacts, labels, listings, manifests
@@ -22,8 +23,10 @@ def read(repository: str) -> list[Candidate]:
     records = manifests.read_records(repository, [each.digest for each in found])
     tags = listings.tags_by_digest(repository)
     carried = labels.names_by_digest(repository)
-    following = _following(found)
-    parts = {digest for digests in following.values() for digest in digests}
+    named = _named(found)
+    indexes = _inverted(named)
+    pulls = {each.digest: each.pulled or 0 for each in found}
+    dependents = {each.digest: _dependents(each.digest, named, tags) for each in found}
     return [
         Candidate(
             each.digest,
@@ -33,20 +36,45 @@ def read(repository: str) -> list[Candidate]:
             tuple(carried.get(each.digest, ())),
             each.pushed,
             max([each.pushed, *(tag.updated for tag in tags.get(each.digest, ()))]),
-            max([each.pulled or 0, *(tag.pulled or 0 for tag in tags.get(each.digest, ()))]),
-            tuple(digest for digest in following.get(each.digest, ()) if digest not in tags),
+            max(
+                pulls[each.digest],
+                *(tag.pulled or 0 for tag in tags.get(each.digest, ())),
+                *(pulls[digest] for digest in dependents[each.digest]),
+                0,
+            ),
+            dependents[each.digest],
+            tuple(indexes.get(each.digest, ())),
         )
         for each in found
-        if each.digest in records and (each.digest in tags or each.digest not in parts)
+        if each.digest in records and (each.digest in tags or each.digest not in indexes)
     ]
 
 
-def _following(found: list[Artifact]) -> dict[str, list[str]]:
+def _named(found: list[Artifact]) -> dict[str, list[str]]:
     """The digests of children that are there, by the digest of the index that names them."""
     present = {each.digest for each in found}
-    following: dict[str, list[str]] = defaultdict(list)
+    named: dict[str, list[str]] = defaultdict(list)
     for each in found:
         for reference in each.summary.get("references") or ():
             if reference["child_digest"] in present:
-                following[each.digest].append(reference["child_digest"])
-    return following
+                named[each.digest].append(reference["child_digest"])
+    return named
+
+
+def _inverted(named: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    indexes: dict[str, list[str]] = defaultdict(list)
+    for index, children in named.items():
+        for child in children:
+            indexes[child].append(index)
+    return indexes
+
+
+def _dependents(digest: str, named: Mapping[str, list[str]], tagged: Container[str]) -> tuple[str, ...]:
+    """The untagged children of an index, and theirs, each behind the index that names it."""
+    found: list[str] = []
+    waiting = [digest]
+    while waiting:
+        children = [each for each in named.get(waiting.pop(), ()) if each not in tagged and each not in found]
+        found += children
+        waiting += children
+    return tuple(found)

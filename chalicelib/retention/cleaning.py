@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,18 +39,58 @@ def clean(project: Project, repository: str, policy: Sequence[rules.Rule], *, is
     kept = rules.retained(policy, repository.partition("/")[2], found, now())
     verdicts: dict[str, str] = {}
     notes: list[str] = []
-    # An index before the artifacts that it names: those can be deleted only after it.
-    for each in sorted(found, key=lambda candidate: -len(candidate.dependents)):
+    gone: set[str] = set()
+    for each in _indexes_first(found):
+        reason = _held_by(project, repository, each, gone)
         if kept is None or each.digest in kept or _is_immutable(project, repository, each):
             verdicts[each.digest] = RETAINED
-        elif is_dry_run:
-            verdicts[each.digest] = DELETED
+        elif reason:
+            notes.append(f"{each.digest} stays: {reason}")
+            verdicts[each.digest] = RETAINED
         else:
-            verdicts[each.digest] = _delete(repository, each, notes)
+            verdicts[each.digest] = DELETED if is_dry_run else _delete(repository, each, notes)
+        if verdicts[each.digest] == DELETED:
+            gone |= {each.digest, *each.dependents}
     retained = sum(verdict != DELETED for verdict in verdicts.values())
     log = _log(repository, found, verdicts, notes, is_dry_run=is_dry_run)
     deleted = [each for each in found if verdicts[each.digest] == DELETED and not is_dry_run]
     return Outcome(len(found), retained, deleted, log)
+
+
+def _indexes_first(found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, each index before what it names: that can be deleted only after it."""
+    by_digest = {each.digest: each for each in found}
+    ordered: dict[str, Candidate] = {}
+
+    def visit(candidate: Candidate) -> None:
+        waiting = [candidate]
+        while waiting:
+            first = [by_digest[each] for each in waiting[-1].indexes if each in by_digest and each not in ordered]
+            if first:
+                waiting.append(first[0])
+            else:
+                last = waiting.pop()
+                ordered.setdefault(last.digest, last)
+
+    for each in found:
+        visit(each)
+    return list(ordered.values())
+
+
+def _held_by(project: Project, repository: str, candidate: Candidate, gone: Collection[str]) -> str:
+    """Why a delete would be refused, by what the run has done or would have done so far; empty when nothing says so.
+
+    A dry run asks what a run asks, so that both come to the same.
+    """
+    for index in candidate.indexes:
+        if index not in gone:
+            return f"an index of {repository} names it: {index}"
+    if not project.immutable_rules:
+        return ""
+    for tag in deletion.tags_of_accessories(repository, candidate.digest):
+        if immutability.is_immutable(project, repository, tag):
+            return f"its accessory's tag {tag} is immutable"
+    return ""
 
 
 def _is_immutable(project: Project, repository: str, candidate: Candidate) -> bool:

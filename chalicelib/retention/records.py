@@ -37,9 +37,11 @@ class Candidate:
     pushed: int
     """The last push of the artifact or of one of its tags."""
     pulled: int
-    """The last pull; 0 for one that was never pulled."""
+    """The last pull of it or of a dependent, for a node pulls its platform's image; 0 when there was none."""
     dependents: tuple[str, ...]
-    """What follows it: the children of an index that have no tag."""
+    """What follows it: the children of an index that have no tag, and theirs."""
+    indexes: tuple[str, ...] = ()
+    """The indexes that name it: while one stays, it does."""
 
     @property
     def used(self) -> int:

@@ -1,0 +1,1 @@
+"""Tag retention: what is chosen, and what becomes of it."""
