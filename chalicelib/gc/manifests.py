@@ -12,11 +12,10 @@ from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.work import DoomedManifest
-from chalicelib.registry import deletion, manifests, pull
+from chalicelib.registry import attachments, deletion, manifests, pull
 from chalicelib.registry.accessories import is_fallback_tag
 from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.registry.manifests import Manifest
-from chalicelib.storage import artifacts
 from chalicelib.storage import manifests as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record
@@ -124,22 +123,28 @@ def at(record: Record, times: Times, retained: Container[str]) -> Seen:
     hold, holders = look.at_manifest(repository, digest, times)
     if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
         hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
-    if hold is Hold.FREE and not all(map(is_fallback_tag, deletion.tags_of_accessories(repository, digest))):
+    if hold is Hold.FREE and not _goes_with_all(repository, digest):
         hold = Hold.PENDING
     return Seen(record, parsed, hold, holders)
 
 
+def _goes_with_all(repository: str, digest: str) -> bool:
+    """Whether what is about a manifest may go with it: nobody has tagged it, and no index names it."""
+    going = attachments.all_of(repository, digest)
+    if any(not is_fallback_tag(tag) for each in going for tag in table.tags_of(repository, each)):
+        return False
+    try:
+        if going:
+            attachments.require_unnamed(repository, digest, going)
+    except Referenced:
+        return False
+    return True
+
+
 def accessories(record: Record) -> list[Seen]:
-    """What would be deleted with a manifest: all that is about it, and about that (registry/deletion.py)."""
-    found: dict[str, Seen] = {}
-    waiting = [record.digest]
-    while waiting:
-        for each in artifacts.accessories_of(record.repository, waiting.pop()):
-            about = table.read_record(record.repository, each.digest)
-            if about is not None and each.digest not in {record.digest, *found}:
-                found[each.digest] = Seen(about, _parse(about), Hold.FREE)
-                waiting.append(each.digest)
-    return list(found.values())
+    """What would be deleted with a manifest: all that is about it, and about that (registry/attachments.py)."""
+    going = attachments.all_of(record.repository, record.digest)
+    return [Seen(about, _parse(about), Hold.FREE) for about in table.read_records(record.repository, going).values()]
 
 
 def _parse(record: Record) -> Manifest | None:

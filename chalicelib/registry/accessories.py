@@ -57,6 +57,12 @@ def is_fallback_tag(tag: str) -> bool:
     return _FALLBACK_TAG.match(tag) is not None
 
 
+def fallback_tag(digest: str) -> str:
+    """The tag of the index that says what is about a manifest (distribution-spec, "Referrers Tag Schema")."""
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm[:32]}-{encoded[:64]}"
+
+
 def of(manifest: Manifest, tag: str | None) -> Accessory | None:
     """What `manifest`, pushed as `tag`, is an accessory of."""
     if manifest.subject is not None:

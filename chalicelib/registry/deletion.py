@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.registry import accessories, blobs, digests, manifests, pull, push, references
+from chalicelib.registry import accessories, attachments, blobs, digests, manifests, pull, push, references
 from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.preconditions import NONE, Preconditions
@@ -120,12 +120,11 @@ def _delete_unreferenced(
     if not version:
         return False
     marked = Record(**{**vars(record), "state": DELETING, "version": version})
-    if references.is_held(blob_table.edges_onto(blob_table.manifest_target(repository, digest))):
-        manifest_table.set_state(marked, LIVE)
-        raise Referenced(f"an index of {repository} names {digest}: delete that first")
-    tags = manifest_table.tags_of(repository, digest)
     try:
-        of_accessories = tags_of_accessories(repository, digest, subjects)
+        going = attachments.all_of(repository, digest, subjects)
+        attachments.require_unnamed(repository, digest, going, subjects)
+        tags = manifest_table.tags_of(repository, digest)
+        of_accessories = [tag for each in going for tag in manifest_table.tags_of(repository, each)]
         if spares_tagged:
             # Asked of each accessory once more before it goes itself: its delete fails if it is tagged after that.
             _require_no_tag_of_its_own(digest, [*of_accessories, *(tags if subjects else ())])
@@ -150,32 +149,28 @@ def _delete_unreferenced(
     return True
 
 
-def tags_of_accessories(repository: str, digest: str, subjects: frozenset[str] = frozenset()) -> list[str]:
-    """The tags of all that would be deleted with a manifest: one that must stay keeps all of them."""
-    tags, seen = [], {*subjects, digest}
-    waiting = [digest]
-    while waiting:
-        for each in artifacts.accessories_of(repository, waiting.pop()):
-            if each.digest not in seen:
-                seen.add(each.digest)
-                waiting.append(each.digest)
-                tags += manifest_table.tags_of(repository, each.digest)
-    return tags
-
-
 def _delete_accessories(
     repository: str, digest: str, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool
 ) -> bool:
     """Delete what is about a manifest, before it: when that breaks off, the next delete of it goes on.
 
-    Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that.
+    Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that. Of two of
+    which one is an index that names the other, or what is about the other, the index has to be first.
     """
-    found = [each.digest for each in artifacts.accessories_of(repository, digest) if each.digest not in subjects]
-    for each in found:
-        try:
-            _delete_manifest(repository, each, actor, subjects | {digest}, spares_tagged=spares_tagged)
-        except ManifestUnknown:
-            continue  # another was faster
+    found = [each for each in attachments.of(repository, digest) if each not in subjects]
+    waiting = found
+    while waiting:
+        refused: dict[str, Referenced] = {}
+        for each in waiting:
+            try:
+                _delete_manifest(repository, each, actor, subjects | {digest}, spares_tagged=spares_tagged)
+            except ManifestUnknown:
+                continue  # another was faster
+            except Referenced as error:
+                refused[each] = error
+        if len(refused) == len(waiting):
+            raise refused[waiting[0]]
+        waiting = list(refused)
     return bool(found)
 
 

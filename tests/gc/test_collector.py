@@ -284,6 +284,14 @@ def test_an_untagged_image_goes_with_its_signature_by_fallback_tags(repository: 
     assert collect().purged_manifests == 5
 
 
+def test_an_untagged_image_goes_with_the_index_of_its_referrers_tag(repository: str, collect: Collect) -> None:
+    subject = push_by_digest(repository)
+    tag = f"sha256-{digests.of(subject)[7:]}"
+    listing = index(signature(repository, subject, f"{tag}.sig"))
+    push.manifest(repository, tag, listing, manifests.OCI_INDEX)
+    assert collect().purged_manifests == 3
+
+
 def test_a_tag_that_comes_after_the_look_keeps_an_accessory_and_its_subject(repository: str) -> None:
     subject = push_by_digest(repository)
     about = signature(repository, subject, "mine")

@@ -14,7 +14,7 @@ from chalicelib.registry.errors import ManifestUnknown, Referenced
 from chalicelib.storage import artifacts, removals, repositories, standings
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.standings import Signatures
-from tests.registry.accessories import BUNDLE, COSIGN, NOTATION, attach, attach_by_tag
+from tests.registry.accessories import BUNDLE, COSIGN, NOTATION, about, attach, attach_by_tag
 from tests.registry.images import CONFIG, descriptor, image, index, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -199,3 +199,40 @@ def test_the_protocols_lists_are_as_before(repository: str) -> None:
     [entry] = listings.referrers(repository, subject, "", "", 10).entries
     assert entry["digest"] == signature
     assert json.loads(pull.manifest(repository, signature).content)["subject"]["digest"] == subject
+
+
+def test_the_index_of_the_referrers_tag_goes_with_its_subject_and_before_what_it_names(repository: str) -> None:
+    subject, _ = push_image(repository, "v1")
+    signature = attach(repository, subject)
+    second = attach(repository, signature)
+    content = index(*(pull.manifest(repository, each).content for each in (signature, second)))
+    listing = push.manifest(repository, accessories.fallback_tag(subject), content, manifests.OCI_INDEX).digest
+    deletion.manifest(repository, "v1")
+    deletion.manifest(repository, subject)
+    assert manifest_table.read_records(repository, [subject, signature, second, listing]) == {}
+
+
+def test_an_index_of_the_referrers_tag_with_another_name_stays_and_a_refusal_names_it(repository: str) -> None:
+    subject, _ = push_image(repository, "v1")
+    first, signature = attach(repository, subject), attach(repository, subject)
+    content = index(pull.manifest(repository, signature).content)
+    for tag in (accessories.fallback_tag(subject), "mine"):
+        push.manifest(repository, tag, content, manifests.OCI_INDEX)
+    with pytest.raises(Referenced, match="mine"):
+        deletion.manifest(repository, subject)
+    left = manifest_table.read_records(repository, [subject, first, signature])
+    assert {record.state for record in left.values()} == {"live"}
+    assert len(left) == 3, "what is refused takes nothing away"
+    deletion.manifest(repository, "mine")
+    deletion.manifest(repository, subject)
+    assert manifest_table.read_records(repository, [subject, first, signature, digests.of(content)]) == {}
+
+
+def test_an_accessory_that_is_an_index_goes_before_what_it_names(repository: str) -> None:
+    subject, _ = push_image(repository, "v1")
+    signature = attach(repository, subject)
+    content = index(pull.manifest(repository, signature).content, subject=about(subject))
+    push.manifest(repository, digests.of(content), content, manifests.OCI_INDEX)
+    attach(repository, digests.of(content))
+    deletion.manifest(repository, subject)
+    assert repositories.read(repository).manifests == 0  # type: ignore[union-attr]
