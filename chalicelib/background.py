@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from http.client import HTTPConnection
 from typing import Any, Generic, TypeVar
 
@@ -64,13 +64,19 @@ class Gathered(Generic[T]):
 
     def flush(self) -> None:
         """Write all entries now; what another thread is writing is written when this returns."""
+        self._write_out(self._take)
+
+    def flush_due(self) -> None:
+        """Write now what is due."""
+        if self.due_in() == 0:
+            self.flush()
+
+    def _write_out(self, take: Callable[[], list[T]]) -> None:
         with self._writing:
             with self._lock:
-                taken = list(self._entries)
-                self._entries.clear()
+                taken = take()
             if not taken:
                 return
-            self._last = time.time()
             try:
                 left = self._write(taken)
             except Exception:
@@ -78,7 +84,80 @@ class Gathered(Generic[T]):
                 logger.exception("what requests left behind is lost", extra={"entries": len(taken)})
                 return
             with self._lock:
-                self._entries = deque([*left, *self._entries], maxlen=_LIMIT)
+                self._put_back(left)
+
+    def _take(self) -> list[T]:
+        taken = list(self._entries)
+        self._entries.clear()
+        self._last = time.time() if taken else self._last
+        return taken
+
+    def _put_back(self, left: list[T]) -> None:
+        self._entries = deque([*left, *self._entries], maxlen=_LIMIT)
+
+
+class GatheredByKey(Gathered[T]):
+    """As Gathered, but each key by itself: its first entry is written soon, those after it at most once in `seconds`.
+
+    For what others decide by: of what nobody has written of for long, nothing waits in a process that may be frozen.
+    """
+
+    def __init__(
+        self, write: Callable[[list[T]], list[T]], key: Callable[[T], Hashable], seconds: float = _SECONDS
+    ) -> None:
+        super().__init__(write, seconds)
+        self._key = key
+        self._written: dict[Hashable, float] = {}
+        self._next: float | None = None
+        """When the first of the entries is due: asked after each request, so it is kept."""
+
+    def add(self, entry: T) -> None:
+        with self._lock:
+            self._entries.append(entry)
+            self._expect(entry)
+        _changed.set()
+
+    def due_in(self) -> float | None:
+        due = self._next
+        return None if due is None else max(0.0, due - time.time())
+
+    def flush_due(self) -> None:
+        if self.due_in() == 0:
+            self._write_out(self._take_due)
+
+    def _take_due(self) -> list[T]:
+        moment = time.time()
+        due = [entry for entry in self._entries if self._due_at(entry) <= moment]
+        self._replace(entry for entry in self._entries if self._due_at(entry) > moment)
+        self._note(due, moment)
+        return due
+
+    def _take(self) -> list[T]:
+        taken = super()._take()
+        self._next = None
+        self._note(taken, time.time())
+        return taken
+
+    def _put_back(self, left: list[T]) -> None:
+        self._replace([*left, *self._entries])
+
+    def _replace(self, entries: Iterable[T]) -> None:
+        self._entries = deque(entries, maxlen=_LIMIT)
+        self._next = None
+        for entry in self._entries:
+            self._expect(entry)
+
+    def _expect(self, entry: T) -> None:
+        due = self._due_at(entry)
+        self._next = due if self._next is None else min(self._next, due)
+
+    def _due_at(self, entry: T) -> float:
+        return self._written.get(self._key(entry), 0.0) + self._seconds
+
+    def _note(self, taken: list[T], moment: float) -> None:
+        """Remember which keys are written now, and forget those that were before the time in which it matters."""
+        self._written = {key: last for key, last in self._written.items() if last + self._seconds > moment}
+        self._written |= {self._key(entry): moment for entry in taken}
 
 
 _gathered: list[Gathered[Any]] = []
@@ -133,8 +212,7 @@ def _nothing() -> None:
 
 def _write_due() -> None:
     for each in _gathered:
-        if each.due_in() == 0:
-            each.flush()
+        each.flush_due()
 
 
 _after: Callable[[], None] = _write_due

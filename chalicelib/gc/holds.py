@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.projects import rules as projects
 from chalicelib.projects.errors import NotFoundError
 from chalicelib.registry.names import project_of
-from chalicelib.retention import candidates, rules
+from chalicelib.retention import rules, survey
 from chalicelib.storage import retentions
 from chalicelib.storage.conditions import now
 
@@ -24,4 +24,4 @@ def retained(repository: str) -> frozenset[str]:
     name = repository.partition("/")[2]
     if policy is None or not rules.concerns(policy.rules, name):
         return frozenset()
-    return frozenset(rules.retained(policy.rules, name, candidates.read(repository), now()) or ())
+    return frozenset(rules.retained(policy.rules, name, survey.of(repository).candidates, now()) or ())

@@ -7,18 +7,26 @@ audit log an entry of each.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from chalicelib.auditing.records import Actor
-from chalicelib.background import Gathered
+from chalicelib.background import Gathered, GatheredByKey
 from chalicelib.projects.records import Project
 from chalicelib.registry import digests
 from chalicelib.registry.names import project_of
 from chalicelib.storage import pulls as table
 from chalicelib.storage.conditions import fresh, is_transient, now
 from chalicelib.timed_cache import TimedCache
+
+UNCERTAIN_MS = 2 * 60_000
+"""How much later than the time that is written an artifact may have been pulled, and a process know it alone: a minute,
+and another for a store that was busy once."""
+SETTLED_MS = 24 * 3_600_000
+"""After this the time that is written is the last: a process that keeps another writes it when Lambda ends the process
+(background.py), which it does after a few hours even of those that are asked all the time."""
 
 _SIDE_BY_SIDE = 8
 _UNCOUNTED_SECONDS = 3600
@@ -49,7 +57,10 @@ def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> Gathered[Pull]:
 
     It returns those that it could not write for now, and is told of them again.
     """
-    gathered = Gathered(write)
+    return _consumed_by(Gathered(write))
+
+
+def _consumed_by(gathered: Gathered[Pull]) -> Gathered[Pull]:
     _consumers.append(gathered)
     return gathered
 
@@ -91,29 +102,38 @@ def _write_blobs(pulled: list[tuple[str, int | None]]) -> list[tuple[str, int | 
 
 
 def _write_times(pulls: list[Pull]) -> list[Pull]:
-    """Write times first, then counts: what is tried again counts once."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- a pull's cold start does without it
-
     by_artifact: dict[tuple[str, str], list[Pull]] = defaultdict(list)
     for pull in pulls:
-        by_artifact[pull.repository, pull.digest].append(pull)
+        by_artifact[artifact_of(pull)].append(pull)
+    return _unwritten(by_artifact, _write_artifact)
+
+
+def _write_counts(pulls: list[Pull]) -> list[Pull]:
+    by_repository: dict[str, list[Pull]] = defaultdict(list)
+    for pull in pulls:
+        by_repository[pull.repository].append(pull)
+    return _unwritten(by_repository, lambda group: _written(lambda: table.add_count(group[0].repository, len(group))))
+
+
+def _unwritten(groups: Mapping[Any, list[Pull]], write: Callable[[list[Pull]], bool]) -> list[Pull]:
+    """The pulls of those groups that `write` did not write."""
+    if len(groups) == 1:
+        return [pull for group in groups.values() if not write(group) for pull in group]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- a pull's cold start does without it
+
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        groups = list(by_artifact.values())
-        written = [group for group, done in zip(groups, pool.map(_write_artifact, groups), strict=True) if done]
-        counts = Counter(pull.repository for group in written for pull in group)
-        counted = dict(zip(counts, pool.map(_write_count, counts.items()), strict=True))
-    done = {(group[0].repository, group[0].digest) for group in written if counted[group[0].repository]}
-    return [pull for pull in pulls if (pull.repository, pull.digest) not in done]
+        written = list(pool.map(write, groups.values()))
+    return [pull for group, done in zip(groups.values(), written, strict=True) if not done for pull in group]
+
+
+def artifact_of(pull: Pull) -> tuple[str, str]:
+    return pull.repository, pull.digest
 
 
 def _write_artifact(pulls: list[Pull]) -> bool:
     last = pulls[-1]
     tags = {pull.tag: pull.time for pull in pulls if pull.tag}
     return _written(lambda: table.set_times(last.repository, last.digest, last.time, tags))
-
-
-def _write_count(counted: tuple[str, int]) -> bool:
-    return _written(lambda: table.add_count(*counted))
 
 
 def _written(write: Callable[[], None]) -> bool:
@@ -137,6 +157,8 @@ def _write_log(pulls: list[Pull]) -> list[Pull]:
     return [] if _written(write) else pulls
 
 
-times = on_pull(_write_times)
+times = _consumed_by(GatheredByKey(_write_times, artifact_of))
+"""Retention goes by these: of an artifact that was not pulled for a minute, none waits in a process."""
+counts = on_pull(_write_counts)
 log = on_pull(_write_log)
 blobs = Gathered(_write_blobs)

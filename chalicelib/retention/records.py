@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.registry.pulls import SETTLED_MS, UNCERTAIN_MS
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -38,10 +40,8 @@ class Candidate:
     """The last push of the artifact or of one of its tags."""
     pulled: int
     """The last pull of it or of a dependent, for a node pulls its platform's image; 0 when there was none."""
-    dependents: tuple[str, ...]
-    """What follows it: the children of an index that have no tag, and theirs."""
-    indexes: tuple[str, ...] = ()
-    """The indexes that name it: while one stays, it does."""
+    dependents: tuple[tuple[str, int], ...]
+    """What follows it: the children of an index that have no tag, and theirs, each with the time of its first push."""
 
     @property
     def used(self) -> int:
@@ -51,3 +51,12 @@ class Candidate:
         before their first pull).
         """
         return self.pulled or self.pushed
+
+    def last_possible_pull(self, now: int) -> int:
+        """When it may have been pulled last: a later pull than `pulled` may be known to one process only, for a time.
+
+        0 for one that was never pulled: its first pull is written at once.
+        """
+        if not self.pulled or now - self.pulled > SETTLED_MS:
+            return self.pulled
+        return min(now, self.pulled + UNCERTAIN_MS)

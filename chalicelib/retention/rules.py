@@ -36,10 +36,22 @@ class Template:
     unit: str
     default: int
     choose: Choose
+    goes_by_pulls: bool = False
 
 
 def _most(time_of: Callable[[Candidate], int]) -> Choose:
     return lambda found, count, _now: sorted(found, key=time_of, reverse=True)[:count]
+
+
+def _most_used(time_of: Callable[[Candidate], int]) -> Choose:
+    """As `_most`, and what may have been pulled later than the last of those: nobody knows yet (registry/pulls.py)."""
+
+    def choose(found: Sequence[Candidate], count: int, now: int) -> list[Candidate]:
+        ordered = sorted(found, key=time_of, reverse=True)
+        chosen, others = ordered[:count], ordered[count:]
+        return [*chosen, *(each for each in others if chosen and each.last_possible_pull(now) > time_of(chosen[-1]))]
+
+    return choose
 
 
 def _within(time_of: Callable[[Candidate], int]) -> Choose:
@@ -60,15 +72,19 @@ def _active(candidate: Candidate) -> int:
 
 TEMPLATES = {
     "latestPushedK": Template("the most recently pushed # artifacts", "COUNT", 10, _most(_pushed)),
-    "latestPulledN": Template("the most recently pulled # artifacts", "COUNT", 10, _most(_used)),
+    "latestPulledN": Template(
+        "the most recently pulled # artifacts", "COUNT", 10, _most_used(_used), goes_by_pulls=True
+    ),
     "nDaysSinceLastPush": Template("pushed within the last # days", "DAYS", 30, _within(_pushed)),
-    "nDaysSinceLastPull": Template("pulled within the last # days", "DAYS", 30, _within(_used)),
+    "nDaysSinceLastPull": Template("pulled within the last # days", "DAYS", 30, _within(_used), True),
     "always": Template("always", "", 0, lambda found, _count, _now: found),
 }
 """By name, in the order of Harbor's console."""
 
 UNLISTED = {
-    "latestActiveK": Template("the most recently active # artifacts", "COUNT", 10, _most(_active)),
+    "latestActiveK": Template(
+        "the most recently active # artifacts", "COUNT", 10, _most_used(_active), goes_by_pulls=True
+    ),
     "lastXDays": Template("pushed within the last # days", "DAYS", 10, _within(_pushed)),
     "nothing": Template("none", "", 0, lambda _found, _count, _now: ()),
 }
@@ -92,6 +108,12 @@ def retained(rules: Iterable[Rule], repository: str, found: Sequence[Candidate],
 def concerns(rules: Iterable[Rule], repository: str) -> bool:
     """Whether one of `rules` is for `repository` (below its project)."""
     return any(not rule["disabled"] and _is_for(rule, repository) for rule in rules)
+
+
+def go_by_pulls(rules: Iterable[Rule], repository: str) -> bool:
+    """Whether one of the `rules` that are for `repository` (below its project) asks when artifacts were pulled."""
+    concerned = (rule for rule in rules if not rule["disabled"] and _is_for(rule, repository))
+    return any(_KNOWN[rule["template"]].goes_by_pulls for rule in concerned)
 
 
 def checked(documents: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,10 +115,34 @@ def read_all(repository: str, *, most_calls: int = 0) -> list[Artifact]:
     return [_to_artifact(item) for item in reversed(items)]
 
 
+def read_all_accessories(repository: str) -> list[Artifact]:
+    """Every accessory, by its subject."""
+    items = reads.query_all(settings().repositories_table, repository, ACCESSORY_PREFIX)
+    return [_to_artifact(item) for item in items]
+
+
 def pulled(repository: str) -> dict[str, int]:
-    """When artifacts that are no accessories were pulled last, by digest: those that ever were."""
-    items = reads.query_all(settings().repositories_table, repository, ARTIFACT_PREFIX, ("pulled",))
-    return {item["sk"].rpartition("|")[2]: item["pulled"] for item in items if "pulled" in item}
+    """When artifacts that are no accessories were pulled last, by digest: those that ever were.
+
+    An index was when something was that it names: a node pulls its platform's image, maybe by its digest alone.
+    """
+    found = read_all(repository)
+    times = {each.digest: each.pulled for each in found if each.pulled}
+    named = {each.digest: [entry["child_digest"] for entry in each.summary.get("references") or ()] for each in found}
+    indexes = [digest for digest, children in named.items() if children]
+    is_changed = True
+    while is_changed:  # as often as indexes name indexes
+        later = {each: max(times.get(digest, 0) for digest in (each, *named[each])) for each in indexes}
+        is_changed = any(last > times.get(digest, 0) for digest, last in later.items())
+        times |= {digest: last for digest, last in later.items() if last}
+    return times
+
+
+def read_pulled(repository: str, listed: Iterable[tuple[str, int]]) -> list[int]:
+    """When the artifacts of these digests and times of first push were pulled last, 0 for never; none that is gone."""
+    table = settings().repositories_table
+    keys = [Key(table, repository, sort_key(pushed, digest, None)) for digest, pushed in listed]
+    return [item.get("pulled", 0) for item in reads.get_items(keys, ("pulled",)).values()]
 
 
 def sort_key(pushed: int, digest: str, accessory: Accessory | None) -> str:

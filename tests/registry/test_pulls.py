@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import background
 from chalicelib.auditing.records import JOBS, Event
 from chalicelib.registry import manifests, pull, pulls, push
 from chalicelib.registry.errors import Unavailable
@@ -30,7 +31,7 @@ Send = Callable[..., Response]
 @pytest.fixture(autouse=True)
 def _nothing_pending(cloud: object) -> None:
     """Pulls of other tests are written before, so that calls that are counted are this test's."""
-    pulls.times.flush()
+    background.finish()
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ def test_a_pull_by_tag_is_the_artifacts_the_tags_and_the_repositorys(repository:
     assert artifact(repository).pulled is None
     assert send("GET", "manifests/v1").status == 200
     assert artifact(repository).pulled is None
-    pulls.times.flush()
+    background.finish()
     first = artifact(repository).pulled
     assert first is not None
     assert tag_times(repository) == {"v1": first, "v2": None}
     assert send("GET", f"manifests/{digest}").status == 200
-    pulls.times.flush()
+    background.finish()
     assert (artifact(repository).pulled or 0) > first
     assert tag_times(repository) == {"v1": first, "v2": None}
     assert count(repository) == 2
@@ -83,7 +84,7 @@ def test_only_a_clients_get_of_a_manifest_is_a_pull(repository: str, send: Send)
     assert send("GET", "manifests/none").status == 404
     assert send("GET", "tags/list").status == 200
     pull.manifest(repository, "v1")
-    pulls.times.flush()
+    background.finish()
     assert count(repository) == 0
     assert artifact(repository).pulled is None
 
@@ -96,14 +97,42 @@ def test_many_pulls_are_three_writes(repository: str, send: Send) -> None:
         assert calls.summary[1] == 0
         calls.clear()
         pulls.times.flush()
+        pulls.counts.flush()
     assert sorted(calls) == [("dynamodb", "GetItem"), *[("dynamodb", "UpdateItem")] * 3]
     assert count(repository) == 20
+
+
+def test_the_first_pull_of_an_artifact_waits_for_no_other_and_the_next_ones_a_minute(
+    repository: str, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [push_image(repository, tag)[0] for tag in ("v1", "v2")]
+    clock = [background.time.time()]
+    monkeypatch.setattr(background.time, "time", lambda: clock[0])
+
+    def pulled(tag: str) -> int:
+        """When the table says that the artifact was pulled, once it was now and the response has left."""
+        assert send("GET", f"manifests/{tag}").status == 200
+        background.answered()
+        return artifact_times(repository)[digests[int(tag[1]) - 1]]
+
+    first, second = pulled("v1"), pulled("v2")
+    assert 0 < first <= second
+    clock[0] += 59
+    assert pulled("v1") == first
+    assert pulls.times.due_in() == pytest.approx(1)
+    clock[0] += 1
+    background.answered()
+    assert artifact_times(repository)[digests[0]] > first
+
+
+def artifact_times(repository: str) -> dict[str, int]:
+    return {each.digest: each.pulled or 0 for each in read_all(repository)}
 
 
 def test_pushing_again_keeps_the_times(repository: str, send: Send) -> None:
     _, content = push_image(repository, "v1")
     assert send("GET", "manifests/v1").status == 200
-    pulls.times.flush()
+    background.finish()
     before = artifact(repository).pulled, tag_times(repository)
     push.manifest(repository, "v1", content, manifests.OCI_MANIFEST)
     assert (artifact(repository).pulled, tag_times(repository)) == before
@@ -124,7 +153,7 @@ def test_what_is_deleted_meanwhile_stays_deleted(repository: str, send: Send) ->
     assert send("GET", "manifests/v1").status == 200
     assert send("DELETE", f"manifests/{digest}").status == 202
     assert repositories.delete_empty(repository, Event("delete", "repository", repository, JOBS), public=False)
-    pulls.times.flush()
+    background.finish()
     assert read_all(repository) == []
     assert tag_times(repository) == {}
     assert repositories.read(repository) is None
@@ -136,15 +165,16 @@ def test_what_a_busy_store_refuses_is_written_later_and_counted_once(
     push_image(repository, "v1")
     for _ in range(3):
         assert send("GET", "manifests/v1").status == 200
-    for refused in ("set_times", "add_count"):
-        with monkeypatch.context() as patch:
-            patch.setattr(table, refused, _busy)
-            pulls.times.flush()
-        assert count(repository) == 0
-        assert pulls.times.due_in() is not None
-    pulls.times.flush()
-    assert count(repository) == 3
-    assert pulls.times.due_in() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "set_times", _busy)
+        patch.setattr(table, "add_count", _busy)
+        background.finish()
+    assert (count(repository), artifact(repository).pulled) == (0, None)
+    for _ in range(2):
+        background.finish()
+        assert count(repository) == 3
+        assert artifact(repository).pulled is not None
+    assert (pulls.times.due_in(), pulls.counts.due_in()) == (None, None)
 
 
 def _busy(*_: Any) -> None:
@@ -185,7 +215,7 @@ def test_the_api_shows_times_and_counts(repository: str, send: Send) -> None:
     push_image(repository, "v1")
     assert get(f"{path}/{name}/artifacts/v1")["pull_time"] == "0001-01-01T00:00:00.000Z"
     assert send("GET", "manifests/v1").status == 200
-    pulls.times.flush()
+    background.finish()
     found = get(f"{path}/{name}/artifacts/v1")
     assert found["pull_time"] > found["push_time"]
     assert found["tags"][0]["pull_time"] == found["pull_time"]

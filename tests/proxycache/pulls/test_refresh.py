@@ -156,6 +156,17 @@ def test_a_pull_of_the_digest_that_a_tag_stands_for_counts(proxy: Proxy, upstrea
     assert refreshing.wanted(repository, 7, now()) == ["v1"]
 
 
+def test_a_pull_of_what_an_index_names_is_one_of_the_index(proxy: Proxy, upstream: Scripted) -> None:
+    image = upstream.put_image("app")
+    upstream.put_index("app", "v1", image)
+    for reference in ("v1", image.digest):
+        assert proxy.get(f"app/manifests/{reference}").status == 200
+    repository = f"{proxy.name}/app"
+    assert refreshing.wanted(repository, 7, now()) == []
+    pull_table.set_times(repository, image.digest, now(), {})
+    assert refreshing.wanted(repository, 7, now()) == ["v1"]
+
+
 def test_a_tag_that_was_updated_keeps_the_time_of_its_last_pull(proxy: Proxy, upstream: Scripted) -> None:
     upstream.put_image("app", "v1")
     moment = now() - 3 * _DAY

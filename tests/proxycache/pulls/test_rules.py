@@ -136,7 +136,7 @@ def test_pulls_are_counted_and_logged(proxy: Proxy, upstream: Scripted) -> None:
     for _ in range(3):
         assert proxy.get("app/manifests/v1").status == 200
     assert proxy.head("app/manifests/v1").status == 200
-    pulls.times.flush()
+    pulls.counts.flush()
     pulls.log.flush()
     [found] = repositories.read_each([f"{proxy.name}/app"]).values()
     assert found.pulls == 3
