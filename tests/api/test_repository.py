@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from chalicelib.projects import repositories as repositories_of_projects
 from chalicelib.projects import rules
 from chalicelib.registry import manifests, pull, push
 from chalicelib.registry.errors import ManifestUnknown
@@ -217,6 +219,37 @@ def test_deleting_a_repository_deletes_all_and_frees_the_project(project: str) -
     assert call("DELETE", f"/projects/{project}").status == 412
     assert call("DELETE", path(f"{project}/other")).status == 200
     assert call("DELETE", f"/projects/{project}").status == 200
+
+
+def test_a_delete_that_does_not_fit_a_request_goes_on_with_the_next(
+    project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = f"{project}/large"
+    for number in range(3):
+        push_image(repository, f"v{number}")
+    with monkeypatch.context() as patched:
+        patched.setattr(repositories_of_projects, "_DELETE_SECONDS", -1.0)
+        refused = call("DELETE", path(repository))
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert call("DELETE", path(repository)).status == 200
+    assert call("GET", path(repository)).status == 404
+
+
+def test_what_is_pushed_while_a_repository_is_deleted_stays(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = f"{project}/busy"
+    push_image(repository, "old")
+    read = repositories_of_projects.artifact_table.read_page
+    pushed: list[str] = []
+
+    def read_beside_a_push(*arguments: Any, **options: Any) -> Any:
+        if not pushed:
+            time.sleep(0.002)
+            pushed.append(push_image(repository, "new")[0])
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(repositories_of_projects.artifact_table, "read_page", read_beside_a_push)
+    assert call("DELETE", path(repository)).status == 412
+    assert [each["digest"] for each in json.loads(call("GET", path(repository, "/artifacts")).body)] == pushed
 
 
 def test_a_blob_that_another_repository_shares_survives_the_delete(project: str) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -90,19 +91,24 @@ def _bomb(build: Callable[[], bytes]) -> bytes:
 
 
 def large_manifests(user: User, number: int) -> None:
-    """As many layers as are allowed in four megabytes, none of which is there."""
-    digest = f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}"
-    layers = [{"mediaType": "a/b", "digest": digest, "size": 1}] * 30_000
-    document = {"schemaVersion": 2, "mediaType": OCI, "config": layers[0], "layers": layers}
-    url = f"{user.berth.url}/v2/{user.project}/large/manifests/v1"
-    answer = user.session.put(url, json.dumps(document).encode(), headers={"Content-Type": OCI}, timeout=60)
-    assert 400 <= answer.status_code < 500
+    """As many layers as fit four megabytes, and as many as are allowed; none of them is there."""
+    refused(user, "large", (_manifest(30_000), _manifest(2_000))[number % 2])
+
+
+@cache
+def _manifest(layers: int) -> bytes:
+    digests = (f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(layers))
+    entries = [{"mediaType": "a/b", "digest": digest, "size": 1} for digest in digests]
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI, "config": entries[0], "layers": entries[1:]}).encode()
 
 
 def deep_manifests(user: User, number: int) -> None:
-    content = b'{"a":' * 400_000 + str(number).encode() + b"}" * 400_000
-    url = f"{user.berth.url}/v2/{user.project}/deep/manifests/v1"
-    answer = user.session.put(url, content, headers={"Content-Type": OCI}, timeout=60)
+    refused(user, "deep", b'{"a":' * 400_000 + str(number).encode() + b"}" * 400_000)
+
+
+def refused(user: User, repository: str, manifest: bytes) -> None:
+    url = f"{user.berth.url}/v2/{user.project}/{repository}/manifests/v1"
+    answer = user.session.put(url, manifest, headers={"Content-Type": OCI}, timeout=60)
     assert 400 <= answer.status_code < 500
 
 
