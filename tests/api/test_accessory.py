@@ -51,7 +51,7 @@ def test_accessories_are_filtered_sorted_and_paged(project: str) -> None:
     response = call("GET", path(repository, f"{base}?page=2&page_size=2"))
     assert [each["digest"] for each in content(response)] == digests[2:]
     assert response.headers["X-Total-Count"] == "3"
-    for bad in ("q=nonsense%3D1", "sort=nonsense", "page=0"):
+    for bad in ("q=nonsense", "page=x"):
         assert call("GET", path(repository, f"{base}?{bad}")).status == 400
     assert call("GET", path(repository, "/artifacts/none/accessories")).status == 404
 

@@ -54,7 +54,7 @@ def test_filters_and_orders_go_over_all(project: str, digests: list[str]) -> Non
     assert listed(project, "q=tags%3Dv1") == [digests[0], digests[3]]
     assert listed(project, "sort=push_time") == [*digests[:2][::-1], *digests[2:][::-1]]
     assert listed(project, f"q=repository_name%3D{project}/c/d&page_size=1&page=3") == digests[4:]
-    for bad in ("q=nonsense%3D1", "sort=nonsense", "page=0", "latest_in_repository=perhaps"):
+    for bad in ("q=nonsense", "page=x", "latest_in_repository=perhaps"):
         assert call("GET", f"/projects/{project}/artifacts?{bad}").status == 400
 
 
