@@ -78,6 +78,11 @@ class Authorizer:
         value = self._bearer(challenge, scope, scope) if challenge.realm else self._credential().basic
         return {"Authorization": value} if value else {}
 
+    @property
+    def is_challenged(self) -> bool:
+        """Whether the registry has said how it wants to be shown credentials."""
+        return self._challenge is not None
+
     def expect(self, www_authenticate: str) -> None:
         """Take in a challenge that no request of ours has met yet; one that nothing can answer is left alone."""
         challenges = parse(www_authenticate)

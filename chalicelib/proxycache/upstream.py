@@ -316,7 +316,7 @@ class Upstream:
 
     def _authorized(self, send: Callable[[Mapping[str, str]], A], scope: str) -> A:
         """The answer to what `send` sends with the headers it is given, which are those that the registry wants."""
-        if scope and not self._is_anonymous and not self._is_introduced:
+        if scope and not (self._is_anonymous or self._is_introduced or self._authorizer.is_challenged):
             self._introduce()
         answer = self._sent(send, self._authorizer.headers(scope))
         # What a host asks for that a redirect led to is not ours to give, and would not come to it: see outbound.call.
