@@ -79,6 +79,13 @@ def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return run(event)
 
 
+@app.lambda_function(name="delete_repositories")
+def delete_repositories(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    from chalicelib.projects.repository_deletion_steps import run  # noqa: PLC0415 -- see above
+
+    return run(event)
+
+
 @app.lambda_function(name="refresh_proxies")
 def refresh_proxies(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     from chalicelib.proxycache.refresh_steps import run  # noqa: PLC0415 -- see above

@@ -18,6 +18,7 @@ MACHINE_NAMES = {
     "PurgeAuditLogMachine": "purge-audit-log",
     "RetentionMachine": "retention",
     "ProxyRefreshMachine": "proxy-refresh",
+    "RepositoryDeletionMachine": "repository-deletion",
     "FillMachine": "proxy-fill",
 }
 """What the state machines are called behind the stack's name, by their logical ids."""
@@ -264,6 +265,19 @@ def retention_statements() -> list[Statement]:
     return _stores(items, ("manifests",), (), attribute_arn)
 
 
+def repository_deletion_statements() -> list[Statement]:
+    """What the job that deletes repositories needs: deleting artifacts and blobs as the protocol has it."""
+    items = {
+        "BlobsTable": ("BatchGetItem", "BatchWriteItem", "DeleteItem", "Query", "UpdateItem"),
+        "RepositoriesTable": ("DeleteItem", "GetItem", "BatchGetItem", "Query", "UpdateItem"),
+        "ProjectsTable": ("BatchGetItem", "DeleteItem", "GetItem", "UpdateItem"),
+        "EventsTable": ("PutItem",),
+        "AccountsTable": ("GetItem",),  # which types of events the log leaves out
+        "JobsTable": ("BatchWriteItem", "DeleteItem", "GetItem", "Query", "UpdateItem"),
+    }
+    return _stores(items, ("manifests",), (), attribute_arn)
+
+
 def refresh_statements() -> list[Statement]:
     """Asking upstream registries, pushing what they have as the protocol does it, and having blobs fetched."""
     items = {
@@ -336,6 +350,7 @@ FUNCTIONS = {
     "DeliverWebhook": (delivery_statements, "DeliverWebhookLogs"),
     "RunPurgeAuditLog": (purge_statements, "RunPurgeAuditLogLogs"),
     "RunRetention": (retention_statements, "RunRetentionLogs"),
+    "DeleteRepositories": (repository_deletion_statements, "DeleteRepositoriesLogs"),
     "CheckRegistries": (health_statements, "CheckRegistriesLogs"),
     "RefreshProxies": (refresh_statements, "RefreshProxiesLogs"),
     "RunScheduledJob": (scheduled_job_statements, "RunScheduledJobLogs"),

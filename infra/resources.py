@@ -55,6 +55,7 @@ def resources() -> dict[str, Resource]:
         "DeliverWebhookLogs": _log_group("deliver-webhook"),
         "RunPurgeAuditLogLogs": _log_group("run-purge-audit-log"),
         "RunRetentionLogs": _log_group("run-retention"),
+        "DeleteRepositoriesLogs": _log_group("delete-repositories"),
         "RefreshProxiesLogs": _log_group("refresh-proxies"),
         "RunScheduledJobLogs": _log_group("run-scheduled-job"),
         "CheckRegistriesLogs": _log_group("check-registries"),

@@ -17,6 +17,7 @@ _FUNCTIONS = {
     "PurgeAuditLogMachine": "RunPurgeAuditLog",
     "RetentionMachine": "RunRetention",
     "ProxyRefreshMachine": "RefreshProxies",
+    "RepositoryDeletionMachine": "DeleteRepositories",
     "FillMachine": "FillBlobs",
 }
 MACHINES = {logical_id: (MACHINE_NAMES[logical_id], function) for logical_id, function in _FUNCTIONS.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,10 +13,10 @@ from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
 from chalicelib.api.query import Selection, selection
-from chalicelib.projects import repositories
+from chalicelib.projects import repositories, repository_deletion
 from chalicelib.projects.records import Project
 from chalicelib.registry.http import Response
-from chalicelib.registry.names import project_of
+from chalicelib.registry.names import number_of, project_of
 from chalicelib.storage import repositories as table
 from chalicelib.storage.repositories import Repository
 
@@ -104,13 +103,8 @@ def update_repository(call: Call) -> Response:
 @operation("DELETE", "/projects/{project_name}/repositories/{repository_name}")
 def delete_repository(call: Call) -> Response:
     require_project(call, "repository", "delete")
-    repositories.delete(repository_name(call), call.actor)
+    repository_deletion.delete(repository_name(call), call.actor)
     return Response(200)
-
-
-def number_of(name: str) -> int:
-    """A number for what Harbor numbers and Berth names: of the name's digest, as many bits as JavaScript can hold."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 11
 
 
 def _to_json(project: Project, repository: Repository) -> dict[str, Any]:

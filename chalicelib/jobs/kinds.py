@@ -20,7 +20,12 @@ PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")
 """Berth's own: of a project, whose number is the vendor id."""
+REPOSITORY_DELETION = Kind("REPOSITORY_DELETION", "repository-deletion")
+"""Berth's own: of a repository, whose number is the vendor id (registry/names.py)."""
 
 
-KINDS = {kind.vendor_type: kind for kind in (GARBAGE_COLLECTION, PURGE_AUDIT_LOG, RETENTION, PROXY_REFRESH)}
+KINDS = {
+    kind.vendor_type: kind
+    for kind in (GARBAGE_COLLECTION, PURGE_AUDIT_LOG, RETENTION, PROXY_REFRESH, REPOSITORY_DELETION)
+}
 """By Harbor's vendor type (src/jobservice/job/known_jobs.go)."""

@@ -18,6 +18,7 @@ repository name itself holds slashes:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -124,3 +125,8 @@ def _upload(name: str, upload_id: str) -> Target:
     if not upload_id:
         return Target("uploads", repository)
     return Target("upload", repository, upload_id if _UPLOAD_ID.match(upload_id) else "unknown")
+
+
+def number_of(name: str) -> int:
+    """A number for what Harbor numbers and Berth names: of the name's digest, as many bits as JavaScript can hold."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 11

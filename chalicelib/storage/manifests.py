@@ -26,7 +26,7 @@ TAGGED_PREFIX = "tagged|"
 REFERRER_PREFIX = "referrer|"
 
 _RECORD = (
-    *("generation", "version", "state", "media_type", "size", "created", "candidate_since"),
+    *("generation", "version", "state", "media_type", "size", "created", "candidate_since", "committed"),
     *("accessory_of", "accessory_kind"),
 )
 """What a decision about a manifest needs; its bytes stay behind."""
@@ -46,6 +46,8 @@ class Record:
     created: int
     """When the digest was first pushed to the repository."""
     candidate_since: int | None
+    committed: int
+    """When it was pushed last."""
     accessory: Accessory | None = None
     """What it is about, if it is an accessory."""
 
@@ -125,6 +127,7 @@ def to_record(item: Item) -> Record:
         item["state"],
         item["created"],
         item.get("candidate_since"),
+        item.get("committed") or item["created"],
         accessory_in(item),
     )
 
@@ -250,6 +253,7 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
             accessory_of=change.accessory.subject if change.accessory else None,
             accessory_kind=change.accessory.kind if change.accessory else None,
             created=created,
+            committed=time,
             candidate=shard(change.digest) if untagged else None,
             candidate_since=time if untagged else None,
         ),

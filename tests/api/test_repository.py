@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import pytest
 
-from chalicelib.projects import repositories as repositories_of_projects
-from chalicelib.projects import rules
+from chalicelib.projects import repository_deletion, rules
 from chalicelib.registry import manifests, pull, push
 from chalicelib.registry.errors import ManifestUnknown
 from chalicelib.registry.http import Response
 from chalicelib.storage import aws_json, repositories
 from tests.access.support import BASIC, bearer, token_for
 from tests.api.support import call, errors_of
+from tests.jobs.support import SECONDS
 from tests.registry.images import CONFIG, LAYER, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -222,35 +222,22 @@ def test_deleting_a_repository_deletes_all_and_frees_the_project(project: str) -
     assert call("DELETE", f"/projects/{project}").status == 200
 
 
-def test_a_delete_that_does_not_fit_a_request_goes_on_with_the_next(
-    project: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["_AT_ONCE", "_REQUEST_SECONDS"])
+def test_a_repository_that_does_not_fit_a_request_is_deleted_by_a_job(
+    project: str, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     repository = f"{project}/large"
     for number in range(3):
-        push_image(repository, f"v{number}")
-    with monkeypatch.context() as patched:
-        patched.setattr(repositories_of_projects, "_DELETE_SECONDS", -1.0)
-        refused = call("DELETE", path(repository))
-    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        _, child = push_image(repository, f"v{number}")
+        push.manifest(repository, f"multi{number}", index(child), manifests.OCI_INDEX)
+    monkeypatch.setattr(repository_deletion, limit, -1)
     assert call("DELETE", path(repository)).status == 200
-    assert call("GET", path(repository)).status == 404
-
-
-def test_what_is_pushed_while_a_repository_is_deleted_stays(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository = f"{project}/busy"
-    push_image(repository, "old")
-    read = repositories_of_projects.artifact_table.read_page
-    pushed: list[str] = []
-
-    def read_beside_a_push(*arguments: Any, **options: Any) -> Any:
-        if not pushed:
-            time.sleep(0.002)
-            pushed.append(push_image(repository, "new")[0])
-        return read(*arguments, **options)
-
-    monkeypatch.setattr(repositories_of_projects.artifact_table, "read_page", read_beside_a_push)
-    assert call("DELETE", path(repository)).status == 412
-    assert [each["digest"] for each in json.loads(call("GET", path(repository, "/artifacts")).body)] == pushed
+    deadline = time.monotonic() + SECONDS
+    while call("GET", path(repository)).status == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert call("DELETE", path(repository)).status == 404
+    assert ok(call("GET", f"/projects/{project}"))["repo_count"] == 0
 
 
 def test_a_blob_that_another_repository_shares_survives_the_delete(project: str) -> None:

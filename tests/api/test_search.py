@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.access import catalog, members
 from chalicelib.access.roles import Role
-from chalicelib.projects import repositories, rules
+from chalicelib.projects import repository_deletion, rules
 from chalicelib.projects.records import Project
 from chalicelib.storage import directory
 from tests.access.support import BASIC, bearer, token_for
@@ -98,7 +98,7 @@ def test_statistics_follow_every_change() -> None:
     assert (seen["private_project_count"], seen["private_repo_count"]) == (1, 2)
     assert seen["public_repo_count"] == own["public_repo_count"] + 1
     assert (seen["total_project_count"], seen["total_repo_count"], seen["total_storage_consumption"]) == (0, 0, 0)
-    repositories.delete(f"{private.name}/a")
+    repository_deletion.delete(f"{private.name}/a")
     assert counts()["total_repo_count"] == after["total_repo_count"] - 1
 
 

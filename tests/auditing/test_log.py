@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.auditing import log
 from chalicelib.auditing.records import Actor, Event
-from chalicelib.projects import repositories, rules
+from chalicelib.projects import repository_deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError
 from chalicelib.registry import deletion, manifests, push
 from chalicelib.registry.errors import RegistryError
@@ -59,7 +59,7 @@ def test_an_artifacts_life_is_told(project: str) -> None:
     digest = push.manifest(repository, "v1", some_image(repository), manifests.OCI_MANIFEST, ALICE).digest
     deletion.manifest(repository, "v1", ALICE)
     deletion.manifest(repository, digest, ALICE)
-    repositories.delete(repository, ALICE)
+    repository_deletion.delete(repository, ALICE)
     assert told(project) == [
         ("create_project", project),
         ("create_artifact", f"{repository}:v1"),

@@ -5,21 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.auditing import purge_steps
+from chalicelib.auditing.records import JOBS
 from chalicelib.jobs import schedules
-from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, RETENTION
+from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, REPOSITORY_DELETION, RETENTION
 from chalicelib.jobs.records import SYSTEM, Status, Trigger
-from chalicelib.projects import labels
+from chalicelib.projects import labels, repository_deletion_steps
 from chalicelib.projects import rules as projects
 from chalicelib.projects.labels import attach
 from chalicelib.projects.repositories import artifact
+from chalicelib.registry import manifests, push
+from chalicelib.registry.names import number_of
 from chalicelib.retention import steps
 from chalicelib.storage import executions as table
-from chalicelib.storage import tasks
-from infra.policies import purge_statements, retention_statements, scheduled_job_statements
+from chalicelib.storage import repositories, tasks
+from chalicelib.storage.conditions import now
+from infra.policies import (
+    purge_statements,
+    repository_deletion_statements,
+    retention_statements,
+    scheduled_job_statements,
+)
 from tests.infra import iam
 from tests.jobs.support import policy_of, rule
 from tests.jobs.test_schedules import set_long_ago
-from tests.registry.images import push_image
+from tests.registry.accessories import attach as attach_signature
+from tests.registry.images import index, push_image
 
 
 def test_retention(cloud: dict[str, str], project: str, repository: str) -> None:
@@ -39,6 +49,21 @@ def test_retention(cloud: dict[str, str], project: str, repository: str) -> None
     [task] = tasks.read_all(execution.number)
     assert (task.status, task.extra["retained"]) == (Status.SUCCESS, 1)
     assert called <= iam.actions_of(retention_statements(), cloud)
+
+
+def test_deletions_of_repositories(cloud: dict[str, str], project: str, repository: str) -> None:
+    digest, content = push_image(repository, "v1")
+    push.manifest(repository, "multi", index(content), manifests.OCI_INDEX)
+    attach_signature(repository, digest)
+    told = {"repository": repository, "until": now(), "actor": vars(JOBS)}
+    execution = table.create(REPOSITORY_DELETION, number_of(repository), Trigger.MANUAL, "", told, "")
+    assert execution is not None
+    event: dict[str, Any] = {"execution": execution.number, "progress": {"slice": 0, "done": False}}
+    with iam.recorded() as called:
+        assert repository_deletion_steps.run({**event, "step": "delete"})["done"]
+        repository_deletion_steps.run({**event, "step": "finish"})
+    assert repositories.read(repository) is None
+    assert called <= iam.actions_of(repository_deletion_statements(), cloud)
 
 
 def test_scheduled_jobs(cloud: dict[str, str], project: str) -> None:

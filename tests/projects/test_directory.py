@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.projects import deletion, directories, repositories, rules
+from chalicelib.projects import deletion, directories, repository_deletion, rules
 from chalicelib.projects.errors import ChangedError
 from chalicelib.projects.records import Project
 from chalicelib.storage import directory
@@ -60,7 +60,7 @@ def test_it_follows_projects_and_repositories() -> None:
     require_exact()
     push_image(f"{project.name}/c")
     for name in "abc":
-        repositories.delete(f"{project.name}/{name}")
+        repository_deletion.delete(f"{project.name}/{name}")
     require_exact()
     deletion.delete(rules.get(project.name))
     assert project.name not in directory.names(public=True)
@@ -80,7 +80,7 @@ def test_a_project_that_becomes_public_while_repositories_are_added_and_deleted(
     def push(index: int) -> None:
         push_image(f"{project.name}/app{index}")
         if index % 2:
-            repositories.delete(f"{project.name}/app{index}")
+            repository_deletion.delete(f"{project.name}/app{index}")
 
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(action, index) for index in range(6) for action in (flip, push)]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.projects import deletion as project_deletion
-from chalicelib.projects import quotas, repositories, rules
+from chalicelib.projects import quotas, repository_deletion, rules
 from chalicelib.projects.errors import LimitInvalidError
 from chalicelib.registry import blobs, charges, deletion, digests, manifests, push, uploads
 from chalicelib.registry.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
@@ -67,7 +67,7 @@ def test_what_two_repositories_share_counts_once_and_what_two_projects_share_in_
     deletion.manifest(repository, digests.of(image(descriptor(config, CONFIG), descriptor(layer))))
     assert digest in charged(project)
     assert_exact(project)
-    repositories.delete(other_repository)
+    repository_deletion.delete(other_repository)
     assert charged(project) == {}
     assert used(project) == 0
     assert_exact(other_project)
@@ -96,7 +96,7 @@ def test_an_index_counts_with_its_children(project: str, repository: str) -> Non
     with pytest.raises(Referenced):
         deletion.manifest(repository, digests.of(child))
     assert_exact(project)
-    repositories.delete(repository)
+    repository_deletion.delete(repository)
     assert used(project) == 0
 
 
@@ -268,7 +268,7 @@ def test_a_deleted_project_leaves_no_usage_to_the_next_of_its_name(
 ) -> None:
     push_image(repository, "v1")
     before = rules.get(project)
-    repositories.delete(repository)
+    repository_deletion.delete(repository)
     project_deletion.delete(before)
     make_project(project)
     assert rules.get(project).project_id != before.project_id

@@ -26,6 +26,8 @@ class ManifestItem(Item):
     """The subject's digest; absent for what is no accessory."""
     accessory_kind = UnicodeAttribute(null=True)
     created = NumberAttribute()
+    committed = NumberAttribute(null=True)
+    """When it was pushed last; absent for what was pushed before this was written: then `created` stands for it."""
     candidate = UnicodeAttribute(null=True)
     candidate_since = NumberAttribute(null=True)
 
