@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.projects import repositories as managed
+from chalicelib.projects import repository_deletion
 from chalicelib.registry import accessories, deletion, digests, listings, manifests, pull, push
 from chalicelib.registry.errors import ManifestUnknown, Referenced
 from chalicelib.storage import artifacts, removals, repositories, standings
@@ -97,7 +98,7 @@ def test_the_subject_may_come_later_or_never(repository: str) -> None:
     signature = attach_by_tag(repository, subject)
     assert found(repository) == ([], 0, 1)
     assert managed.artifact(repository, signature).accessory == accessories.Accessory(subject, "signature.cosign")
-    managed.delete(repository)
+    repository_deletion.delete(repository)
     assert repositories.read(repository) is None
 
 
@@ -133,7 +134,7 @@ def test_a_subject_takes_its_accessories_with_it(repository: str) -> None:
             pull.manifest(repository, digest)
     assert found(repository) == ([], 0, 0)
     assert listings.referrers(repository, subject, "", "", 10).entries == []
-    managed.delete(repository)
+    repository_deletion.delete(repository)
     assert repositories.read(repository) is None
 
 
@@ -187,7 +188,7 @@ def test_deleting_a_repository_deletes_accessories_too(repository: str) -> None:
     subject, _ = push_image(repository, "v1")
     attach(repository, subject)
     attach(repository, digests.of(os.urandom(8)))
-    managed.delete(repository)
+    repository_deletion.delete(repository)
     assert repositories.read(repository) is None
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.projects import recount, rules
-from chalicelib.projects import repositories as managed
+from chalicelib.projects import recount, repository_deletion, rules
 from chalicelib.registry import deletion, manifests, pull, push
 from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, Referenced
 from chalicelib.registry.names import project_of
@@ -134,7 +133,7 @@ def test_references_list_artifacts_alone(repository: str) -> None:
 
 def test_a_repository_with_a_cache_is_deleted_whole(repository: str) -> None:
     _, names = push_cache(repository)
-    managed.delete(repository)
+    repository_deletion.delete(repository)
     assert not repositories.exists(repository)
     assert charged(project_of(repository)) == {}
     assert all(blob_table.read_link(repository, name) is None for name in names)
