@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from chalicelib.projects.errors import (
@@ -23,6 +25,9 @@ _COLOR_LENGTH = 16
 _LABELS_OF_ONE = 25
 """Labels that an artifact may carry: they are removed in one transaction with it."""
 _ATTEMPTS = 4
+_SIDE_BY_SIDE = 8
+_REQUEST_SECONDS = 20.0
+"""How long one request takes a label off artifacts: the gateway ends it at 30 seconds."""
 
 
 def get(number: int) -> Label:
@@ -59,11 +64,21 @@ def update(number: int, name: str, description: str, color: str) -> None:
 
 
 def delete(number: int) -> None:
-    """Delete a label, and take it from all that carries it. Raises LabelNotFoundError or ChangedError."""
+    """Delete a label, and take it from all that carries it. Raises LabelNotFoundError or ChangedError.
+
+    What a delete leaves on artifacts that was killed, or has more carriers than a request has time for, no list shows:
+    it goes when an artifact needs the room for another label, or with the artifact.
+    """
     _until_unchanged(lambda: table.delete(get(number)), f"label {number} is being changed by others")
-    # A label that is gone is put on nothing more; what a killed delete leaves on artifacts, no list shows.
-    for repository, digest in table.carriers(number):
-        table.detach(number, repository, digest)
+    deadline = time.monotonic() + _REQUEST_SECONDS
+
+    def take_off(carrier: tuple[str, str]) -> None:
+        if time.monotonic() < deadline:
+            table.detach(number, *carrier)
+
+    # A label that is gone is put on nothing more: these are all.
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        list(pool.map(take_off, table.carriers(number)))
 
 
 def delete_all(project_id: int) -> None:
@@ -81,7 +96,7 @@ def attach(number: int, project_id: int, artifact: Artifact) -> None:
     label = get(number)
     if label.project_id not in (GLOBAL, project_id):
         raise LabelNotFoundError(f"label {number} not found")
-    if len(table.numbers_of(artifact.repository, artifact.digest)) >= _LABELS_OF_ONE:
+    if not _has_room(artifact):
         raise LabelInvalidError(f"an artifact carries up to {_LABELS_OF_ONE} labels")
     if not table.attach(label, artifact.repository, artifact.digest):
         raise AlreadyExistsError(f"the artifact has the label {label.name} already")
@@ -91,6 +106,17 @@ def detach(number: int, artifact: Artifact) -> None:
     """Take a label from an artifact. Raises LabelNotFoundError when it has it not."""
     if not table.detach(number, artifact.repository, artifact.digest):
         raise LabelNotFoundError(f"the artifact has no label {number}")
+
+
+def _has_room(artifact: Artifact) -> bool:
+    """Whether an artifact may carry one more label; those that are gone are taken off it when it seems full."""
+    carried = table.numbers_of(artifact.repository, artifact.digest)
+    if len(carried) < _LABELS_OF_ONE:
+        return True
+    there = {label.number for label in table.labels_of(artifact.repository, artifact.digest)}
+    for number in set(carried) - there:
+        table.detach(number, artifact.repository, artifact.digest)
+    return len(there) < _LABELS_OF_ONE
 
 
 def _until_unchanged(attempt: Callable[[], bool], message: str) -> None:

@@ -7,7 +7,10 @@ nobody means it when they delete an image. So it goes with the image, first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from chalicelib.registry import accessories, references
 from chalicelib.registry.errors import Referenced
@@ -15,6 +18,10 @@ from chalicelib.registry.manifests import INDEXES
 from chalicelib.storage import artifacts
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as table
+
+T = TypeVar("T")
+
+_SIDE_BY_SIDE = 8
 
 
 def of(repository: str, digest: str) -> list[str]:
@@ -27,33 +34,48 @@ def of(repository: str, digest: str) -> list[str]:
     return [listing, *found] if listing and listing not in found else found
 
 
-def all_of(repository: str, digest: str, subjects: Collection[str] = ()) -> list[str]:
-    """What is about a manifest at any depth. `subjects`, which it may be about in turn, are left out."""
-    found: list[str] = []
-    waiting = [digest]
-    while waiting:
-        new = [each for each in of(repository, waiting.pop()) if each not in {digest, *subjects, *found}]
-        found += new
-        waiting += new
-    return found
+def all_of(repository: str, digest: str, subjects: frozenset[str] = frozenset()) -> list[str]:
+    """What is about a manifest at any depth, in an order in which it can be deleted: what is about another before that.
+
+    `subjects`, which it may be about in turn, are left out.
+    """
+    known, found, level = {digest}, list[str](), [digest]
+    while level:
+        below = list[str]()
+        for attached in _each(partial(of, repository), level):
+            below += [each for each in reversed(attached) if each not in known and each not in subjects]
+            known.update(attached)
+        found += below
+        level = below
+    return found[::-1]
 
 
-def tags_of(repository: str, digest: str) -> list[str]:
-    """The tags of all that would be deleted with a manifest: one that must stay keeps all of them."""
-    return [tag for each in all_of(repository, digest) for tag in table.tags_of(repository, each)]
+def tags_of(repository: str, going: Collection[str]) -> list[str]:
+    """The tags of all that is deleted with a manifest: one that must stay keeps all of them."""
+    return [tag for tags in _each(partial(table.tags_of, repository), going) for tag in tags]
 
 
-def require_unnamed(repository: str, digest: str, going: Collection[str], subjects: Collection[str] = ()) -> None:
+def require_unnamed(
+    repository: str, digest: str, going: Collection[str], subjects: frozenset[str] = frozenset()
+) -> None:
     """Raises Referenced when an index names a manifest, or one of `going`, which is deleted before it.
 
     All are asked before the first is deleted: a refusal leaves them there. What an index among them names is no reason.
     """
-    _require_unnamed(repository, digest, ())
-    for each in going:
-        _require_unnamed(repository, each, {digest, *going, *subjects})
+    _require_unnamed(repository, (), digest)
+    if going:
+        _each(partial(_require_unnamed, repository, frozenset({digest, *going, *subjects})), going)
 
 
-def _require_unnamed(repository: str, digest: str, by: Collection[str]) -> None:
+def _each(look: Callable[[str], T], digests: Collection[str]) -> list[T]:
+    """What `look` finds of each: side by side, for a manifest may have thousands of others attached."""
+    if len(digests) <= 1:
+        return [look(digest) for digest in digests]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return list(pool.map(look, digests))
+
+
+def _require_unnamed(repository: str, by: Collection[str], digest: str) -> None:
     edges = blob_table.edges_onto(blob_table.manifest_target(repository, digest))
     if references.is_held(edge for edge in edges if edge.manifest not in by):
         raise Referenced(_refusal(repository, digest))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
@@ -17,8 +20,25 @@ from chalicelib.storage.blobs import DELETING, LIVE
 from chalicelib.storage.manifests import Record
 
 _ATTEMPTS = 8
+_REQUEST_SECONDS = 20.0
+"""How long one request deletes: the gateway ends it at 30 seconds, and would leave it going on unseen."""
+_NO_DEADLINE = math.inf
+"""Of jobs, whose slices are minutes long."""
 _TAGS_A_TRANSACTION = 15
 """Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What all that goes with a manifest is deleted by."""
+
+    actor: Actor
+    deadline: float = _NO_DEADLINE
+    """By time.monotonic(): when it is past, nothing more is begun."""
+    spares_tagged: bool = False
+    """Whether a tag of its own keeps what is attached to a manifest, and the manifest."""
+    subjects: frozenset[str] = frozenset()
+    """All that are being deleted and so are not looked at again."""
 
 
 def manifest(repository: str, reference: str, actor: Actor = JOBS, *, preconditions: Preconditions = NONE) -> None:
@@ -27,26 +47,24 @@ def manifest(repository: str, reference: str, actor: Actor = JOBS, *, preconditi
     Source: distribution-spec, "Content Management".
 
     Raises ManifestUnknown, Referenced while an index names the manifest or an accessory of it, Immutable for a tag
-    of theirs that must stay, or PreconditionFailed.
+    of theirs that must stay, or PreconditionFailed. Raises Unavailable too, before the gateway would give up, when
+    there is more about a manifest than one request deletes: the next one goes on.
     """
     if digests.is_digest(reference):
         preconditions.require(reference)
-        _delete_manifest(repository, reference, actor, frozenset())
+        _delete_manifest(repository, reference, _Order(actor, time.monotonic() + _REQUEST_SECONDS))
     else:
         _delete_tag(repository, reference, actor, preconditions)
 
 
-def _delete_manifest(
-    repository: str, digest: str, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool = False
-) -> None:
-    """Delete a manifest, an accessory of `subjects`, which are about to be deleted and so not to be looked at again."""
+def _delete_manifest(repository: str, digest: str, order: _Order) -> None:
     pulled = pull.manifest(repository, digest)
     parsed = manifests.stored(pulled.content, pulled.media_type)
     for attempt in range(_ATTEMPTS):
         record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
-        if record is None or _delete_unreferenced(record, parsed, actor, subjects, spares_tagged=spares_tagged):
+        if record is None or _delete_unreferenced(record, parsed, order):
             return
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -74,7 +92,7 @@ def manifest_as_seen(
         # Whoever adds a tag commits the manifest anew: the tags are these until its version changes.
         if set(manifest_table.tags_of(repository, digest)) != set(tags):
             return False
-        if _delete_unreferenced(record, parsed, actor, frozenset(), spares_tagged=spares_tagged):
+        if _delete_unreferenced(record, parsed, _Order(actor, spares_tagged=spares_tagged)):
             return True
     raise Unavailable(f"{repository}@{digest} is being changed by others")
 
@@ -111,9 +129,7 @@ def _delete_tag(repository: str, name: str, actor: Actor, preconditions: Precond
     raise Unavailable(f"the tag {name} of {repository} is being moved by others")
 
 
-def _delete_unreferenced(
-    record: Record, parsed: Manifest, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool
-) -> bool:
+def _delete_unreferenced(record: Record, parsed: Manifest, order: _Order) -> bool:
     """One try to delete a manifest that no index names. False when it changed meanwhile."""
     repository, digest = record.repository, record.digest
     version = manifest_table.set_state(record, DELETING)
@@ -121,22 +137,23 @@ def _delete_unreferenced(
         return False
     marked = Record(**{**vars(record), "state": DELETING, "version": version})
     try:
-        going = attachments.all_of(repository, digest, subjects)
-        attachments.require_unnamed(repository, digest, going, subjects)
+        going = attachments.all_of(repository, digest, order.subjects)
+        attachments.require_unnamed(repository, digest, going, order.subjects)
         tags = manifest_table.tags_of(repository, digest)
-        of_accessories = [tag for each in going for tag in manifest_table.tags_of(repository, each)]
-        if spares_tagged:
+        of_accessories = attachments.tags_of(repository, going)
+        if order.spares_tagged:
             # Asked of each accessory once more before it goes itself: its delete fails if it is tagged after that.
-            _require_no_tag_of_its_own(digest, [*of_accessories, *(tags if subjects else ())])
+            _require_no_tag_of_its_own(digest, [*of_accessories, *(tags if order.subjects else ())])
         _require_deletable(repository, [*tags, *of_accessories])
-        had_accessories = _delete_accessories(repository, digest, actor, subjects, spares_tagged=spares_tagged)
-    except (Immutable, Referenced):
+        if going:
+            _delete_attached(repository, going, replace(order, subjects=order.subjects.union([digest], going)))
+    except (Immutable, Referenced, Unavailable):
         manifest_table.set_state(marked, LIVE)
         raise
     for referrer in manifest_table.referrers_of(repository, digest):
         # Before their subject goes: a crash in between leaves a mark too many, which the collector lifts.
         manifest_table.mark_candidate(repository, referrer)
-    event = audited.deleted(actor, repository, digest, tags[0] if tags else None)
+    event = audited.deleted(order.actor, repository, digest, tags[0] if tags else None)
     while len(tags) > _TAGS_A_TRANSACTION:
         if not removals.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
             return False
@@ -144,26 +161,24 @@ def _delete_unreferenced(
     if not removals.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
         return False
     push.release(repository, digest, record.generation, parsed)
-    if had_accessories:
+    if going or order.subjects:  # which may have been deleted before it
         artifacts.forget_signatures(repository, digest)
     return True
 
 
-def _delete_accessories(
-    repository: str, digest: str, actor: Actor, subjects: frozenset[str], *, spares_tagged: bool
-) -> bool:
+def _delete_attached(repository: str, going: Sequence[str], order: _Order) -> None:
     """Delete what is about a manifest, before it: when that breaks off, the next delete of it goes on.
 
-    Returns whether there was any. By tags of cosign's, two may be about each other: `subjects` ends that. Of two of
-    which one is an index that names the other, or what is about the other, the index has to be first.
+    Of two of which one is an index that names the other, or what is about the other, the index has to be first.
     """
-    found = [each for each in attachments.of(repository, digest) if each not in subjects]
-    waiting = found
+    waiting = going
     while waiting:
         refused: dict[str, Referenced] = {}
         for each in waiting:
+            if time.monotonic() > order.deadline:
+                raise Unavailable("there is more about this manifest than one request deletes: repeat it")
             try:
-                _delete_manifest(repository, each, actor, subjects | {digest}, spares_tagged=spares_tagged)
+                _delete_manifest(repository, each, order)
             except ManifestUnknown:
                 continue  # another was faster
             except Referenced as error:
@@ -171,7 +186,6 @@ def _delete_accessories(
         if len(refused) == len(waiting):
             raise refused[waiting[0]]
         waiting = list(refused)
-    return bool(found)
 
 
 def _require_no_tag_of_its_own(digest: str, tags: Iterable[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from chalicelib.projects import rules
+from chalicelib.projects import copying, rules
 from chalicelib.registry import digests, manifests, pull, push
 from chalicelib.registry.http import Response
 from chalicelib.storage import artifacts
@@ -124,6 +125,29 @@ def test_a_copy_that_broke_off_is_completed_by_the_next(
     assert len(listed(target)) == 1
     assert copy(target, f"{project}/app:multi").status == 201
     assert len(listed(target)) == 2
+
+
+def test_a_copy_of_more_than_fits_a_request_ends_in_time_and_the_next_one_goes_on(
+    project: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = [push_image(f"{project}/app", f"child{number}")[1] for number in range(3)]
+    push.manifest(f"{project}/app", "multi", index(*children), manifests.OCI_INDEX)
+    real, pushed, moment = push.manifest, list[str](), 0.0
+
+    def and_time_passes(repository: str, reference: str, *more: Any, **options: Any) -> Any:
+        nonlocal moment
+        moment += 15.0
+        pushed.append(reference)
+        return real(repository, reference, *more, **options)
+
+    monkeypatch.setattr(push, "manifest", and_time_passes)
+    monkeypatch.setattr(copying, "time", SimpleNamespace(monotonic=lambda: moment))
+    response = copy(target, f"{project}/app:multi")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert len(listed(target)) == 2
+    assert copy(target, f"{project}/app:multi").status == 201
+    assert len(listed(target)) == 4
+    assert len(pushed) == 4, "what the first had copied was pushed again"
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,23 @@ def test_labels_go_with_their_artifact_and_do_not_come_back(project: str, projec
     assert all(table.carriers(number) == [] for number in numbers)
 
 
+def test_what_a_delete_left_on_an_artifact_goes_when_it_needs_the_room(
+    project: str, project_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, _ = push_image(f"{project}/app", "v1")
+    numbers = [make(f"l{index}", project_id) for index in range(25)]
+    where = f"/projects/{project}/repositories/app/artifacts/v1/labels"
+    for number in numbers:
+        assert call("POST", where, {"id": number}).status == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(labels, "_REQUEST_SECONDS", -1.0)
+        assert call("DELETE", f"/labels/{numbers[0]}").status == 200
+    assert numbers[0] in table.numbers_of(f"{project}/app", digest)
+    last = make("last", project_id)
+    assert call("POST", where, {"id": last}).status == 200
+    assert sorted(table.numbers_of(f"{project}/app", digest)) == [*numbers[1:], last]
+
+
 def test_a_projects_labels_go_with_it(project: str, project_id: int) -> None:
     number = make("own", project_id)
     assert call("DELETE", f"/projects/{project}").status == 200

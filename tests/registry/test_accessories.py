@@ -11,12 +11,14 @@ import pytest
 from chalicelib.projects import repositories as managed
 from chalicelib.projects import repository_deletion
 from chalicelib.registry import accessories, deletion, digests, listings, manifests, pull, push
-from chalicelib.registry.errors import ManifestUnknown, Referenced
+from chalicelib.registry.errors import ManifestUnknown, Referenced, Unavailable
 from chalicelib.storage import artifacts, removals, repositories, standings
 from chalicelib.storage import manifests as manifest_table
+from chalicelib.storage.blobs import LIVE
 from chalicelib.storage.standings import Signatures
 from tests.registry.accessories import BUNDLE, COSIGN, NOTATION, about, attach, attach_by_tag
 from tests.registry.images import CONFIG, descriptor, image, index, push_image
+from tests.registry.test_budgets import counted
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -237,3 +239,34 @@ def test_an_accessory_that_is_an_index_goes_before_what_it_names(repository: str
     attach(repository, digests.of(content))
     deletion.manifest(repository, subject)
     assert repositories.read(repository).manifests == 0  # type: ignore[union-attr]
+
+
+def test_what_is_attached_in_a_chain_goes_with_calls_that_grow_with_its_length(repository: str) -> None:
+    counts = []
+    for length in (4, 16):
+        subject, _ = push_image(repository, "v1")
+        last = subject
+        for _ in range(length):
+            last = attach(repository, last, "application/spdx+json")
+        with counted() as calls:
+            deletion.manifest(repository, subject)
+        counts.append(len(calls))
+        assert found(repository) == ([], 0, 0)
+    assert counts[1] < 4.5 * counts[0]
+
+
+def test_a_delete_of_more_than_fits_a_request_ends_in_time_and_the_next_one_goes_on(
+    repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, _ = push_image(repository, "v1")
+    attach(repository, subject)
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "_REQUEST_SECONDS", -1.0)
+        with pytest.raises(Unavailable) as caught:
+            deletion.manifest(repository, subject)
+    assert caught.value.headers["Retry-After"] == "1"
+    record = manifest_table.read_record(repository, subject)
+    assert record is not None
+    assert record.state == LIVE
+    deletion.manifest(repository, subject)
+    assert found(repository) == ([], 0, 0)
