@@ -21,6 +21,8 @@ class Preconditions:
     """`If-Match`: the digests of which it must have one, or `*` for any that is there."""
     none_match: frozenset[str] | None = None
     """`If-None-Match`: the digests of which it may have none, or `*` for that nothing may be there."""
+    project_id: int = 0
+    """The project that a push was let into, by its number, if any other of the name will not do."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Preconditions:

@@ -137,7 +137,7 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
     repository, digest, parsed = wanted.repository, wanted.digest, wanted.parsed
     deadline = time.monotonic() + settings().push_seconds / 2
     refused: tuple[Total, ...] = ()
-    first = 0
+    first = wanted.preconditions.project_id
     for attempt in range(_ATTEMPTS):
         project = _project(repository)
         first = first or project.project_id

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from chalicelib.access.authentication import Caller, actor_of
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, digests, names, push
-from chalicelib.registry.errors import Denied
+from chalicelib.registry.errors import Denied, NameUnknown
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import Target, project_of
 from chalicelib.registry.preconditions import Preconditions
 
 
-def require_pushable(repository: str) -> None:
-    """Raises Denied for a proxy project, as Harbor does (src/server/middleware/repoproxy/proxy.go)."""
+def require_pushable(repository: str) -> int:
+    """The number of the project that the request was let into.
+
+    Raises Denied for a proxy project, as Harbor does (src/server/middleware/repoproxy/proxy.go), and NameUnknown.
+    """
     project = rules.find(project_of(repository))
-    if project is not None and project.is_proxy:
+    if project is None:
+        raise NameUnknown(f"the project of {repository} is gone")
+    if project.is_proxy:
         raise Denied(f"can not push artifact to a proxy project: {project.name}")
+    return project.project_id
 
 
 def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
-    require_pushable(target.repository)
+    project_id = require_pushable(target.repository)
     content_type = request.headers.get("content-type", "")
     pushed = push.manifest(
         target.repository,
@@ -31,7 +38,7 @@ def _put_manifest(request: Request, target: Target, caller: Caller) -> Response:
         actor_of(caller, request),
         digest=_digest(request),
         tags=[names.parse_tag(tag) for tag in request.values("tag")],
-        preconditions=Preconditions.of(request.headers),
+        preconditions=replace(Preconditions.of(request.headers), project_id=project_id),
     )
     headers = {
         "Location": f"/v2/{target.repository}/manifests/{pushed.digest}",

@@ -12,9 +12,10 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
-from chalicelib.projects import rules
+from chalicelib.projects import deletion as project_deletion
+from chalicelib.projects import repository_deletion, rules
 from chalicelib.registry import accessories, deletion, digests, listings, manifests, pull, push
-from chalicelib.registry.errors import ManifestInvalid, PreconditionFailed
+from chalicelib.registry.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.names import project_of
 from chalicelib.registry.preconditions import Preconditions
@@ -179,6 +180,33 @@ def test_a_push_on_a_condition_that_holds_is_done(repository: str, send: Send) -
     assert send("PUT", "manifests/v1", moved, headers={"if-match": "*"}).status == 201
     assert pull.manifest(repository, "v1").content == moved
     assert send("DELETE", "manifests/v1", headers={"if-match": f'"{digests.of(moved)}"'}).status == 202
+
+
+def test_a_push_goes_to_the_project_that_it_was_let_into(
+    repository: str, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, real = new_image(repository), push.manifest
+
+    def remade(*args: Any, **options: Any) -> Any:
+        project = rules.get(project_of(repository))
+        repository_deletion.delete(repository)
+        project_deletion.delete(project)
+        rules.create(project.name, "admin", public=False)
+        return real(*args, **options)
+
+    push_image(repository, "v1")
+    with monkeypatch.context() as patch:
+        patch.setattr(push, "manifest", remade)
+        response = send("PUT", "manifests/v2", content, headers={"content-type": manifests.OCI_MANIFEST})
+    assert (response.status, json.loads(response.body)["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+    assert pull_or_none(repository, "v2") is None
+
+
+def pull_or_none(repository: str, reference: str) -> str | None:
+    try:
+        return pull.manifest(repository, reference).digest
+    except ManifestUnknown:
+        return None
 
 
 def test_of_pushes_that_each_want_the_tag_to_be_new_one_succeeds(repository: str) -> None:
