@@ -172,9 +172,16 @@ def attacking(attack: Attack, user: User, threads: int = 2) -> Iterator[list[Bas
 
 
 def require_served(honest: User, usual: float) -> None:
-    """Nothing of the honest client's takes more than twice its usual time plus a second."""
-    times = [honest.work() for _ in range(ROUNDS)]
-    assert max(times) <= 2 * usual + 1, f"{usual:.2f} s alone; {', '.join(f'{each:.2f}' for each in times)}"
+    """Nothing of the honest client's takes more than twice its usual time plus a second.
+
+    Three series are tried: what an attack causes comes again in each, what else the machine did for a moment does not.
+    """
+    series = []
+    for _ in range(3):
+        series.append([honest.work() for _ in range(ROUNDS)])
+        if max(series[-1]) <= 2 * usual + 1:
+            return
+    pytest.fail(f"{usual:.2f} s alone; beside the attack {series}")
 
 
 @pytest.mark.parametrize("name", ATTACKS)
