@@ -9,15 +9,17 @@ No proxy of the environment is used: it would do the resolving.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, TypeVar, cast
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3 import connection as plain
@@ -56,6 +58,7 @@ _CONNECT_SECONDS = 5.0
 _TRY_SECONDS = 1.0
 """What an address gets at least to answer in, however many there are."""
 _REDIRECTS = 3
+_VISIBLE = re.compile(r"/[!-~]*")
 
 
 class OutboundError(Exception):
@@ -211,7 +214,7 @@ def pool(verify: Verify = True) -> urllib3.PoolManager:
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
     if isinstance(verify, str):
         options = {"ssl_context": _trusting(verify)}
-    manager = urllib3.PoolManager(num_pools=16, maxsize=32, **options)
+    manager = _Manager(num_pools=16, maxsize=32, **options)
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return manager
 
@@ -298,6 +301,28 @@ class _Until(Timeout):
         return Timeout(total=left, connect=min(left, _CONNECT_SECONDS))
 
 
+_target: ContextVar[str] = ContextVar("target", default="")
+"""The path and query of the address that is called just now, as it is written."""
+
+
+class _Manager(urllib3.PoolManager):
+    """Calls addresses as they are written, those that redirects lead to among them.
+
+    urllib3 writes percent-encodings in one way. That is the same address (RFC 3986, section 6.2.2), but not the same
+    bytes, which is what some sign: Go's clients and curl send what they were given.
+    """
+
+    def urlopen(  # type: ignore[override]  # as urllib3's own
+        self, method: str, url: str, redirect: bool = True, **kw: Any
+    ) -> urllib3.BaseHTTPResponse:
+        parts = urlsplit(url)
+        before = _target.set((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        try:
+            return super().urlopen(method, url, redirect, **kw)  # which calls itself for each redirect
+        finally:
+            _target.reset(before)
+
+
 class _Checked:
     """Where urllib3 connects: the one place that resolves, checks and dials."""
 
@@ -322,6 +347,13 @@ class _Checked:
             return self._dialled(addresses)
         except OSError as error:
             raise NewConnectionError(own, f"no connection: {error}") from error
+
+    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
+        """Send the target as it is written, if HTTP can send that and it means what urllib3 makes of it."""
+        written, own = _target.get(), cast("plain.HTTPConnection", self)
+        if _VISIBLE.fullmatch(written) and unquote(written) == unquote(url):
+            url = written
+        plain.HTTPConnection.putrequest(own, method, url, skip_host, skip_accept_encoding)
 
     def _dialled(self, addresses: list[str]) -> socket.socket:
         """A connection to the first that answers; all of them together get the time that one alone would have.

@@ -187,6 +187,31 @@ def test_a_redirect_is_checked_like_the_first_address(
     assert call("GET", f"http://{place}/redirect", redirects=0).status == 302
 
 
+@pytest.mark.parametrize(
+    ("written", "arrives"),
+    [
+        ("/a%2fb/c?Signature=a%2bb%3d~x+y|z&X=%7e%41", "/a%2fb/c?Signature=a%2bb%3d~x+y|z&X=%7e%41"),
+        ("/100%?a=%zz", "/100%?a=%zz"),
+        ("/a#b", "/a"),
+        ("/a/../b%2f", "/b%2F"),
+        ("/a b/\u00fc", "/a%20b/%C3%BC"),
+        ("?a=%2f", "/?a=%2f"),
+    ],
+)
+def test_an_address_is_called_as_it_is_written(
+    serve: Callable[..., tuple[str, type[_Server]]], allow: Allow, written: str, arrives: str
+) -> None:
+    """It may be signed, byte by byte."""
+    allow("127.0.0.0/8")
+    address, seen = serve("127.0.0.1")
+    first, _ = serve("127.0.0.1", f"http://{address}{written}".encode().decode("latin-1"))
+    call("GET", f"http://{first}/redirect")
+    call("GET", f"http://{address}{written}")
+    assert seen.seen[-1] == arrives
+    if written.isascii():
+        assert seen.seen == [arrives] * 2
+
+
 def test_a_redirect_to_another_scheme_is_no_call(serve: Callable[..., tuple[str, type[_Server]]], allow: Allow) -> None:
     for target in ("file:///etc/passwd", "gopher://127.0.0.1/", "ftp://example.com/"):
         place, _ = serve("127.0.0.2", to=target)

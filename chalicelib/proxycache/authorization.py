@@ -23,6 +23,8 @@ from chalicelib.timed_cache import TimedCache
 
 _TOKEN_SECONDS = 60
 """Life of a token whose service does not say (token specification)."""
+_LONGEST_TOKEN_SECONDS = 24 * 3600
+"""However long a service says: a number may be any."""
 _TOKEN_SHARE = 0.8
 _TOKENS = 512
 _CALL_SECONDS = 8.0
@@ -152,12 +154,22 @@ def _token(body: bytes) -> tuple[str, float]:
     try:
         content: Any = json.loads(body)
         token = content.get("token") or content.get("access_token")
-        seconds = float(content.get("expires_in") or _TOKEN_SECONDS)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        seconds = _life(content.get("expires_in"))
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UpstreamUnreachable("the token service answers what is no token") from error
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
         raise UpstreamUnreachable("the token service answers what is no token")
     return token, seconds
+
+
+def _life(said: object) -> float:
+    """The seconds that a token lives by what its service says, a number or text; what is neither says nothing."""
+    try:
+        seconds = float(said) if isinstance(said, int | float | str) and not isinstance(said, bool) else 0.0
+    except (ValueError, OverflowError):
+        seconds = 0.0
+    # Compared so that a NaN says nothing either.
+    return min(seconds, _LONGEST_TOKEN_SECONDS) if seconds > 0 else _TOKEN_SECONDS
 
 
 def _is_plain(url: str) -> bool:

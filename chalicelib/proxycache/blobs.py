@@ -84,6 +84,8 @@ def _require_known(source: Source, digest: str) -> None:
     reply = freshness.ask(source.origin, f"blob|{digest}", ask, settings().proxy_fresh_seconds)
     if reply.error == freshness.UNKNOWN:
         raise BlobUnknown(f"the upstream registry has no blob {digest} of {source.remote}")
+    if reply.error == freshness.HIDDEN:
+        raise BlobUnknown(freshness.hidden(reply, f"the blob {digest}"))
     if reply.error:
         raise freshness.refusal(reply, f"the blob {digest}")
 

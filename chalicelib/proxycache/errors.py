@@ -61,6 +61,10 @@ class UpstreamHidden(UpstreamUnauthorized):
     """The registry takes the credentials, and refuses this repository: it is not there, or hidden from them."""
 
 
+class UpstreamRedirectRefused(UpstreamUnauthorized):
+    """Another host, which the registry redirects to, refuses: nobody's credentials are for it."""
+
+
 class UpstreamUnreachable(UpstreamError):
     """No usable answer: no connection, TLS fails, it took too long, 5xx, or what no registry would say."""
 

@@ -123,13 +123,18 @@ def refusal(reply: Reply, what: str) -> RegistryError:
     if reply.error == UNKNOWN:
         return ManifestUnknown(f"the upstream registry has no {what}")
     if reply.error == HIDDEN:
-        return ManifestUnknown(f"{what} does not exist upstream, or is hidden from these credentials: {reply.message}")
+        return ManifestUnknown(hidden(reply, what))
     if reply.error == FULL:
         return QuotaExceeded(reply.message)
     if reply.error == LIMITED:
         headers = {"Retry-After": str(max(1, math.ceil((reply.retry_at - now()) / 1000)))}
         return TooManyRequests(f"{reply.message}; there is no local copy of {what}", headers=headers)
     return UpstreamFailed(f"{reply.message}; there is no local copy of {what}")
+
+
+def hidden(reply: Reply, what: str) -> str:
+    """What a client is told of `what` with HIDDEN, by whatever code its route has for a 404."""
+    return f"{what} does not exist upstream, or is hidden from these credentials: {reply.message}"
 
 
 def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: float) -> tuple[Reply, float]:

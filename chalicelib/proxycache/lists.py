@@ -69,6 +69,10 @@ def _local_tags(source: Source, after: str, limit: int, reply: Reply) -> Page:
     try:
         return listings.tags(source.repository, after, limit)
     except NameUnknown:
+        if reply.error == freshness.UNKNOWN:
+            raise
+        if reply.error == freshness.HIDDEN:
+            raise NameUnknown(freshness.hidden(reply, source.remote)) from None
         raise freshness.refusal(reply, source.remote) from None
 
 

@@ -6,15 +6,21 @@ Where upstream does not answer, limits requests or refuses, it is the local copy
 
 A HEAD fetches nothing, for who only looks whether a tag has moved should not cost upstream a pull. Clients that HEAD a
 tag pull the digest next: the tag waits for that (Harbor: `EnsureTag`).
+
+What upstream has and Berth would not take from a pusher is handed on and not kept: the client gets the
+bytes that it would get from upstream, under the digest that a HEAD told (Harbor, src/controller/proxy/controller.go:
+`ProxyManifest` returns them, and keeps them in the background).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from chalicelib.auditing.records import Actor
+from chalicelib.observability import logger
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.freshness import Reply
@@ -57,6 +63,8 @@ def get(source: Source, reference: str, read: Read) -> PulledManifest:
         return _hit(source, read(digest))
     except ManifestUnknown:
         fetched = _fetched(source, digest, reference)
+    if not fetched.error and fetched.content:
+        return _handed_on(digest, fetched.content)
     # Docker Hub limits the GETs alone, so that it may tell what it then does not send.
     return read(_local(source, reference, fetched).digest if fetched.error else digest)
 
@@ -83,7 +91,11 @@ def _by_digest(source: Source, digest: str, read: Read) -> PulledManifest:
         fetched = _fetched(source, digest)
     if fetched.error:
         raise freshness.refusal(fetched, f"{source.remote}@{digest}")
-    return read(digest)
+    return _handed_on(digest, fetched.content) if fetched.content else read(digest)
+
+
+def _handed_on(digest: str, fetched: Mapping[str, Any]) -> PulledManifest:
+    return PulledManifest(digest, fetched["media_type"], fetched["content"].encode())
 
 
 def _hit(source: Source, found: PulledManifest) -> PulledManifest:
@@ -166,7 +178,10 @@ def _local(source: Source, tag: str, reply: Reply) -> table.Tag:
 
 
 def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
-    """Fetch a manifest and put it, under the tags that wait for it, and have its blobs filled."""
+    """Fetch a manifest and put it, under the tags that wait for it, and have its blobs filled.
+
+    Returns nothing of it, unless it cannot be kept.
+    """
     if table.read_media_type(source.repository, digest) is not None:
         return {}  # somebody was faster
     with connections.held(source.project):
@@ -174,13 +189,26 @@ def _fetch(source: Source, digest: str, tag: str) -> dict[str, Any]:
     try:
         parsed = manifests.parse(content, media_type)
     except (ManifestInvalid, DigestInvalid, TooLarge) as error:
-        raise UpstreamContentInvalid(f"what upstream has as {digest} is no manifest: {error}") from error
+        # A project's policies can look at nothing that is not kept.
+        if source.project.guards_pulls or not _is_like_manifest(content):
+            raise UpstreamContentInvalid(f"what upstream has as {digest} is no manifest: {error}") from error
+        logger.info("a manifest is not kept", extra={"digest": digest, "reason": str(error)})
+        return {"media_type": media_type, "content": content.decode()}
     fetched = PulledManifest(digest, media_type, content)
     tagged = [_put(source.repository, each, fetched) for each in _tags(source.origin, digest, tag)]
     if not any(tagged):
         push.manifest(source.repository, digest, content, media_type, ACTOR)
     filling.ensure(source.repository, parsed.blobs, source.project.registry_id, sizes(parsed))
     return {}
+
+
+def _is_like_manifest(content: bytes) -> bool:
+    """Whether what Berth would not take is a manifest to some reader all the same."""
+    try:
+        document = json.loads(content.decode())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("schemaVersion") == 2
 
 
 def sizes(parsed: Manifest) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -23,6 +23,7 @@ from chalicelib.proxycache.errors import (
     UpstreamContentInvalid,
     UpstreamError,
     UpstreamHidden,
+    UpstreamRedirectRefused,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
@@ -195,12 +196,16 @@ class Upstream:
 
     def head_blob(self, repository: str, digest: str) -> int:
         """The blob's size. Raises UpstreamUnreachable when the registry does not say it."""
-        answer = self._call("HEAD", _path(repository, "blobs", digest), _pull(repository))
-        if answer.status in _NO_HEAD:
+        with self._refusals():
+            answer = self._call("HEAD", _path(repository, "blobs", digest), _pull(repository))
+            # Stores of blobs refuse a HEAD of an address that is signed for a GET.
+            needs_get = answer.status in _NO_HEAD or (answer.status == 403 and answer.is_elsewhere)
+            if not needs_get:
+                self._require_success(answer)
+        if needs_get:
             with closing(self.open_blob(repository, digest, 0, 1)) as body:
                 size = body.total
         else:
-            self._require_success(answer)
             size = _length(answer)
         if size < 0:
             raise UpstreamUnreachable(f"{self._who} does not tell the size of a blob")
@@ -235,10 +240,11 @@ class Upstream:
 
     def list_tags(self, repository: str, n: int = 0, last: str = "") -> TagPage:
         """The tags behind the mark `last`, up to `n` of them (0: as many as the registry sends at once)."""
-        answer = self._tags(repository, n, last)
-        if answer.status == 400 and n:
-            answer = self._tags(repository, 0, last)  # some allow fewer at a time than were asked for
-        self._require_success(answer)
+        with self._refusals():
+            answer = self._tags(repository, n, last)
+            if answer.status == 400 and n:
+                answer = self._tags(repository, 0, last)  # some allow fewer at a time than were asked for
+            self._require_success(answer)
         try:
             content = json.loads(answer.body)
             tags = content.get("tags") or []
@@ -258,10 +264,11 @@ class Upstream:
         room = _LIST_LIMIT
         for _ in range(_LIST_PAGES):
             path = f"{_path(repository, 'referrers', digest)}{'?' if query else ''}{query}"
-            answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=room)
-            if answer.status in _NO_REFERRERS and not found:
-                return None
-            self._require_success(answer)
+            with self._refusals():
+                answer = self._call("GET", path, _pull(repository), accept=OCI_INDEX, limit=room)
+                if answer.status in _NO_REFERRERS and not found:
+                    return None
+                self._require_success(answer)
             entries = _descriptors(answer.body)
             if entries is None and not found:
                 return None
@@ -282,31 +289,42 @@ class Upstream:
         return self._call("GET", path, _pull(repository), limit=_LIST_LIMIT)
 
     def _type_of(self, answer: Answer) -> str:
-        told = _media_type(answer)
-        if _is_manifest(told):
-            return told
+        """The manifest's type. What says that it is a manifest is read all the same: it may be empty, or a page."""
         try:
             document = json.loads(answer.body)
-            own = document.get("mediaType", "")
+            own = document.get("mediaType")
         except (ValueError, AttributeError, RecursionError) as error:
             raise UpstreamContentInvalid(f"{self._who} sends what is no manifest") from error
-        if not isinstance(own, str) or not _is_manifest(own):
-            raise UpstreamContentInvalid(f"{self._who} sends what is no manifest that is known here")
-        return own
+        for media_type in (_media_type(answer), own, _shape_of(document)):
+            if isinstance(media_type, str) and _is_manifest(media_type):
+                return media_type
+        raise UpstreamContentInvalid(f"{self._who} sends what is no manifest that is known here")
 
     def _require_success(self, answer: Answer) -> None:
-        """Raises what an answer about a repository means. One that is refused may be missing or hidden: see answers."""
+        if answer.status in (401, 403) and answer.is_elsewhere:
+            raise UpstreamRedirectRefused(f"{self._who} redirects to another host, which answers {answer.status}")
+        answers.require_success(answer.status, answer.headers, self._who)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Tell what is missing or hidden from credentials that are wrong, where a repository is refused.
+
+        It is refused by the registry itself, or by the token service before it (GHCR's answers mistyped names by 403).
+        """
         try:
-            answers.require_success(answer.status, answer.headers, self._who)
+            yield
+        except UpstreamRedirectRefused:  # which says nothing of the repository
+            raise
         except UpstreamUnauthorized as error:
             self.ping()  # which raises when it is the credentials that are wrong
             raise UpstreamHidden(str(error)) from error
 
     def _manifest(self, method: str, repository: str, reference: str) -> Answer:
         path = _path(repository, "manifests", reference)
-        answer = self._call(method, path, _pull(repository), accept=_ACCEPT, limit=SIZE_LIMIT)
-        if method != "HEAD" or answer.status not in _NO_HEAD:
-            self._require_success(answer)
+        with self._refusals():
+            answer = self._call(method, path, _pull(repository), accept=_ACCEPT, limit=SIZE_LIMIT)
+            if method != "HEAD" or answer.status not in _NO_HEAD:
+                self._require_success(answer)
         return answer
 
     def _call(self, method: str, path: str, scope: str, *, accept: str = "*/*", limit: int = 1 << 20) -> Answer:
@@ -370,6 +388,15 @@ def _pull(repository: str) -> str:
 
 def _is_manifest(media_type: str) -> bool:
     return media_type.lower() in manifests.KNOWN_TYPES
+
+
+def _shape_of(document: dict[str, Any]) -> str:
+    """The type of a document that names none (image-spec: a manifest need not), by what only that type has."""
+    if document.get("schemaVersion") != 2:
+        return ""
+    if isinstance(document.get("manifests"), list):
+        return OCI_INDEX
+    return OCI_MANIFEST if isinstance(document.get("config"), dict) and "layers" in document else ""
 
 
 def _media_type(answer: _Answered) -> str:

@@ -383,6 +383,23 @@ def test_a_token_service_that_is_not_well(peer: Scripted, tokens: TokenService) 
             upstream(peer).head_manifest("app", "v1")
 
 
+@pytest.mark.parametrize("said", ["1e999", "-1", "NaN", '"soon"', "[]", "true", "1" + "0" * 400])
+def test_a_token_lives_for_a_while_whatever_its_service_says(peer: Scripted, said: str) -> None:
+    image = peer.put_image("app", "v1")
+    wanted = faults.refuse(401, WWW_Authenticate=f'Bearer realm="{peer.url}/token"')
+
+    def ask(request: faults.Request, reply: faults.Reply) -> faults.Reply:
+        return reply if "authorization" in request.headers else wanted(request, reply)
+
+    body = f'{{"token": "good", "expires_in": {said}}}'.encode()
+    peer.script("/token", lambda _, __: faults.Reply(200, {}, body), always=True)
+    peer.script("/v2/*", ask, always=True)
+    it = upstream(peer)
+    for _ in range(2):
+        assert it.head_manifest("app", "v1").digest == image.digest
+    assert peer.count("GET", "/token") == 1
+
+
 @pytest.mark.parametrize(
     "realm",
     ["http://169.254.169.254/token", "http://[::ffff:a9fe:a9fe]/", "http://2852039166/", "file:///etc/passwd", ""],

@@ -52,7 +52,7 @@ class Proxy:
 
 
 @pytest.fixture(autouse=True)
-def _loopback(cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _loopback(cloud: dict[str, str], fill_function: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Upstreams of tests are on this machine; what they said is good for no time, unless a test says so."""
     monkeypatch.setenv("BERTH_OUTBOUND_ALLOWED", LOOPBACK)
     monkeypatch.setenv("BERTH_PROXY_FRESH_SECONDS", "0")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.errors import UpstreamContentInvalid
+from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden
 from chalicelib.proxycache.upstream import Upstream
-from chalicelib.registry import digests
+from chalicelib.registry import digests, manifests
+from chalicelib.registry.errors import RegistryError
+from chalicelib.storage import manifests as table
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.faults import Fault, Reply, Request, hang_up, refusal, refuse
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.proxycache.upstreams.certificates import make_certificate
+from tests.proxycache.upstreams.contents import MANIFEST
+from tests.proxycache.upstreams.faults import Fault, Reply, Request, hang_up, redirect, refusal, refuse
+from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.proxycache.upstreams.tokens import token_service
 
 Client = Callable[[str, str], Upstream]
 
@@ -87,6 +93,40 @@ def test_a_manifest_says_its_type_where_upstream_says_another(proxy: Proxy, upst
     for method in ("HEAD", "GET"):
         told = proxy.ask(method, "app/manifests/v1")
         assert (told.status, told.headers["Content-Type"].lower()) == (200, image.media_type)
+
+
+ODD = {
+    "a key twice": ('{"schemaVersion"', '{"schemaVersion": 2, "schemaVersion"'),
+    "a size that is no number": ('"size": 2000', '"size": "2000"'),
+    "a layer of no digest": ('"digest": "sha256', '"digest": "sha-256'),
+}
+"""What makes manifests of which Berth takes none from a pusher, and that others hand out."""
+
+
+def put_odd(upstream: Scripted, name: str) -> tuple[str, bytes]:
+    content = upstream.put_image("app").manifest.decode().replace(*ODD[name]).encode()
+    return upstream.put_manifest("app", content, tag="v1"), content
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_berth_would_not_take_from_a_pusher_is_handed_on(proxy: Proxy, upstream: Scripted, name: str) -> None:
+    digest, content = put_odd(upstream, name)
+    with pytest.raises(RegistryError):
+        manifests.parse(content, MANIFEST)
+    for reference in ("v1", digest):
+        for method in ("HEAD", "GET"):
+            told = proxy.ask(method, f"app/manifests/{reference}")
+            assert (told.status, told.headers["Docker-Content-Digest"]) == (200, digest)
+            assert (told.headers["Content-Type"], told.headers["Content-Length"]) == (MANIFEST, str(len(content)))
+        assert told.body == content
+    assert table.read_record(f"{proxy.name}/app", digest) is None, "it is kept"
+
+
+def test_nothing_is_handed_on_where_policies_look_at_what_is_pulled(
+    make_proxy: Callable[..., Proxy], upstream: Scripted
+) -> None:
+    put_odd(upstream, "a key twice")
+    assert make_proxy(upstream.url, prevent_vul="true").get("app/manifests/v1").status == 502
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["here", "not here"])
@@ -175,6 +215,55 @@ def test_what_upstream_refuses_to_tell_of_is_missing_or_hidden(proxy: Proxy, ups
         refused = proxy.get(path)
         assert refused.status == 404
         assert b"hidden from these credentials" in refused.body
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_name_that_the_token_service_refuses_is_missing_or_hidden(
+    make_proxy: Callable[..., Proxy], tmp_path: Path, status: int
+) -> None:
+    """GHCR's answers a mistyped name so, before the registry is asked."""
+    with token_service(make_certificate(tmp_path)) as tokens, scripted(tokens=tokens) as upstream:
+        upstream.put_image("app", "v1")
+        proxy = make_proxy(upstream.url)
+        assert proxy.get("app/manifests/v1").status == 200
+        tokens.status = status
+        absent = digests.of(b"absent")
+        for path, code in (
+            ("other/manifests/v1", "MANIFEST_UNKNOWN"),
+            ("other/tags/list", "NAME_UNKNOWN"),
+            (f"other/blobs/{absent}", "BLOB_UNKNOWN"),
+        ):
+            refused = proxy.get(path)
+            assert (refused.status, json.loads(refused.body)["errors"][0]["code"]) == (404, code)
+
+
+def test_a_name_that_upstream_does_not_know_has_no_tags(make_proxy: Callable[..., Proxy], upstream: Scripted) -> None:
+    for keeps in ("true", "false"):
+        refused = make_proxy(upstream.url, proxy_cache_local_on_not_found=keeps).get("other/tags/list")
+        assert (refused.status, json.loads(refused.body)["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+
+
+def test_a_login_page_that_says_it_is_a_manifest_is_none(proxy: Proxy, upstream: Scripted) -> None:
+    image = upstream.put_image("app", "v1")
+    for body in (_PAGE, b"", b"null", b"[]"):
+        upstream.heal()
+        upstream.script("*/manifests/*", answer(200, body, Content_Type=image.media_type), always=True)
+        for method in ("HEAD", "GET"):
+            assert proxy.ask(method, "app/manifests/v1").status == 502
+
+
+def test_a_store_that_refuses_a_head_is_asked_by_a_get(upstream: Scripted, make_client: Client) -> None:
+    """An address that is signed for a GET is good for no HEAD."""
+    digest = upstream.put_blob(b"0123456789")
+    with scripted() as cdn:
+        cdn.blobs = upstream.blobs
+        upstream.script("/v2/*/blobs/*", redirect(f"{cdn.url}{{path}}"), always=True)
+        cdn.script("*", refuse(403), method="HEAD", always=True)
+        assert make_client("", "").head_blob("app", digest) == 10
+        cdn.script("*", refuse(403), always=True)
+        with pytest.raises(UpstreamError) as caught:
+            make_client("", "").head_blob("app", digest)
+        assert not isinstance(caught.value, UpstreamHidden), "what another host refuses says nothing of the repository"
 
 
 @pytest.mark.parametrize("fault", [refuse(416), without("content-range")], ids=["416", "no range told"])

@@ -74,7 +74,7 @@ def test_a_cold_pull_saves_nothing_and_a_warm_one_all(
             redirects += follow(proxy, f"app/blobs/{blob}")[1]
         pulls.blobs.flush()
         traffic.gathered.flush()
-    assert redirects > 4
+    assert redirects >= 4
     size = len(image.manifest) + sum(len(upstream.blobs[digest]) for digest in image.blobs)
     found = table.read(proxy.project_id)
     # the manifest and two blobs, once
