@@ -65,6 +65,7 @@ _UPLOAD_ITEM_ACTIONS = {
     # A project's limit, whether a blob still fits, and what counts as unreferenced.
     "ProjectsTable": ("BatchGetItem", "GetItem", "UpdateItem"),
     "EventsTable": ("PutItem",),  # webhooks are told when it does not
+    "AccountsTable": ("BatchGetItem", "GetItem"),  # whether who began an upload may still push
 }
 """tests/test_relay.py holds the relay to this."""
 
@@ -99,9 +100,10 @@ def endpoint_secrets() -> list[Any]:
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
     """What the relay needs, which goes on with uploads that the function has started; who may is in their addresses.
 
-    `arn` gives a store's ARN by its logical id.
+    The administrator's account is a secret: an upload that it began ends with its password. `arn` gives a store's ARN
+    by its logical id.
     """
-    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["SigningSecret"], arn)
+    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["SigningSecret", "AdminSecret"], arn)
 
 
 def _stores(

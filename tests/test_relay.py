@@ -19,9 +19,14 @@ from typing import Any
 
 import pytest
 
+from chalicelib.access import accounts, members, users
+from chalicelib.access.authentication import caller_of
+from chalicelib.access.roles import Role
 from chalicelib.projects import quotas, rules
-from chalicelib.registry import digests
+from chalicelib.projects.records import Project
+from chalicelib.registry import digests, names, upload_http
 from chalicelib.registry.errors import Unavailable
+from chalicelib.registry.http import Request
 from chalicelib.relay import Relay, shares
 from chalicelib.relay import body as relay_body
 from chalicelib.relay.memory import Memory
@@ -58,6 +63,16 @@ def relay_process() -> Iterator[tuple[RelayPath, subprocess.Popen[bytes]]]:
         finally:
             child.kill()
             child.wait()
+
+
+def started_by_user(project: Project) -> str:
+    """The address of an upload that a developer of `project` has begun."""
+    name = f"user{os.urandom(6).hex()}"
+    user = users.create(name, "Passw0rd-of-a-test", f"{name}@example.com", "A user", "")
+    members.add(project, Role.DEVELOPER, user.number)
+    path = f"/v2/{project.name}/app/blobs/uploads/"
+    caller = caller_of(accounts.of_user(user))
+    return upload_http.handle(Request("POST", path), names.parse_path(path), caller).headers["Location"]
 
 
 def resident(process: subprocess.Popen[bytes], field: str = "VmHWM") -> int:
@@ -140,9 +155,10 @@ def test_it_calls_no_more_than_its_policy_allows(
     policy_of(project, Target("http", "https://webhooks.example.com/"), events=("QUOTA_EXCEED",))
     quotas.set_limit(rules.get(project).project_id, 7 * MIB)
     content, digest = random_content(6 * MIB)
-    location, cancelled = start(relay, repository), start(relay, repository)
+    location, cancelled = started_by_user(rules.get(project)), start(relay, repository)
     refused = start(relay, repository)
     rules.forget(project)
+    accounts._users.clear()
     with iam.recorded() as called:
         for chunk in (content[: 3 * MIB], content[3 * MIB :]):
             location = relay.send("PATCH", location, chunk).headers["Location"]

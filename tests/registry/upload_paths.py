@@ -23,7 +23,7 @@ from chalicelib.relay import Relay
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 
-ADMIN = Caller("admin", True, None)
+ADMIN = Caller("admin", 1, is_admin=True)
 
 
 class Path(Protocol):
@@ -48,9 +48,8 @@ class FunctionPath:
         )
         target = names.parse_path(url.path)
         try:
-            if target.kind == "upload":
-                upload_http.is_capability(request, target)
-            return upload_http.handle(request, target, ADMIN)
+            is_capability = target.kind == "upload" and upload_http.is_capability(request, target)
+            return upload_http.handle(request, target, None if is_capability else ADMIN)
         except RegistryError as error:
             return errors.to_response(error)
 
