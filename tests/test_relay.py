@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 MIB = 1 << 20
 _READ_AHEAD = MIB // 2
+PROTOCOL = "chalicelib.relay.protocol:BoundedHeads"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def relay_process() -> Iterator[tuple[RelayPath, subprocess.Popen[bytes]]]:
     """A relay as it is deployed: a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         descriptor = listener.fileno()
-        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--fd", str(descriptor)]
+        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--http", PROTOCOL, "--fd", str(descriptor)]
         child = subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.DEVNULL)
         try:
             yield RelayPath(listener.getsockname()[1]), child
@@ -363,6 +365,41 @@ def test_the_latest_request_for_an_upload_goes_on(relay: RelayPath, repository: 
     assert stored(repository, digest) == content
 
 
+def test_a_request_that_is_busy_with_the_store_is_overtaken_as_well(relay: RelayPath, repository: str) -> None:
+    """It does not wait for its client then, and ends as soon as it would."""
+    location, (content, digest) = start(relay, repository), random_content(1000)
+    is_blocked, goes_on = threading.Semaphore(0), threading.Event()
+
+    def block(**_: Any) -> None:
+        is_blocked.release()
+        goes_on.wait(20)
+
+    aws_json.events.register("before-call.s3.UploadPart", block)
+    try:
+        with socket.create_connection(("127.0.0.1", relay.port), timeout=20) as earlier:
+            head = f"PATCH {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: {80 * MIB}\r\n\r\n"
+            earlier.sendall(head.encode() + bytes(48 * MIB))
+            for _ in range(3):
+                assert is_blocked.acquire(timeout=20)
+            assert relay.send("PUT", location, content, digest=digest).status == 201
+            goes_on.set()
+            assert earlier.recv(65536).split()[1] in (b"404", b"416"), "the upload that its parts were of is completed"
+    finally:
+        goes_on.set()
+        aws_json.events.unregister("before-call.s3.UploadPart", block)
+    assert stored(repository, digest) == content
+
+
+def test_many_fast_uploads_share_little_memory(cloud: object, repository: str) -> None:
+    """Each has a part of what it needs, and none may wait for what the others hold."""
+    contents = [random_content(6 * MIB) for _ in range(24)]
+    with served_relay(Relay(memory=16 * MIB)) as path, ThreadPoolExecutor(len(contents)) as threads:
+        pushed = threads.map(
+            lambda item: path.send("PUT", start(path, repository), item[0], digest=item[1]).status, contents
+        )
+        assert list(pushed) == [201] * len(contents)
+
+
 def test_an_upload_that_holds_memory_and_sends_nothing_makes_room(cloud: object, repository: str) -> None:
     with served_relay(Relay(memory=8 * MIB)) as path:
         locations = [start(path, repository) for _ in range(2)]
@@ -466,7 +503,7 @@ def test_it_is_an_upload_of_whoever_holds_most_that_has_to_leave() -> None:
             memory.leave(self)
             return True
 
-    memory = Memory(10)
+    memory = Memory(10, reserve=0)
 
     async def fill() -> tuple[Upload, list[Upload]]:
         honest, many = Upload("honest", 1.0), [Upload("hostile", 100.0 + number) for number in range(8)]

@@ -5,7 +5,7 @@ chalicelib/registry/upload_http.py. The event loop gathers the bytes of all uplo
 that is bounded (memory.py); a thread hashes and sends a part once it is whole (transfer.py). So a client that is slow
 holds no thread, and a client that is faster than S3 finds its connection not being read.
 
-Run it with `uvicorn chalicelib.relay:app`.
+Run it with `uvicorn --http chalicelib.relay.protocol:BoundedHeads chalicelib.relay:app`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from chalicelib.registry import digests, errors, names, upload_http
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Request, Response
 from chalicelib.relay import Relay
+from chalicelib.relay.protocol import BoundedHeads
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 
@@ -88,7 +89,7 @@ def at(location: str, **query: str) -> str:
 def served_relay(relay: Relay | None = None) -> Iterator[RelayPath]:
     """A relay of its own, in this process, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(relay or Relay(), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(relay or Relay(), http=BoundedHeads, log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:
