@@ -76,12 +76,14 @@ _OBJECT_ACTIONS = [
     "s3:PutObject",
 ]
 
+_SECRETS = ("SigningSecret", "UploadSecret", "AdminSecret", "OidcSecret")
+
 _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
+    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, _SECRETS, attribute_arn)
     client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
     made = ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"]
     endpoints = allow("EndpointSecrets", made, endpoint_secrets())
@@ -103,7 +105,7 @@ def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
     The administrator's account is a secret: an upload that it began ends with its password. `arn` gives a store's ARN
     by its logical id.
     """
-    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["SigningSecret", "AdminSecret"], arn)
+    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["UploadSecret", "AdminSecret"], arn)
 
 
 def _stores(
@@ -157,13 +159,13 @@ def scheduled_job_statements() -> list[Statement]:
 
 
 def rotation_statements() -> list[Statement]:
-    """Reading the signing key, writing the next one, and moving the label that makes it current."""
+    """Reading the signing keys, writing the next ones, and moving the label that makes them current."""
     actions = [
         "secretsmanager:GetSecretValue",
         "secretsmanager:PutSecretValue",
         "secretsmanager:UpdateSecretVersionStage",
     ]
-    return [allow("SigningKey", actions, [attribute_arn("SigningSecret")])]
+    return [allow("SigningKeys", actions, [attribute_arn("SigningSecret"), attribute_arn("UploadSecret")])]
 
 
 def sweep_statements() -> list[Statement]:

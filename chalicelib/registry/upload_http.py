@@ -36,7 +36,6 @@ from chalicelib.settings import settings
 from chalicelib.storage import uploads as upload_table
 from chalicelib.storage.uploads import Session
 
-_AUDIENCE = "upload"
 _CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")
 
@@ -165,7 +164,7 @@ def _claims(request: Request) -> dict[str, Any]:
     if "_state" not in request.query:
         return {}
     try:
-        return keys.verify(request.query["_state"], _AUDIENCE)
+        return keys.verify(request.query["_state"], keys.UPLOAD_AUDIENCE)
     except keys.TokenExpiredError:
         raise BlobUploadUnknown("this upload's time is over") from None
     except keys.TokenInvalidError:
@@ -317,7 +316,7 @@ def _where(session: Session, owner: Owner) -> dict[str, str]:
     """Where an upload stands, and where to go on: of nothing at all the range is 0-0 too, as in `distribution`."""
     given = {"user": owner.name, "number": owner.number, "stamp": owner.stamp}
     claims = {"repository": session.repository, "upload": session.id, **given}
-    state = keys.sign(claims, _AUDIENCE, upload_table.seconds_left(session))
+    state = keys.sign(claims, keys.UPLOAD_AUDIENCE, upload_table.seconds_left(session))
     return {
         "Location": f"{settings().relay_url}/v2/{session.repository}/blobs/uploads/{session.id}?_state={state}",
         "Range": f"0-{max(session.offset - 1, 0)}",
