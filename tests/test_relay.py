@@ -400,6 +400,43 @@ def test_many_fast_uploads_share_little_memory(cloud: object, repository: str) -
         assert list(pushed) == [201] * len(contents)
 
 
+def test_the_last_memory_is_for_the_user_who_holds_least() -> None:
+    """One who holds much, and sends fast, does not take it again and again from one who has nothing yet."""
+
+    @dataclass(eq=False)
+    class Upload:
+        user: str
+        held: int = 0
+
+        def bytes_a_second(self) -> float:
+            return 1.0
+
+        def dismiss(self) -> bool:
+            return False
+
+    memory = Memory(10, reserve=1)
+
+    async def served() -> list[str]:
+        order: list[str] = []
+
+        async def take(upload: Upload) -> None:
+            await memory.take(upload, 1)
+            order.append(upload.user)
+
+        many, honest = [Upload("hostile") for _ in range(3)], Upload("honest")
+        for _ in range(10):
+            await memory.take(many[0], 1)
+        waiting = [asyncio.create_task(take(each)) for each in (*many, honest)]
+        await asyncio.sleep(0)
+        memory.give(many[0], 1)
+        await asyncio.sleep(0.01)
+        memory.leave(many[0])
+        await asyncio.gather(*waiting)
+        return order
+
+    assert asyncio.run(served())[0] == "honest"
+
+
 def test_an_upload_that_holds_memory_and_sends_nothing_makes_room(cloud: object, repository: str) -> None:
     with served_relay(Relay(memory=8 * MIB)) as path:
         locations = [start(path, repository) for _ in range(2)]

@@ -1,8 +1,8 @@
 """The memory of all uploads of a relay: bounded, and taken only by bytes that have come.
 
 It is for the event loop alone, so nothing here is locked. When there is none left, bytes are not read until another
-upload gives some back, in the order in which they came. The last of it is for the one that holds most: many uploads
-that each have a piece of a part would wait for each other for ever, and so one of them gets its part together.
+upload gives some back, in the order in which they came. The last of it is for one at a time: many uploads that each
+have a piece of a part would wait for each other for ever, and so one of them gets its part together.
 
 An upload that fills a part slowly would keep all others waiting too: after a moment one has to leave. That is one of a
 user who holds more than an equal share, and of those the slowest; what it has sent is kept, and its client can go on.
@@ -102,12 +102,23 @@ class Memory:
             return
         now = asyncio.get_running_loop().time()
         if self._first is None or now - self._first_granted >= _PATIENCE_SECONDS:
-            self._first = max(self._waiting, key=lambda turn: turn[1].held)[1]
+            self._first = self._next_first()
         turn = next((turn for turn in self._waiting if turn[1] is self._first), None)
         if turn is not None and self._free >= turn[2]:
             self._first_granted = now
             self._waiting.remove(turn)
             self._grant(turn)
+
+    def _next_first(self) -> Holder:
+        """Whom the reserve is for next: of the user who holds least the upload that holds most."""
+        held = self._held_by_users()
+        return max((turn[1] for turn in self._waiting), key=lambda each: (-held[each.user], each.held))
+
+    def _held_by_users(self) -> Counter[str]:
+        held: Counter[str] = Counter()
+        for holder in self._holders:
+            held[holder.user] += holder.held
+        return held
 
     def _grant(self, turn: Turn) -> None:
         future, holder, size = turn
@@ -133,9 +144,7 @@ class Memory:
 
     def _dismiss_one(self, waiting: Holder) -> None:
         """Have an upload leave that is in the way: never one of a user who has no more than an equal share."""
-        held: Counter[str] = Counter()
-        for holder in self._holders:
-            held[holder.user] += holder.held
+        held = self._held_by_users()
         share = self._size / max(1, len(held))
         others = (each for each in self._holders if each is not waiting and each.held and held[each.user] >= share)
         for slowest in sorted(others, key=lambda each: each.bytes_a_second()):

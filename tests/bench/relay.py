@@ -41,11 +41,16 @@ def rows(folder: Path, size: Scale) -> Iterator[Row]:
         for name in ("honest", *(f"slow{number}" for number in range(_SLOW_PROJECTS))):
             user = _HONEST if name == "honest" else _HOSTILE
             _call(berth, user, _USER_PASSWORD, "POST", "/api/v2.0/projects", {"project_name": name})
-        with _health(port) as usual:
-            alone = [_push(berth, port, size.layer_bytes) for _ in range(size.layer_repetitions)]
         slow = [_start(berth, _HOSTILE, f"slow{number % _SLOW_PROJECTS}") for number in range(_SLOW)]
-        with slow_uploads(port, slow, again=True), _health(port) as times:
-            beside = [_push(berth, port, size.layer_bytes) for _ in range(size.layer_repetitions)]
+        alone: list[float] = []
+        beside: list[float] = []
+        usual: list[float] = []
+        times: list[float] = []
+        for _ in range(size.layer_repetitions):
+            with _health(port, usual):
+                alone.append(_push(berth, port, size.layer_bytes))
+            with slow_uploads(port, slow, again=True), _health(port, times):
+                beside.append(_push(berth, port, size.layer_bytes))
         amount = f"{size.layer_bytes / (1 << 30):g} GiB"
         name = f"{amount} uploaded beside {_SLOW} slow uploads; peer: alone"
         yield Row(name, "s", statistics.median(beside), statistics.median(alone), at_most=1.5)
@@ -128,9 +133,8 @@ def _push(berth: Berth, port: int, size: int) -> float:
 
 
 @contextlib.contextmanager
-def _health(port: int) -> Iterator[list[float]]:
-    """What each of the health checks of the context takes, in seconds: over connections of their own."""
-    times: list[float] = []
+def _health(port: int, times: list[float]) -> Iterator[None]:
+    """Add to `times` what each health check of the context takes, in seconds: over connections of their own."""
     done = threading.Event()
 
     def ask() -> None:
@@ -143,7 +147,7 @@ def _health(port: int) -> Iterator[list[float]]:
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        yield times
+        yield
     finally:
         done.set()
         thread.join()
