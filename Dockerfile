@@ -18,5 +18,5 @@ STOPSIGNAL SIGTERM
 # The balancer ends TLS and tells the scheme. A connection is kept longer than the balancer keeps it idle, or it would use
 # one that is just being closed, and answer 502. Uploads that are under way get their time when a task is replaced.
 CMD ["python", "-m", "uvicorn", "chalicelib.relay:app", "--host", "0.0.0.0", "--port", "8080", \
-     "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
+     "--http", "chalicelib.relay.protocol:BoundedHeads", "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
      "--timeout-keep-alive", "310", "--timeout-graceful-shutdown", "110"]

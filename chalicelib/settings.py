@@ -22,6 +22,8 @@ class Settings:
     bucket: str
     signing_secret: str
     """Name of the Secrets Manager secret that holds the current and the previous signing key."""
+    upload_secret: str
+    """Name of that of the keys which sign upload addresses, and nothing else."""
     admin_secret: str
     """Name of the Secrets Manager secret that holds the administrator's name and password hash."""
     oidc_secret: str
@@ -91,6 +93,7 @@ def settings() -> Settings:
         jobs_table=env["BERTH_JOBS_TABLE"],
         bucket=env["BERTH_BUCKET"],
         signing_secret=env["BERTH_SIGNING_SECRET"],
+        upload_secret=env["BERTH_UPLOAD_SECRET"],
         admin_secret=env["BERTH_ADMIN_SECRET"],
         oidc_secret=env["BERTH_OIDC_SECRET"],
         endpoint_secrets=env["BERTH_ENDPOINT_SECRETS"],

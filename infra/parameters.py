@@ -184,6 +184,7 @@ ENVIRONMENT: dict[str, Any] = {
     "BERTH_JOBS_TABLE": {"Ref": "JobsTable"},
     "BERTH_BUCKET": {"Ref": "Bucket"},
     "BERTH_SIGNING_SECRET": {"Ref": "SigningSecret"},
+    "BERTH_UPLOAD_SECRET": {"Ref": "UploadSecret"},
     "BERTH_ADMIN_SECRET": {"Ref": "AdminSecret"},
     "BERTH_OIDC_SECRET": {"Ref": "OidcSecret"},
     "BERTH_ENDPOINT_SECRETS": {"Ref": "EndpointSecrets"},

@@ -66,6 +66,7 @@ _UPLOAD_ITEM_ACTIONS = {
     # A project's limit, whether a blob still fits, and what counts as unreferenced.
     "ProjectsTable": ("BatchGetItem", "GetItem", "UpdateItem"),
     "EventsTable": ("PutItem",),  # webhooks are told when it does not
+    "AccountsTable": ("BatchGetItem", "GetItem"),  # whether who began an upload may still push
 }
 """tests/test_relay.py holds the relay to this."""
 
@@ -76,12 +77,14 @@ _OBJECT_ACTIONS = [
     "s3:PutObject",
 ]
 
+_SECRETS = ("SigningSecret", "UploadSecret", "AdminSecret", "OidcSecret")
+
 _OBJECT_PREFIXES = ("blobs", "manifests", "uploads")
 
 
 def registry_statements() -> list[Statement]:
     """What the request function needs. Presigned URLs are signed by its role, and can do no more than it."""
-    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, ["SigningSecret", "AdminSecret", "OidcSecret"], attribute_arn)
+    stores = _stores(_ITEM_ACTIONS, _OBJECT_PREFIXES, _SECRETS, attribute_arn)
     client_secret = allow("OidcSecret", ["secretsmanager:PutSecretValue"], [attribute_arn("OidcSecret")])
     made = ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue"]
     endpoints = allow("EndpointSecrets", made, endpoint_secrets())
@@ -100,9 +103,10 @@ def endpoint_secrets() -> list[Any]:
 def upload_statements(arn: Callable[[str], Any]) -> list[Statement]:
     """What the relay needs, which goes on with uploads that the function has started; who may is in their addresses.
 
-    `arn` gives a store's ARN by its logical id.
+    The administrator's account is a secret: an upload that it began ends with its password. `arn` gives a store's ARN
+    by its logical id.
     """
-    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["SigningSecret"], arn)
+    return _stores(_UPLOAD_ITEM_ACTIONS, ("blobs", "uploads"), ["UploadSecret", "AdminSecret"], arn)
 
 
 def _stores(
@@ -156,13 +160,13 @@ def scheduled_job_statements() -> list[Statement]:
 
 
 def rotation_statements() -> list[Statement]:
-    """Reading the signing key, writing the next one, and moving the label that makes it current."""
+    """Reading the signing keys, writing the next ones, and moving the label that makes them current."""
     actions = [
         "secretsmanager:GetSecretValue",
         "secretsmanager:PutSecretValue",
         "secretsmanager:UpdateSecretVersionStage",
     ]
-    return [allow("SigningKey", actions, [attribute_arn("SigningSecret")])]
+    return [allow("SigningKeys", actions, [attribute_arn("SigningSecret"), attribute_arn("UploadSecret")])]
 
 
 def sweep_statements() -> list[Statement]:

@@ -41,7 +41,8 @@ def resources() -> dict[str, Resource]:
         "JobsTable": _table("JobsTable", ttl="expires"),
         "Bucket": _bucket(),
         "BucketPolicy": _tls_only_bucket_policy(),
-        "SigningSecret": _signing_secret(),
+        "SigningSecret": _signing_secret("Keys that sign tokens."),
+        "UploadSecret": _signing_secret("Keys that sign upload addresses, which the relay holds too."),
         "AdminSecret": _empty_secret("The administrator's name and password hash, written by infra.deploy."),
         "OidcSecret": _empty_secret("What Berth proves itself by to the OIDC provider, written through the API."),
         "AdminPassword": _admin_password(),
@@ -175,9 +176,9 @@ def _tls_only_bucket_policy() -> Resource:
     }
 
 
-def _signing_secret() -> Resource:
+def _signing_secret(description: str) -> Resource:
     """The first key; its form, and what a rotation makes of it, are in chalicelib/access/keys.py."""
-    return _generated_secret("Keys that sign registry tokens and upload state.", "{}", "key", length=64)
+    return _generated_secret(description, "{}", "key", length=64)
 
 
 def _empty_secret(description: str) -> Resource:

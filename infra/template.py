@@ -27,6 +27,7 @@ _OUTPUTS = [
     *STORE_NAMES,
     "WebhookQueue",
     "SigningSecret",
+    "UploadSecret",
     "AdminSecret",
     "OidcSecret",
     "AdminPassword",

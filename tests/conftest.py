@@ -51,6 +51,7 @@ _NAMES = {
     "ScheduleRole": "known once deployed",
     "Bucket": "berth-000000000000-us-east-1",
     "SigningSecret": "known once deployed",
+    "UploadSecret": "known once deployed",
     "AdminSecret": "known once deployed",
     "OidcSecret": "known once deployed",
     "EndpointSecrets": "berth-registry-",

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,14 @@ from typing import Any
 
 import pytest
 
+from chalicelib.access import accounts, members, users
+from chalicelib.access.authentication import caller_of
+from chalicelib.access.roles import Role
 from chalicelib.projects import quotas, rules
-from chalicelib.registry import digests
+from chalicelib.projects.records import Project
+from chalicelib.registry import digests, names, upload_http
 from chalicelib.registry.errors import Unavailable
+from chalicelib.registry.http import Request
 from chalicelib.relay import Relay, shares
 from chalicelib.relay import body as relay_body
 from chalicelib.relay.memory import Memory
@@ -38,6 +44,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 MIB = 1 << 20
 _READ_AHEAD = MIB // 2
+PROTOCOL = "chalicelib.relay.protocol:BoundedHeads"
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +58,23 @@ def relay_process() -> Iterator[tuple[RelayPath, subprocess.Popen[bytes]]]:
     """A relay as it is deployed: a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         descriptor = listener.fileno()
-        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--fd", str(descriptor)]
+        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--http", PROTOCOL, "--fd", str(descriptor)]
         child = subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.DEVNULL)
         try:
             yield RelayPath(listener.getsockname()[1]), child
         finally:
             child.kill()
             child.wait()
+
+
+def started_by_user(project: Project) -> str:
+    """The address of an upload that a developer of `project` has begun."""
+    name = f"user{os.urandom(6).hex()}"
+    user = users.create(name, "Passw0rd-of-a-test", f"{name}@example.com", "A user", "")
+    members.add(project, Role.DEVELOPER, user.number)
+    path = f"/v2/{project.name}/app/blobs/uploads/"
+    caller = caller_of(accounts.of_user(user))
+    return upload_http.handle(Request("POST", path), names.parse_path(path), caller).headers["Location"]
 
 
 def resident(process: subprocess.Popen[bytes], field: str = "VmHWM") -> int:
@@ -140,9 +157,10 @@ def test_it_calls_no_more_than_its_policy_allows(
     policy_of(project, Target("http", "https://webhooks.example.com/"), events=("QUOTA_EXCEED",))
     quotas.set_limit(rules.get(project).project_id, 7 * MIB)
     content, digest = random_content(6 * MIB)
-    location, cancelled = start(relay, repository), start(relay, repository)
+    location, cancelled = started_by_user(rules.get(project)), start(relay, repository)
     refused = start(relay, repository)
     rules.forget(project)
+    accounts._users.clear()
     with iam.recorded() as called:
         for chunk in (content[: 3 * MIB], content[3 * MIB :]):
             location = relay.send("PATCH", location, chunk).headers["Location"]
@@ -347,6 +365,78 @@ def test_the_latest_request_for_an_upload_goes_on(relay: RelayPath, repository: 
     assert stored(repository, digest) == content
 
 
+def test_a_request_that_is_busy_with_the_store_is_overtaken_as_well(relay: RelayPath, repository: str) -> None:
+    """It does not wait for its client then, and ends as soon as it would."""
+    location, (content, digest) = start(relay, repository), random_content(1000)
+    is_blocked, goes_on = threading.Semaphore(0), threading.Event()
+
+    def block(**_: Any) -> None:
+        is_blocked.release()
+        goes_on.wait(20)
+
+    aws_json.events.register("before-call.s3.UploadPart", block)
+    try:
+        with socket.create_connection(("127.0.0.1", relay.port), timeout=20) as earlier:
+            head = f"PATCH {location} HTTP/1.1\r\nHost: relay\r\nContent-Length: {80 * MIB}\r\n\r\n"
+            earlier.sendall(head.encode() + bytes(48 * MIB))
+            for _ in range(3):
+                assert is_blocked.acquire(timeout=20)
+            assert relay.send("PUT", location, content, digest=digest).status == 201
+            goes_on.set()
+            assert earlier.recv(65536).split()[1] in (b"404", b"416"), "the upload that its parts were of is completed"
+    finally:
+        goes_on.set()
+        aws_json.events.unregister("before-call.s3.UploadPart", block)
+    assert stored(repository, digest) == content
+
+
+def test_many_fast_uploads_share_little_memory(cloud: object, repository: str) -> None:
+    """Each has a part of what it needs, and none may wait for what the others hold."""
+    contents = [random_content(6 * MIB) for _ in range(24)]
+    with served_relay(Relay(memory=16 * MIB)) as path, ThreadPoolExecutor(len(contents)) as threads:
+        pushed = threads.map(
+            lambda item: path.send("PUT", start(path, repository), item[0], digest=item[1]).status, contents
+        )
+        assert list(pushed) == [201] * len(contents)
+
+
+def test_the_last_memory_is_for_the_user_who_holds_least() -> None:
+    """One who holds much, and sends fast, does not take it again and again from one who has nothing yet."""
+
+    @dataclass(eq=False)
+    class Upload:
+        user: str
+        held: int = 0
+
+        def bytes_a_second(self) -> float:
+            return 1.0
+
+        def dismiss(self) -> bool:
+            return False
+
+    memory = Memory(10, reserve=1)
+
+    async def served() -> list[str]:
+        order: list[str] = []
+
+        async def take(upload: Upload) -> None:
+            await memory.take(upload, 1)
+            order.append(upload.user)
+
+        many, honest = [Upload("hostile") for _ in range(3)], Upload("honest")
+        for _ in range(10):
+            await memory.take(many[0], 1)
+        waiting = [asyncio.create_task(take(each)) for each in (*many, honest)]
+        await asyncio.sleep(0)
+        memory.give(many[0], 1)
+        await asyncio.sleep(0.01)
+        memory.leave(many[0])
+        await asyncio.gather(*waiting)
+        return order
+
+    assert asyncio.run(served())[0] == "honest"
+
+
 def test_an_upload_that_holds_memory_and_sends_nothing_makes_room(cloud: object, repository: str) -> None:
     with served_relay(Relay(memory=8 * MIB)) as path:
         locations = [start(path, repository) for _ in range(2)]
@@ -450,7 +540,7 @@ def test_it_is_an_upload_of_whoever_holds_most_that_has_to_leave() -> None:
             memory.leave(self)
             return True
 
-    memory = Memory(10)
+    memory = Memory(10, reserve=0)
 
     async def fill() -> tuple[Upload, list[Upload]]:
         honest, many = Upload("honest", 1.0), [Upload("hostile", 100.0 + number) for number in range(8)]

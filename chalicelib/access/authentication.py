@@ -41,6 +41,19 @@ class RepositoryGrant:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """The account that a token or an upload's address was given to: what was given ends with it.
+
+    `number` is as in Caller, 0 where it is not known. `stamp` is the account's (accounts.py); empty for nobody, and in
+    addresses of before it was in them.
+    """
+
+    name: str = ""
+    number: int = 0
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who asks. With `grants`, a token's bearer, who may do just what they say; without, an account or nobody.
 
@@ -58,7 +71,14 @@ class Caller:
     groups: tuple[int, ...] = ()
     """Numbers of the groups that a user is in."""
     stamp: str = ""
-    """The account's (accounts.py), which a token is issued under."""
+    """The account's (accounts.py), which a token is issued under; that of the token's account, for its bearer."""
+    bearer_of: int = 0
+    """The number of the account that the bearer's token was given to. It gives no rights: `grants` do."""
+
+    @property
+    def owner(self) -> Owner:
+        """The account that is to own what is given to the caller."""
+        return Owner(self.name, self.number or self.bearer_of, self.stamp)
 
     @property
     def is_anonymous(self) -> bool:
@@ -75,16 +95,7 @@ ANONYMOUS = Caller()
 _VERIFIED_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class _Bearer:
-    """Who bears a token, with the number and the stamp of the account that it was given to; nobody has no stamp."""
-
-    caller: Caller
-    number: int
-    stamp: str
-
-
-_bearers: TimedCache[str, _Bearer] = TimedCache(1024)
+_bearers: TimedCache[str, Caller] = TimedCache(1024)
 """Who bears a token, for tokens that were verified lately: a pull of many layers sends the same one each time."""
 
 
@@ -141,12 +152,12 @@ def _bearer(request: Request, token: str) -> Caller:
     if bearer.stamp:
         from chalicelib.access import owners  # noqa: PLC0415 -- a pull without a token does without
 
-        if not owners.is_current(bearer.caller.name, bearer.number, bearer.stamp):
+        if not owners.is_current(bearer.owner):
             raise _unauthorized(request, "the account that the token was given to has changed", "invalid_token")
-    return bearer.caller
+    return bearer
 
 
-def _read_token(request: Request, token: str) -> _Bearer:
+def _read_token(request: Request, token: str) -> Caller:
     try:
         claims = keys.verify(token, REGISTRY_AUDIENCE)
     except keys.TokenInvalidError as error:
@@ -159,8 +170,13 @@ def _read_token(request: Request, token: str) -> _Bearer:
         if entry["type"] == "repository" and "project" in entry
     }
     sees_catalog = any(entry["type"] == "registry" for entry in access)
-    caller = Caller(claims["sub"], grants=grants, sees_catalog=sees_catalog)
-    bearer = _Bearer(caller, claims.get("number", 0), claims.get("stamp", ""))
+    bearer = Caller(
+        claims["sub"],
+        grants=grants,
+        sees_catalog=sees_catalog,
+        stamp=claims.get("stamp", ""),
+        bearer_of=claims.get("number", 0),
+    )
     return _bearers.put(token, bearer, min(_VERIFIED_SECONDS, claims["exp"] - time.time()))
 
 

@@ -1,6 +1,7 @@
 """The signing keys: who holds them, how they are cached and rotated, and signing and verifying with them.
 
-The secret named by `BERTH_SIGNING_SECRET` holds, as JSON, one of
+Upload addresses have keys of their own: the relay, which bodies from everywhere come to, can sign nothing else. The
+secrets named by `BERTH_SIGNING_SECRET` and `BERTH_UPLOAD_SECRET` each hold, as JSON, one of
 
     {"key": "<generated>", …}                                        as CloudFormation's GenerateSecretString makes it
     {"current": {"id", "key"}, "previous": {"id", "key"} | null}     from the first rotation on
@@ -34,6 +35,8 @@ from chalicelib.timed_cache import Clock
 
 ROTATION_DAYS = 30
 """How often the deployed schedule rotates; the longest that anything may be signed for."""
+
+UPLOAD_AUDIENCE = "upload"
 
 _ALGORITHM = "HS256"
 _CACHE_SECONDS = 300
@@ -125,14 +128,18 @@ class KeyCache:
         return self._ring
 
 
+def _keys(audience: str) -> KeyCache:
+    return _keys_in(settings().upload_secret if audience == UPLOAD_AUDIENCE else settings().signing_secret)
+
+
 @cache
-def _keys() -> KeyCache:
-    return KeyCache(lambda: secrets.read(settings().signing_secret))
+def _keys_in(secret: str) -> KeyCache:
+    return KeyCache(lambda: secrets.read(secret))
 
 
 def sign(claims: Mapping[str, Any], audience: str, seconds: int) -> str:
     """A compact JWT of `claims` that `verify` accepts for `audience` during the next `seconds`."""
-    key = _keys().ring().current
+    key = _keys(audience).ring().current
     now = int(time.time())
     times = {"iat": now, "nbf": now, "exp": now + seconds}
     payload = {**claims, **times, "aud": audience, "jti": uuid.uuid4().hex}
@@ -145,7 +152,7 @@ def verify(token: str, audience: str) -> dict[str, Any]:
         key_id = str(jwt.get_unverified_header(token).get("kid", ""))
     except _MALFORMED as error:
         raise TokenInvalidError from error
-    key = _keys().find(key_id)
+    key = _keys(audience).find(key_id)
     if key is None:
         raise TokenInvalidError
     try:
@@ -165,15 +172,19 @@ def verify(token: str, audience: str) -> dict[str, Any]:
 
 
 def rotate(event: Mapping[str, Any]) -> None:
-    """Make a new key the current one and the current one the previous. A scheduled Lambda's whole work.
+    """Make a new key the current one and the current one the previous, in each secret. A scheduled Lambda's whole work.
 
     `event["id"]` names the occasion (EventBridge gives every firing one, and repeats it on a retry). It names
     the secret's new version too, so an event that arrives twice, or again after the function was killed
     half-way, makes one rotation. Of two occasions at once one wins; the other's version, based on a ring that
     is no longer current, is left aside. Anyone who must be rid of a leaked key invokes the function twice.
     """
-    name = settings().signing_secret
     version = hashlib.sha256(f"rotation:{event['id']}".encode()).hexdigest()
+    for name in (settings().signing_secret, settings().upload_secret):
+        _rotate(name, version)
+
+
+def _rotate(name: str, version: str) -> None:
     current_version, current_text = secrets.read_current(name)
     if current_version == version:
         return

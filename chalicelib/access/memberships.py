@@ -37,6 +37,11 @@ def projects_of(entities: Iterable[Entity]) -> frozenset[int]:
     return frozenset(number for entity in entities for number in table.projects_of(entity))
 
 
+def forget_roles(entities: tuple[Entity, ...], project: Project) -> None:
+    """Have the roles of `entities` in `project` read again, when they are asked for next."""
+    _roles.drop((entities, project.project_id, _changes[project.project_id]))
+
+
 def forget(project_id: int) -> None:
     """A role in a project has changed: what this process remembers of them is no longer so."""
     _changes[project_id] += 1

@@ -6,33 +6,39 @@ names the actions that were settled when it was issued.
 
 from __future__ import annotations
 
-from chalicelib.access import accounts
-from chalicelib.access.authentication import caller_of
+from chalicelib.access import accounts, memberships
+from chalicelib.access.authentication import Owner, caller_of
 from chalicelib.access.authorization import permitted
 from chalicelib.projects import rules
 from chalicelib.registry.names import project_of
 
 
-def is_current(username: str, number: int, stamp: str) -> bool:
-    """Whether the account is there, open, and has the password that it had under `stamp`."""
-    account = accounts.find_numbered(username, number)
-    return account is not None and account.stamp == stamp
+def is_current(owner: Owner) -> bool:
+    """Whether the account is there, open, and has the password that it had under the owner's stamp."""
+    return _account(owner) is not None
 
 
-def may_still_push(username: str, repository: str, project_id: int) -> bool:
-    """Whether the account `username` may push to `repository`, in the project `project_id`.
+def may_still_push(owner: Owner, repository: str, project_id: int, *, anew: bool = False) -> bool:
+    """Whether `owner` may push to `repository`, in the project `project_id`.
 
-    False when the account is gone or closed, when it has lost the right, and when the project is gone, though another
-    has its name. For what was given for long, as an upload address is, and names no actions of its own.
+    False when the account is gone, closed, another one or has another password, when it has lost the right, and when
+    the project is gone, though another has its name. For what was given for long, as an upload address is, and names no
+    actions of its own. `anew` reads a user or a robot and its roles again: two calls or three.
     """
-    account = accounts.find(username)
-    if account is None:
+    if anew:
+        accounts.forget(owner.name)
+    account = _account(owner)
+    project = rules.find_numbered(project_of(repository), project_id)
+    if account is None or project is None:
         return False
-    name = project_of(repository)
-    project = rules.find(name)
-    if project is not None and project.project_id < project_id:
-        rules.forget(name)  # numbers only grow: what is remembered here is a project that is gone
-        project = rules.find(name)
-    if project is None or project.project_id != project_id:
-        return False
-    return "push" in permitted(caller_of(account), repository)
+    caller = caller_of(account)
+    if anew:
+        memberships.forget_roles(caller.entities, project)
+    return "push" in permitted(caller, repository)
+
+
+def _account(owner: Owner) -> accounts.Account | None:
+    if not owner.stamp:
+        return accounts.find(owner.name)
+    account = accounts.find_numbered(owner.name, owner.number)
+    return account if account is not None and account.stamp == owner.stamp else None

@@ -55,6 +55,15 @@ def find(name: str) -> Project | None:
     return _found.put(name, project, _KNOWN_SECONDS if project else _UNKNOWN_SECONDS)
 
 
+def find_numbered(name: str, project_id: int) -> Project | None:
+    """The project `name` as `find` gives it, if it has this number: what has come with it ends with the project."""
+    project = find(name)
+    if project is None or project.project_id < project_id:
+        forget(name)  # numbers only grow: what is remembered here is a project that is gone, or was not there yet
+        project = find(name)
+    return project if project is not None and project.project_id == project_id else None
+
+
 def find_to_refuse(name: str) -> Project | None:
     """As `find`, but at most 2 seconds old, whether there is one or not: asking shows neither by how long it takes."""
     if _looked_at.get(name) is None:

@@ -2,6 +2,7 @@
 
 Source: OCI distribution-spec 1.1, "Pushing blobs". An upload's address carries `_state`, a signed grant for just this
 upload that expires with it: clients send no credentials to another host than the registry's, which the relay may be.
+It serves its owner, for as long as that may push (chalicelib/access/owners.py).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.access import keys
-from chalicelib.access.authentication import Caller
+from chalicelib.access import keys, owners
+from chalicelib.access.authentication import Caller, Owner
 from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
 from chalicelib.projects import quotas
@@ -35,7 +36,6 @@ from chalicelib.settings import settings
 from chalicelib.storage import uploads as upload_table
 from chalicelib.storage.uploads import Session
 
-_AUDIENCE = "upload"
 _CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")
 
@@ -63,8 +63,7 @@ def handle(request: Request, target: Target, caller: Caller | None) -> Response:
     if target.kind == "uploads" and request.method == "POST" and caller is not None:
         with _refusal_told(request, target, caller.name):
             return _start(request, target, caller)
-    user = caller.name if caller is not None else ""
-    begun = begin(request, target, user, verifiable=_VERIFIABLE)
+    begun = begin(request, target, caller, verifiable=_VERIFIABLE)
     if isinstance(begun, Response):
         return begun
     _check_length(request.body, begun.length)
@@ -73,8 +72,10 @@ def handle(request: Request, target: Target, caller: Caller | None) -> Response:
     return begun.end(0, begun.head() + request.body if request.body else None)
 
 
-def begin(request: Request, target: Target, user: str = "", *, verifiable: int | None = None) -> Response | Receiving:
-    """Begin to answer a request for an upload that was started before, by `user` unless its address tells by whom.
+def begin(
+    request: Request, target: Target, caller: Caller | None = None, *, verifiable: int | None = None
+) -> Response | Receiving:
+    """Begin to answer a request for an upload that was started before. Without a `caller` its address authorises it.
 
     `verifiable` is the largest upload, in bytes, that there is time to read back and verify; None when there always
     is. Returns the answer when it needs no body.
@@ -82,35 +83,46 @@ def begin(request: Request, target: Target, user: str = "", *, verifiable: int |
     method = _METHODS.get(request.method) if target.kind == "upload" else None
     if method is None:
         raise Unsupported(f"{request.method} is not defined for uploads")
-    user = user or _claims(request).get("user", "")
-    with _refusals(request, target, user):
-        begun = method(request, target, user, verifiable)
+    session = uploads.find_any(target.repository, target.reference)
+    owner = caller.owner if caller is not None else _owner_of(request)
+    if caller is None:
+        _require_owner(owner, session)
+    with _refusals(request, target, owner):
+        begun = method(request, session, owner, verifiable)
     if isinstance(begun, Response):
         return begun
 
     def end(index: int, rest: Buffer | None) -> Response:
-        with _refusals(request, target, user):
+        if caller is None and request.method == "PUT":
+            _require_owner(owner, session, anew=True)  # what follows makes it a blob of the project
+        with _refusals(request, target, owner):
             return begun.end(index, rest)
 
     def require_room(size: int) -> None:
-        with _refusals(request, target, user):
+        with _refusals(request, target, owner):
             begun.require_room(size)
 
     def head() -> bytes:
-        with _refusals(request, target, user):
+        with _refusals(request, target, owner):
             return begun.head()
 
     return replace(begun, end=end, require_room=require_room, head=head)
 
 
+def _require_owner(owner: Owner, session: Session, *, anew: bool = False) -> None:
+    """Raises BlobUploadUnknown when who began an upload may not go on with it any more."""
+    if not owners.may_still_push(owner, session.repository, session.project_id, anew=anew):
+        raise BlobUploadUnknown("who began this upload may not push here any more")
+
+
 @contextmanager
-def _refusals(request: Request, target: Target, user: str) -> Iterator[None]:
+def _refusals(request: Request, target: Target, owner: Owner) -> Iterator[None]:
     """Answer bytes that do not go on where the upload stands, and publish that a project has no room."""
     try:
-        with _refusal_told(request, target, user):
+        with _refusal_told(request, target, owner.name):
             yield
     except OutOfOrderError as error:
-        raise RangeInvalid(str(error), headers=_where(error.session, user)) from None
+        raise RangeInvalid(str(error), headers=_where(error.session, owner)) from None
 
 
 @contextmanager
@@ -136,7 +148,12 @@ def is_capability(request: Request, target: Target) -> bool:
 
 def user_of(request: Request) -> str:
     """The user who began the upload that an address is of; empty when it does not say. Raises as `is_capability`."""
-    return str(_claims(request).get("user", ""))
+    return _owner_of(request).name
+
+
+def _owner_of(request: Request) -> Owner:
+    claims = _claims(request)
+    return Owner(claims.get("user", ""), claims.get("number", 0), claims.get("stamp", ""))
 
 
 def _claims(request: Request) -> dict[str, Any]:
@@ -147,7 +164,7 @@ def _claims(request: Request) -> dict[str, Any]:
     if "_state" not in request.query:
         return {}
     try:
-        return keys.verify(request.query["_state"], _AUDIENCE)
+        return keys.verify(request.query["_state"], keys.UPLOAD_AUDIENCE)
     except keys.TokenExpiredError:
         raise BlobUploadUnknown("this upload's time is over") from None
     except keys.TokenInvalidError:
@@ -194,11 +211,11 @@ def _start(request: Request, target: Target, caller: Caller) -> Response:
         _check_length(request.body, _content_length(request))
         uploads.store(repository, digest, request.body)
         return _created(repository, digest)
-    return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")), caller.name)
+    return _progress(202, uploads.start(repository, query.get("digest-algorithm", "sha256")), caller.owner)
 
 
-def _append(request: Request, target: Target, user: str, verifiable: int | None) -> Receiving | Response:
-    session = uploads.find(target.repository, target.reference)
+def _append(request: Request, session: Session, owner: Owner, verifiable: int | None) -> Receiving | Response:
+    uploads.require_open(session)
     length = _chunk_length(request, session)
     _require_verifiable(session.offset + (length or 0), verifiable)
     writer = Writer(session)
@@ -207,21 +224,20 @@ def _append(request: Request, target: Target, user: str, verifiable: int | None)
         require_room(length)  # before it is sent, that is
 
     def end(index: int, rest: Buffer | None) -> Response:
-        return _progress(202, session if rest is None else writer.append(index, rest), user)
+        return _progress(202, session if rest is None else writer.append(index, rest), owner)
 
     return Receiving(writer, length, end, require_room, writer.head)
 
 
-def _finish(request: Request, target: Target, _user: str, verifiable: int | None) -> Receiving | Response:
+def _finish(request: Request, session: Session, _owner: Owner, verifiable: int | None) -> Receiving | Response:
     """End an upload. Once it is completed, the same request again, with or without its body, is answered alike."""
     digest = _wanted_digest(request)
     algorithm = digests.algorithm(digest)
-    session = uploads.find_any(target.repository, target.reference)
     if session.digest and session.digest != digest:
         raise BlobUploadInvalid(f"this upload has become {session.digest}")
     if session.digest:
         uploads.settle(session)
-        return _created(target.repository, digest)
+        return _created(session.repository, digest)
     length = _chunk_length(request, session)
     require_room = _room_of(session, digest)
     if length:
@@ -232,7 +248,7 @@ def _finish(request: Request, target: Target, _user: str, verifiable: int | None
 
     def end(index: int, rest: Buffer | None) -> Response:
         writer.complete(index, rest, digest)
-        return _created(target.repository, digest)
+        return _created(session.repository, digest)
 
     return Receiving(writer, length, end, require_room, writer.head)
 
@@ -246,16 +262,18 @@ def _room_of(session: Session, digest: str = "") -> Callable[[int], None]:
     return require
 
 
-def _status(_request: Request, target: Target, user: str, _verifiable: int | None) -> Response:
-    return _progress(204, uploads.find(target.repository, target.reference), user)
+def _status(_request: Request, session: Session, owner: Owner, _verifiable: int | None) -> Response:
+    uploads.require_open(session)
+    return _progress(204, session, owner)
 
 
-def _cancel(_request: Request, target: Target, _user: str, _verifiable: int | None) -> Response:
-    uploads.cancel(uploads.find(target.repository, target.reference))
+def _cancel(_request: Request, session: Session, _owner: Owner, _verifiable: int | None) -> Response:
+    uploads.require_open(session)
+    uploads.cancel(session)
     return Response(204)
 
 
-_METHODS: dict[str, Callable[[Request, Target, str, int | None], Receiving | Response]] = {
+_METHODS: dict[str, Callable[[Request, Session, Owner, int | None], Receiving | Response]] = {
     "PATCH": _append,
     "PUT": _finish,
     "GET": _status,
@@ -269,9 +287,9 @@ def _created(repository: str, digest: str) -> Response:
     return Response(201, {"Location": location, "Docker-Content-Digest": digest, "Content-Length": "0"})
 
 
-def _progress(status: int, session: Session, user: str) -> Response:
+def _progress(status: int, session: Session, owner: Owner) -> Response:
     length = {} if status == 204 else {"Content-Length": "0"}
-    return Response(status, {**_where(session, user), **length})
+    return Response(status, {**_where(session, owner), **length})
 
 
 def _require_verifiable(size: int, verifiable: int | None) -> None:
@@ -294,10 +312,11 @@ def _content_length(request: Request) -> int | None:
     return None if text is None else int(text)
 
 
-def _where(session: Session, user: str) -> dict[str, str]:
+def _where(session: Session, owner: Owner) -> dict[str, str]:
     """Where an upload stands, and where to go on: of nothing at all the range is 0-0 too, as in `distribution`."""
-    claims = {"repository": session.repository, "upload": session.id, "user": user}
-    state = keys.sign(claims, _AUDIENCE, upload_table.seconds_left(session))
+    given = {"user": owner.name, "number": owner.number, "stamp": owner.stamp}
+    claims = {"repository": session.repository, "upload": session.id, **given}
+    state = keys.sign(claims, keys.UPLOAD_AUDIENCE, upload_table.seconds_left(session))
     return {
         "Location": f"{settings().relay_url}/v2/{session.repository}/blobs/uploads/{session.id}?_state={state}",
         "Range": f"0-{max(session.offset - 1, 0)}",

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chalicelib.projects import quotas, rules
-from chalicelib.projects.records import Project
 from chalicelib.registry import blobs, digests, unreferenced
-from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, Unavailable
+from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, NameUnknown, Unavailable
 from chalicelib.registry.names import project_of
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
@@ -31,33 +30,40 @@ _ATTEMPTS = 8
 def start(repository: str, algorithm: str = "sha256") -> Session:
     """A new session. `algorithm` is of the digest which the client means to end with.
 
-    Raises DigestInvalid, or QuotaExceeded when the project is full already.
+    Raises DigestInvalid, NameUnknown without a project, or QuotaExceeded when it is full already.
     """
     digests.hasher(algorithm)
     quotas.require_room(repository, 1)
     project = rules.find(project_of(repository))
-    return table.create(repository, project.project_id if project else 0, digests.of(b"", algorithm))
+    if project is None:
+        raise NameUnknown("the project is gone", detail={"name": repository})
+    return table.create(repository, project.project_id, digests.of(b"", algorithm))
 
 
 def find(repository: str, upload_id: str) -> Session:
     """A session that takes bytes. Raises BlobUploadUnknown, also when it is completed."""
     session = find_any(repository, upload_id)
+    require_open(session)
+    return session
+
+
+def require_open(session: Session) -> None:
+    """Raises BlobUploadUnknown when a session takes no more bytes."""
     if session.digest:
         raise BlobUploadUnknown("this upload is completed")
-    return session
 
 
 def find_any(repository: str, upload_id: str) -> Session:
     """A session, completed or not. Raises BlobUploadUnknown."""
     session = table.read(upload_id)
-    if session is None or session.repository != repository or not _is_of(session, rules.find(project_of(repository))):
-        raise BlobUploadUnknown("no such upload: it was never started here, was cancelled, or took too long")
-    return session
+    if session is not None and session.repository == repository and _has_project(session):
+        return session
+    raise BlobUploadUnknown("no such upload: it was never started here, was cancelled, or took too long")
 
 
-def _is_of(session: Session, project: Project | None) -> bool:
-    """Whether the session is of this project, and not of one that had its name before."""
-    return session.project_id in (0, project.project_id if project else -1)
+def _has_project(session: Session) -> bool:
+    """Whether the session's project is there: by its number, since another may have its name."""
+    return rules.find_numbered(project_of(session.repository), session.project_id) is not None
 
 
 def cancel(session: Session) -> None:
@@ -128,7 +134,8 @@ def settle(session: Session) -> None:
             raise BlobUploadUnknown("this upload was completed, and its blob deleted") from None
         return
     assemble(session)
-    if not _is_of(session, project_table.read(project_of(session.repository))):
+    project = project_table.read(project_of(session.repository))
+    if project is None or project.project_id != session.project_id:
         discard(session)
         raise BlobUploadUnknown("the project of this upload is gone")
     blobs.publish(session.repository, session.digest, session.offset, session.object_key)

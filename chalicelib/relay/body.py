@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from chalicelib.registry.errors import RangeInvalid, RegistryError, UploadTooSlow
@@ -48,6 +48,8 @@ class Body:
         """What came and belongs to the next buffer."""
         self._task = asyncio.current_task()
         self._is_reading = False
+        self._is_waiting = False
+        """For bytes or for memory: what a later request may interrupt."""
         self._is_last = False
         self._taken = 0
         """Memory that the buffer which is being filled has taken."""
@@ -63,9 +65,11 @@ class Body:
         self._begin_window()
         while not self.ended and len(buffer) < (least if self._memory.is_short else size):
             if not self._surplus:
-                await self._read()
+                await self._interruptible(self._read())
             taken = self._surplus[: size - len(buffer)]
-            await self._reserve(len(buffer) + len(taken))
+            await self._interruptible(self._reserve(len(buffer) + len(taken)))
+            if self.error is not None:
+                break
             buffer += taken
             self._surplus = self._surplus[len(taken) :]
             if self._is_last and not self._surplus:
@@ -89,31 +93,49 @@ class Body:
         return self._recent / _FADE_SECONDS
 
     def dismiss(self) -> bool:
-        return self._interrupt(UploadTooSlow("others wait for the memory of this upload: go on with it later"))
+        return self._is_reading and self._interrupt(
+            UploadTooSlow("others wait for the memory of this upload: go on with it later")
+        )
 
-    def overtake(self) -> bool:
-        """End this body in favour of a later request for the same upload: its client has come back."""
-        return self._interrupt(RangeInvalid("another request has taken over this upload"))
+    def overtake(self) -> None:
+        """End this body in favour of a later request for the same upload: its client has come back.
+
+        At once, or when it is to go on after what its task is doing now. One that has come whole ends as it would.
+        """
+        error = RangeInvalid("another request has taken over this upload")
+        if not self._interrupt(error) and not self.ended and self.error is None:
+            self.error = error
 
     def _interrupt(self, error: RegistryError) -> bool:
-        """Make the read that is waiting raise. False when none is."""
-        if self._task is None or not self._is_reading or self.error is not None:
+        """End the wait for bytes or memory with `error`. False when there is none."""
+        if self._task is None or not self._is_waiting or self.error is not None:
             return False
         self.error = error
         self._task.cancel()
         return True
+
+    async def _interruptible(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Await, unless the body has been ended by another request, or is meanwhile."""
+        if self.error is not None:
+            wait.close()
+            self._end()
+            return
+        self._is_waiting = True
+        try:
+            await wait
+        except asyncio.CancelledError:
+            if self.error is None or self._task is None:
+                raise
+            self._task.uncancel()
+            self._end()
+        finally:
+            self._is_waiting = False
 
     async def _read(self) -> None:
         """Wait for the next bytes."""
         self._is_reading = True
         try:
             message = await self._next_message()
-        except asyncio.CancelledError:
-            if self.error is None or self._task is None:
-                raise
-            self._task.uncancel()
-            self._end()
-            return
         finally:
             self._is_reading = False
         if message is None:
@@ -160,3 +182,4 @@ class Body:
         while self._taken < size - _UNCOUNTED:
             await self._memory.take(self, _STEP)
             self._taken += _STEP
+            self._begin_window()  # that memory was short is not its client's slowness

@@ -32,7 +32,7 @@ class Session:
     expires: int
     """When DynamoDB may drop the item, in seconds since 1970; `_LINGER` after the session's own end, which is fixed."""
     project_id: int = 0
-    """The number of the project that it was started in; 0 when an older version started it."""
+    """The number of the project that it was started in; 0 when an older version did it, and it can only be dropped."""
     offset: int = 0
     prefix_digest: str = ""
     """The digest of the first `offset` bytes; empty when nobody knows it. Its algorithm is that of the session."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 
 import uvicorn
@@ -17,6 +18,7 @@ import uvicorn
 from app import app
 from chalicelib import background, relay
 from chalicelib.access.bootstrap import bootstrap
+from chalicelib.relay.protocol import BoundedHeads
 from chalicelib.webhooks.dispatch import resume
 from infra.http_routes import routes
 from infra.local.downloads import Downloads
@@ -24,6 +26,9 @@ from infra.local.gateway import AsgiApp, Gateway
 from infra.local.processes import end_with_parent
 
 RELAY_PREFIX = "/relay"
+
+_OPEN_FILES = 8192
+"""For the connections of as many uploads as the relay takes at once, and as many more. Shells allow 256 or 1,024."""
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ def main() -> None:
     gateway = Gateway(app, [(route.method, route.path) for route in routes(app)], mounts, background.finish)
     background.start_thread()
     end_with_parent()
+    _allow_connections()
     gc.collect()
     gc.freeze()  # what was imported stays: looking for garbage in it would hold up requests for 50 ms at a time
     sys.setswitchinterval(0.0005)  # a thread that has its answer waits that long for the others, not 5 ms
@@ -42,7 +48,7 @@ def main() -> None:
         gateway,
         host=address,
         port=int(port),
-        http="httptools",
+        http=BoundedHeads,
         loop="uvloop",
         access_log=False,
         proxy_headers=False,  # the gateway passes them on; it needs no other address of the client
@@ -50,6 +56,14 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _allow_connections() -> None:
+    """Raise the soft limit of open files, as far as the hard one lets it be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

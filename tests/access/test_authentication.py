@@ -72,14 +72,14 @@ def test_a_token_bears_its_grants_and_no_role(private_project: str) -> None:
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"nbf": 2**40}, {"aud": "upload"}, {"aud": ["other"]}, {"exp": None}])
 def test_a_token_out_of_its_time_or_audience_is_refused(claims: dict[str, object]) -> None:
     token = jwt.decode(keys.sign(CLAIMS, "registry", 60), options={"verify_signature": False}) | claims
-    key = keys._keys().ring().current
+    key = keys._keys("registry").ring().current
     kept = {name: value for name, value in token.items() if value is not None}
     forged = jwt.encode(kept, key.key, "HS256", headers={"kid": key.id})
     assert 'error="invalid_token"' in refused(f"Bearer {forged}").headers["WWW-Authenticate"]
 
 
 def test_a_token_of_another_algorithm_or_key_is_refused() -> None:
-    key = keys._keys().ring().current
+    key = keys._keys("registry").ring().current
     now = int(time.time())
     claims = {**CLAIMS, "aud": "registry", "iat": now, "nbf": now, "exp": now + 60, "jti": "1"}
     assert authenticate(request("GET", "/v2/", bearer(jwt.encode(claims, key.key, headers={"kid": key.id}))))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jwt
 import pytest
 
 from chalicelib.access import keys, tokens
@@ -18,7 +19,7 @@ from chalicelib.storage import aws_json, secrets
 @pytest.fixture
 def rotation(cloud: object) -> Iterator[Callable[[], str]]:
     """Rotates as the schedule does. The process forgets its keys before and after."""
-    keys._keys.cache_clear()
+    keys._keys_in.cache_clear()
 
     def fire() -> str:
         occasion = uuid.uuid4().hex
@@ -26,7 +27,10 @@ def rotation(cloud: object) -> Iterator[Callable[[], str]]:
         return occasion
 
     yield fire
-    keys._keys.cache_clear()
+    keys._keys_in.cache_clear()
+
+
+CLAIMS = {"iat": 0, "nbf": 0, "exp": 1 << 40, "jti": "x"}
 
 
 class Killed(BaseException):
@@ -53,7 +57,7 @@ def die() -> None:
 
 def forget() -> None:
     """Be another process, which has read no key yet."""
-    keys._keys.cache_clear()
+    keys._keys_in.cache_clear()
 
 
 def stored() -> keys.KeyRing:
@@ -72,6 +76,30 @@ def test_what_is_signed_is_verified_for_its_audience_only(cloud: object) -> None
     assert verify(token, "upload")["sub"] == "someone"
     with pytest.raises(TokenInvalidError):
         verify(token, "registry")
+    with pytest.raises(TokenInvalidError):
+        verify(sign({"sub": "someone"}, "refresh", 60), "registry")
+
+
+def test_the_key_of_upload_addresses_signs_nothing_else(rotation: Callable[[], str]) -> None:
+    """It is what the relay holds."""
+    for _ in range(2):
+        uploads, others = (keys._keys(audience).ring() for audience in ("upload", "registry"))
+        assert uploads.current != others.current
+        forged = jwt.encode({**CLAIMS, "aud": "registry"}, uploads.current.key, headers={"kid": uploads.current.id})
+        with pytest.raises(TokenInvalidError):
+            verify(forged, "registry")
+        named = jwt.encode({**CLAIMS, "aud": "registry"}, uploads.current.key, headers={"kid": others.current.id})
+        with pytest.raises(TokenInvalidError):
+            verify(named, "registry")
+        rotation()
+        forget()
+
+
+def test_a_rotation_is_of_both_secrets(rotation: Callable[[], str]) -> None:
+    names = (settings().signing_secret, settings().upload_secret)
+    before_it = [parse(secrets.read_current(name)[1]).current for name in names]
+    rotation()
+    assert [parse(secrets.read_current(name)[1]).previous for name in names] == before_it
 
 
 def test_an_expired_token_is_told_apart(cloud: object) -> None:
@@ -141,7 +169,7 @@ def test_forged_key_ids_do_not_stampede_the_secret(rotation: Callable[[], str]) 
     aws_json.events.register("before-call.secretsmanager.GetSecretValue", count)
     try:
         for forged in range(50):
-            assert keys._keys().find(f"forged {forged}") is None
+            assert keys._keys("upload").find(f"forged {forged}") is None
     finally:
         aws_json.events.unregister("before-call.secretsmanager.GetSecretValue", count)
     assert len(reads) <= 1

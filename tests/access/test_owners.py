@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.access import accounts, members, robots, users
-from chalicelib.access.authentication import Caller, authenticate
+from chalicelib.access.authentication import Caller, Owner, authenticate, caller_of
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.errors import AlreadyExistsError
 from chalicelib.access.owners import may_still_push
@@ -40,6 +40,10 @@ def new_user(name: str, project: Project) -> User:
     user = users.create(name, PASSWORD, f"{uuid.uuid4().hex}@example.com", "A user", "")
     members.add(project, Role.DEVELOPER, user.number)
     return user
+
+
+def owner_of(user: User) -> Owner:
+    return caller_of(accounts.of_user(user)).owner
 
 
 def is_taken(token: str) -> bool:
@@ -108,29 +112,32 @@ def test_a_warm_process_reads_nothing_of_a_tokens_owner_and_a_cold_one_reads_onc
 
 
 def test_an_upload_may_go_on_while_its_user_may_push_to_its_project(user: User, project: Project) -> None:
-    repository = f"{project.name}/a"
-    assert may_still_push(user.username, repository, project.project_id)
-    assert not may_still_push(user.username, repository, project.project_id + 1)
-    assert not may_still_push("nobody", repository, project.project_id)
-    assert not may_still_push("", repository, project.project_id)
+    repository, owner = f"{project.name}/a", owner_of(user)
+    assert may_still_push(owner, repository, project.project_id)
+    assert not may_still_push(owner, repository, project.project_id + 1)
+    assert not may_still_push(Owner("nobody"), repository, project.project_id)
+    assert not may_still_push(Owner(), repository, project.project_id)
     (member,) = [each for each in members.list_all(project) if each.entity.number == user.number]
     members.set_role(project, member.number, Role.GUEST)
-    assert not may_still_push(user.username, repository, project.project_id)
+    assert not may_still_push(owner, repository, project.project_id)
     members.set_role(project, member.number, Role.DEVELOPER)
-    assert may_still_push(user.username, repository, project.project_id)
+    assert may_still_push(owner, repository, project.project_id)
+    assert not may_still_push(replace(owner, stamp="another"), repository, project.project_id)
     users.delete(user.number)
-    assert not may_still_push(user.username, repository, project.project_id)
+    assert not may_still_push(owner, repository, project.project_id)
+    new_user(user.username, project)
+    assert not may_still_push(owner, repository, project.project_id), "another user of the same name"
 
 
 def test_an_upload_ends_with_its_project_though_another_takes_the_name(project: Project) -> None:
     repository = f"{project.name}/a"
-    assert may_still_push(NAME, repository, project.project_id)
+    assert may_still_push(Owner(NAME), repository, project.project_id)
     deletion.delete(project)
-    assert not may_still_push(NAME, repository, project.project_id)
+    assert not may_still_push(Owner(NAME), repository, project.project_id)
     again = rules.create(project.name, "admin", public=False)
-    assert not may_still_push(NAME, repository, project.project_id)
+    assert not may_still_push(Owner(NAME), repository, project.project_id)
     rules._found.put(project.name, project, 30)  # another process that has not noticed yet
-    assert may_still_push(NAME, repository, again.project_id)
+    assert may_still_push(Owner(NAME), repository, again.project_id)
 
 
 def test_no_user_has_a_name_that_differs_from_anothers_by_case_alone(user: User, project: Project) -> None:

@@ -1,6 +1,6 @@
 """Runs the benchmark, prints its table, writes build/bench.json; status 1 when a full run misses a target.
 
-python -m tests.bench [registry] [lists] [collection] [proxy]        all of them when none is named
+python -m tests.bench [registry] [lists] [collection] [proxy] [relay]        all of them when none is named
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from infra.package import BUILD, build_zip
-from tests.bench import answers, calls, collection, lambda_start, lists, proxy, scale, servers, table, transfers
+from tests.bench import answers, calls, collection, lambda_start, lists, proxy, relay, scale, servers, table, transfers
 from tests.bench.images import digests, make_image
 from tests.bench.scale import Scale
 from tests.bench.table import Row
@@ -85,6 +85,7 @@ _SUITES: Mapping[str, Callable[[Path, Scale], Iterator[Row]]] = {
     "lists": _lists,
     "collection": collection.rows,
     "proxy": proxy.rows,
+    "relay": relay.rows,
 }
 
 

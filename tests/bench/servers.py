@@ -24,6 +24,12 @@ _START_SECONDS = 120.0
 PEER_BUCKET = "docker-registry"
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had at once."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
 @dataclass(frozen=True)
 class Server:
     """A registry that runs. `name` is its host and port, `pid` the process that answers."""
@@ -36,8 +42,7 @@ class Server:
     @property
     def peak_bytes(self) -> int:
         """The most memory that the process has had at once."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+        return peak_bytes(self.pid)
 
     def authorization(self, repository: str) -> dict[str, str]:
         """Headers that let a client pull from a repository: none, or the token that a stock client would fetch."""

@@ -14,12 +14,14 @@ from infra.package import PROJECT
 from infra.policies import (
     FUNCTIONS,
     assumed_by,
+    attribute_arn,
     collector_statements,
     endpoint_secrets,
     function_role,
     health_statements,
     registry_statements,
     rotation_statements,
+    upload_statements,
 )
 
 # Actions that name no resource: the service authorization reference gives them "*" alone.
@@ -107,6 +109,16 @@ def test_indexes_are_queried_only() -> None:
                 assert all("/index/" in repr(resource) for resource in statement["Resource"])
 
 
+def test_the_relay_reads_no_key_that_signs_tokens() -> None:
+    read = [
+        resource["Ref"]
+        for statement in upload_statements(attribute_arn)
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+        for resource in statement["Resource"]
+    ]
+    assert read == ["UploadSecret", "AdminSecret"]
+
+
 def test_no_function_may_read_the_administrators_password() -> None:
     for role in roles().values():
         assert "AdminPassword" not in repr(role)
@@ -120,7 +132,8 @@ def test_keys_are_written_by_the_rotation_alone_and_the_client_secret_by_the_api
         if "secretsmanager:PutSecretValue" in statement["Action"]
         for resource in statement["Resource"]
     }
-    assert written == {("RotateSigningKey", "SigningSecret"), ("RequestFunction", "OidcSecret")}
+    rotated = {("RotateSigningKey", "SigningSecret"), ("RotateSigningKey", "UploadSecret")}
+    assert written == rotated | {("RequestFunction", "OidcSecret")}
 
 
 def test_the_s3_actions_are_those_that_the_code_calls() -> None:

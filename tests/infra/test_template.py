@@ -173,8 +173,9 @@ def test_the_key_rotates_as_often_as_what_it_signs_allows(template: Template) ->
     assert PARAMETERS["UploadSeconds"]["MaxValue"] <= keys.ROTATION_DAYS * 86400
 
 
-def test_the_generated_signing_secret_is_one_that_the_app_reads(template: Template) -> None:
-    secret = of_type(template, "AWS::SecretsManager::Secret")["SigningSecret"]["GenerateSecretString"]
+@pytest.mark.parametrize("name", ["SigningSecret", "UploadSecret"])
+def test_the_generated_signing_secret_is_one_that_the_app_reads(template: Template, name: str) -> None:
+    secret = of_type(template, "AWS::SecretsManager::Secret")[name]["GenerateSecretString"]
     content = {
         **json.loads(secret["SecretStringTemplate"]),
         secret["GenerateStringKey"]: "k" * secret["PasswordLength"],
@@ -192,7 +193,7 @@ def test_the_environment_is_told_to_what_runs_beside_the_functions() -> None:
 
 
 def test_outputs_name_every_store(template: Template) -> None:
-    wanted = {*STORE_NAMES, "SigningSecret", "AdminSecret", "OidcSecret", "RequestFunction", "ApiUrl"}
+    wanted = {*STORE_NAMES, "SigningSecret", "UploadSecret", "AdminSecret", "OidcSecret", "RequestFunction", "ApiUrl"}
     assert wanted <= template["Outputs"].keys()
 
 

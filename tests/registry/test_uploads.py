@@ -25,6 +25,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, conditions
 from chalicelib.storage import uploads as table
 from tests.registry.upload_paths import (
+    ADMIN,
     FunctionPath,
     Path,
     RelayPath,
@@ -319,7 +320,7 @@ def test_what_a_function_could_not_verify_is_refused(repository: str, monkeypatc
     place = f"/v2/{repository}/blobs/uploads/{session.id}"
     request = Request("PATCH", place, headers={"content-length": str(MIB + 1)}, body=bytes(MIB + 1))
     with pytest.raises(RegistryError, match="relay") as caught:
-        upload_http.handle(request, names.parse_path(place), None)
+        upload_http.handle(request, names.parse_path(place), ADMIN)
     assert errors.to_response(caught.value).status == 413
 
 

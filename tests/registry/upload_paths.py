@@ -20,10 +20,11 @@ from chalicelib.registry import digests, errors, names, upload_http
 from chalicelib.registry.errors import RegistryError
 from chalicelib.registry.http import Request, Response
 from chalicelib.relay import Relay
+from chalicelib.relay.protocol import BoundedHeads
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 
-ADMIN = Caller("admin", True, None)
+ADMIN = Caller("admin", 1, is_admin=True)
 
 
 class Path(Protocol):
@@ -48,9 +49,8 @@ class FunctionPath:
         )
         target = names.parse_path(url.path)
         try:
-            if target.kind == "upload":
-                upload_http.is_capability(request, target)
-            return upload_http.handle(request, target, ADMIN)
+            is_capability = target.kind == "upload" and upload_http.is_capability(request, target)
+            return upload_http.handle(request, target, None if is_capability else ADMIN)
         except RegistryError as error:
             return errors.to_response(error)
 
@@ -89,7 +89,7 @@ def at(location: str, **query: str) -> str:
 def served_relay(relay: Relay | None = None) -> Iterator[RelayPath]:
     """A relay of its own, in this process, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(relay or Relay(), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(relay or Relay(), http=BoundedHeads, log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:

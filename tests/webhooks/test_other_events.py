@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.access import configuration
-from chalicelib.access.authentication import Caller
+from chalicelib.access import accounts, configuration, members, users
+from chalicelib.access.authentication import caller_of
 from chalicelib.access.configuration import Configuration
+from chalicelib.access.roles import Role
 from chalicelib.auditing import collection
 from chalicelib.gc import runs
 from chalicelib.jobs import executions
@@ -86,12 +87,15 @@ def test_a_push_that_is_refused_for_its_size_is_told(project: str, receiver: Rec
 def test_an_upload_that_is_refused_for_its_size_is_told_with_who_began_it(project: str, receiver: Receiver) -> None:
     policy_of(project, http(receiver.url, payload_format="CloudEvents"), events=("QUOTA_EXCEED",))
     limit(project, 100)
+    name = f"carol{os.urandom(6).hex()}"
+    carol = accounts.of_user(users.create(name, "Passw0rd", f"{name}@example.com", "Carol", ""))
+    members.add(rules.get(project), Role.DEVELOPER, carol.number)
 
     def send(method: str, location: str, body: bytes = b"", **query: str) -> Response:
         path, _, state = location.partition("?_state=")
         found = {**({"_state": state} if state else {}), **query}
         request = Request(method, path, found, {"content-length": str(len(body))}, body)
-        caller = None if state else Caller("carol", False, None)
+        caller = None if state else caller_of(carol)
         return upload_http.handle(request, names.parse_path(path), caller)
 
     location = send("POST", f"/v2/{project}/app/blobs/uploads/").headers["Location"]
@@ -99,7 +103,7 @@ def test_an_upload_that_is_refused_for_its_size_is_told_with_who_began_it(projec
     with pytest.raises(QuotaExceeded):
         send("PATCH", location, b"x" * 101)
     [told] = receiver.wait(1)
-    assert (told.json["type"], told.json["operator"]) == ("harbor.quota.exceeded", "carol")
+    assert (told.json["type"], told.json["operator"]) == ("harbor.quota.exceeded", carol.username)
     assert told.json["data"]["repository"] == repository_of(project)
     assert "resources" not in told.json["data"]
 

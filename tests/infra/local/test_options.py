@@ -33,7 +33,15 @@ RESOURCES = {
 PLACED = {
     f"BERTH_{name}"
     for name in RESOURCES
-    | {"SIGNING_SECRET", "ADMIN_SECRET", "OIDC_SECRET", "ENDPOINT_SECRETS", "RELAY_URL", "S3_PUBLIC_ENDPOINT"}
+    | {
+        "SIGNING_SECRET",
+        "UPLOAD_SECRET",
+        "ADMIN_SECRET",
+        "OIDC_SECRET",
+        "ENDPOINT_SECRETS",
+        "RELAY_URL",
+        "S3_PUBLIC_ENDPOINT",
+    }
 }
 RELAY_ONLY = {"BERTH_REGISTRY_URL"}
 """Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""
