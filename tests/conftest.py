@@ -66,6 +66,7 @@ _AWS = {
 os.environ.update(_AWS)
 
 from infra.deploy import deploy_local  # noqa: E402 -- after the environment of AWS clients
+from infra.local.cloud import IN_TURN  # noqa: E402
 from infra.local.durability import RECOVER_PATH  # noqa: E402
 from infra.package import build_template_only  # noqa: E402
 from infra.parameters import environment  # noqa: E402
@@ -98,7 +99,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def start_cloud(state: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The local cloud as a process, up and answering."""
     with (state / "cloud.log").open("ab") as log:
-        command = [sys.executable, "-m", "infra.local.cloud", str(state), str(port)]
+        command = [sys.executable, "-m", "infra.local.cloud", str(state), str(port), IN_TURN]
         child = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=log, stderr=log)
     try:
         wait_until_up(f"http://127.0.0.1:{port}/_ministack/health", child)
