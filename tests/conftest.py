@@ -80,6 +80,12 @@ FULL_COST = passwords.COST
 passwords.COST = passwords.Cost(passes=1, memory_kib=8)  # each test logs in; tests of the cost itself use the full one
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: there is always a worker that waits, for a function or an upstream."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A local cloud with the stack deployed and the administrator set; yields the stack's outputs."""
