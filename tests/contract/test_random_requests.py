@@ -1,7 +1,7 @@
 """Random requests, right and wrong ones, for every operation that is built: schemathesis makes them from the swagger.
 
 They delete and reconfigure what they meet, so this suite has a cloud of its own: tests/api/test_random_requests.py runs
-it in a process of its own, with a few requests for each operation; `make soak` with many.
+it in a process of its own, with a few requests for each operation (`make slow`); `make soak` with many.
 """
 
 from __future__ import annotations
