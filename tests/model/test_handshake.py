@@ -254,6 +254,7 @@ def test_two_fillers_of_which_one_has_lost_its_lease(walk: Walk) -> None:
     walk([*fillers, pull, cast.collector()], ahead(cast.clock), always=claims.safe_ahead)
 
 
+@pytest.mark.slow
 def test_a_filler_a_pull_through_a_delete_and_the_sweep(walk: Walk) -> None:
     cast = Cast()
     processes = [cast.push_ahead("pull", "m1", "v1"), cast.fill("filler"), cast.delete("delete", "m1"), cast.sweep()]
