@@ -4,10 +4,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: run test lint types unit docs bench soak package deploy deploy-local pins clean
+.PHONY: run test lint types unit slow docs bench soak package deploy deploy-local pins clean
 
 run: .venv/local.stamp
 	@exec $(BIN)/python -m infra.local.run
+
+# Workers begin with a stretch of the tests each, so that few functions start in more than one local cloud, and take from
+# each other when they are done. How many: tests/conftest.py.
+WORKERS = -n auto --dist worksteal
 
 test: lint types unit
 
@@ -19,7 +23,10 @@ types: .venv/dev.stamp
 	$(BIN)/mypy
 
 unit: .venv/dev.stamp
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest $(WORKERS)
+
+slow: .venv/dev.stamp
+	$(BIN)/pytest $(WORKERS) -m slow
 
 docs: .venv/dev.stamp
 	$(BIN)/python -m tests.api.table

@@ -67,12 +67,24 @@ _AWS = {
 os.environ.update(_AWS)
 
 from infra.deploy import deploy_local  # noqa: E402 -- after the environment of AWS clients
+from infra.local.cloud import IN_TURN  # noqa: E402
 from infra.local.durability import RECOVER_PATH  # noqa: E402
 from infra.package import build_template_only  # noqa: E402
 from infra.parameters import environment  # noqa: E402
 from tests.infra import iam  # noqa: E402
 
 os.environ.update(environment(_NAMES, {}))
+
+from chalicelib.access import passwords  # noqa: E402 -- after the environment of the functions
+
+FULL_COST = passwords.COST
+passwords.COST = passwords.Cost(passes=1, memory_kib=8)  # each test logs in; tests of the cost itself use the full one
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: there is always a worker that waits, for a function or an upstream."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +111,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def start_cloud(state: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The local cloud as a process, up and answering."""
     with (state / "cloud.log").open("ab") as log:
-        command = [sys.executable, "-m", "infra.local.cloud", str(state), str(port)]
-        child = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        command = [sys.executable, "-m", "infra.local.cloud", str(state), str(port), IN_TURN]
+        # MiniStack's setting: what state machines wait before another try takes a tenth of the time.
+        variables = {**os.environ, "SFN_WAIT_SCALE": "0.1"}
+        child = subprocess.Popen(command, cwd=PROJECT, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
     try:
         wait_until_up(f"http://127.0.0.1:{port}/_ministack/health", child)
         yield child
@@ -162,9 +176,12 @@ def other_repository(project: str) -> str:
 @pytest.fixture
 def admin_authorization(cloud: dict[str, str]) -> str:
     """The administrator's `Authorization` header, whatever password another test has set."""
+    from chalicelib.access import accounts
     from chalicelib.access.bootstrap import bootstrap
 
-    bootstrap(ADMIN, ADMIN_PASSWORD)
+    account = accounts.administrator()
+    if account is None or not passwords.verify_password(ADMIN_PASSWORD, account.password_hash):
+        bootstrap(ADMIN, ADMIN_PASSWORD)
     return f"Basic {base64.b64encode(f'{ADMIN}:{ADMIN_PASSWORD}'.encode()).decode()}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -39,11 +40,12 @@ class _Server(BaseHTTPRequestHandler):
             return
         if self.path == "/stops":
             self.send_response(200)
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", "100")
             self.end_headers()
-            time.sleep(1.4)
-            self.wfile.write(b"x")
-            time.sleep(3)
+            with contextlib.suppress(OSError):
+                for _ in range(20):
+                    time.sleep(1)
+                    self.wfile.write(b"x")
             return
         if self.path == "/redirect":
             self.send_response(302)
@@ -324,7 +326,7 @@ def test_silent_addresses_take_no_longer_together_than_one(
     begin = time.monotonic()
     with pytest.raises(UnreachableError):
         call("GET", f"http://silent.example.com:{port}/", seconds=2)
-    assert 1.5 < time.monotonic() - begin < 4
+    assert 1.5 < time.monotonic() - begin < 9  # one after another they would take 12
 
 
 def test_behind_a_silent_address_another_is_reached(
@@ -346,12 +348,13 @@ def test_redirects_and_pauses_count_in_the_time_of_a_call(
     path: str, serve: Callable[..., tuple[str, type[_Server]]], allow: Allow
 ) -> None:
     """Each redirect, and each piece, comes before the time is over, but not all of them."""
-    place, _ = serve("127.0.0.2")
+    place, handler = serve("127.0.0.2")
     allow("127.0.0.2")
     begin = time.monotonic()
     with pytest.raises(UnreachableError):
         call("GET", f"http://{place}{path}", seconds=1.7)
-    assert time.monotonic() - begin < 2.5
+    assert len(handler.seen) <= 3
+    assert time.monotonic() - begin < 10  # the pieces would come for 20
 
 
 def test_certificates_of_ones_own_are_trusted_besides_the_systems(

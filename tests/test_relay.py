@@ -502,6 +502,7 @@ def relay_upload(path: RelayPath, repository: str, content: bytes) -> None:
             return
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(repository: str) -> None:
     flat_memory(repository, 320 * MIB)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets as randomness
 import string
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,21 +16,32 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a hash takes to make. A password is verified at the cost of its hash."""
+
+    passes: int
+    memory_kib: int
+
+
+COST = Cost(passes=2, memory_kib=19 * 1024)
+"""Of new hashes."""
+
 _LETTERS = string.ascii_letters + string.digits
 _LENGTH = 32
 _KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
 
 @cache
-def _hasher() -> PasswordHasher:
+def _hasher(cost: Cost) -> PasswordHasher:
     from argon2 import PasswordHasher  # noqa: PLC0415 -- see the module's docstring
 
-    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+    return PasswordHasher(time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=1)
 
 
 def hash_password(password: str) -> str:
     """The Argon2id hash of `password` with a fresh salt, in PHC string format."""
-    return _hasher().hash(password)
+    return _hasher(COST).hash(password)
 
 
 def verify_password(password: str, password_hash: str) -> bool:
@@ -37,7 +49,7 @@ def verify_password(password: str, password_hash: str) -> bool:
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415 -- see the module's docstring
 
     try:
-        return _hasher().verify(password_hash, password)
+        return _hasher(COST).verify(password_hash, password)
     except VerifyMismatchError:
         return False
 

@@ -1,7 +1,8 @@
 """The local cloud: MiniStack's ASGI app under uvicorn, its writes made durable.
 
-python -m infra.local.cloud <state folder> <port>        (started by infra/local/run.py)
+python -m infra.local.cloud <state folder> <port> [--in-turn]        (started by infra/local/run.py)
 
+With --in-turn functions are served as clients are: for tests, which wait for what functions do and measure nothing.
 Its own command serves the same app by hypercorn, at half the speed and without the journal.
 """
 
@@ -22,6 +23,7 @@ from infra.local.processes import end_with_parent
 from infra.local.ranges import SingleRanges
 from infra.local.snapshots import SnapshotDamagedError, Snapshots
 
+IN_TURN = "--in-turn"
 _ADVICE = "restore it from a backup, or choose another folder with BERTH_STATE"
 
 
@@ -39,8 +41,9 @@ def main() -> None:
     _drop_half_written(state / "s3")
     end_with_parent()
     cloud = DurableCloud(app, journal, snapshots)
+    served = SingleRanges(cloud)
     config = uvicorn.Config(
-        Precedence(SingleRanges(cloud)),
+        served if sys.argv[3:] == [IN_TURN] else Precedence(served),
         host="127.0.0.1",
         port=port,
         http="httptools",

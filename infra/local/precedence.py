@@ -32,11 +32,14 @@ SHARE = 0.008
 CREDIT_SECONDS = 0.1
 """Of the cloud's time, what functions may use at once before that."""
 LONGEST_SECONDS = 1.0
-"""Of a wait: their clients give up after 5 seconds (chalicelib/storage/aws_json.py)."""
+"""Of a wait, that for its turn among other functions included: their clients give up after 5 seconds
+(chalicelib/storage/aws_json.py), and a call that was given up still takes its turn."""
 
 _POLL_SECONDS = 0.002
 """How often a function looks whether the one before it has been served."""
 
+_FUNCTIONS = "/2015-03-31/functions/"
+"""Where functions are invoked, as the Lambda API has it."""
 _FUNCTION = re.compile(rb"Credential=[0-9]{12}/")
 _AWAITED = b"FillBlobs"
 """In the name of a function that clients wait for."""
@@ -63,6 +66,8 @@ class Precedence:
             await self._cloud(scope, receive, send)
         elif _may_wait(scope):
             await self._serve_function(scope, receive, send)
+        elif scope.get("path", "").startswith(_FUNCTIONS):
+            await self._cloud(scope, receive, send)  # it lasts as long as the function, which must not wait for it
         else:
             self._clients += 1
             try:
@@ -74,8 +79,8 @@ class Precedence:
                     self._served.set()
 
     async def _serve_function(self, scope: Scope, receive: Receive, send: Send) -> None:
+        until = time.monotonic() + LONGEST_SECONDS
         async with self._turn:  # in the order of their coming
-            until = time.monotonic() + LONGEST_SECONDS
             while (wait := min(self._missing_seconds(), until - time.monotonic())) > 0:
                 await asyncio.sleep(min(wait, ABOUT_SECONDS))
             is_beside = self._clients_are_about()

@@ -58,6 +58,7 @@ def test_a_hash_is_salted_and_argon2id() -> None:
     assert passwords.verify_password("same", second)
 
 
+@pytest.mark.usefixtures("full_cost")
 def test_a_login_as_nobody_takes_as_long_as_one_with_a_wrong_password() -> None:
     """In CPU time, which other processes do not lengthen: or names could be told from each other by the clock."""
     name = f"user{os.urandom(6).hex()}"

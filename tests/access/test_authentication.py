@@ -45,6 +45,7 @@ def test_wrong_credentials_all_get_the_same_answer(credentials: tuple[str, str])
     assert error.headers["WWW-Authenticate"].startswith("Bearer realm=")
 
 
+@pytest.mark.usefixtures("full_cost")
 def test_a_wrong_name_costs_what_a_wrong_password_does(monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
     verify = passwords.verify_password

@@ -118,9 +118,16 @@ def _operation(request: Request) -> Operation | None:
     return min(found, key=lambda each: each.rank, default=None)
 
 
+def read_swagger() -> dict[str, Any]:
+    """The swagger as it stands. libyaml's loader takes a tenth of the other's time."""
+    with SWAGGER.open() as file:
+        loaded: dict[str, Any] = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
+    return loaded
+
+
 @cache
 def _swagger() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(SWAGGER.read_text())
+    loaded = read_swagger()
     # Harbor's own attributes are strings and objects alike, whatever its swagger says.
     loaded["definitions"]["ExtraAttrs"] = {"type": "object"}
     # Parameters of retention's rules are numbers: `map[string]interface{}` in src/pkg/retention/policy/rule/index.

@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 
 from chalicelib.access import configuration
 from chalicelib.auditing.records import Actor, Event
@@ -20,7 +19,7 @@ from chalicelib.storage import audit, unlogged
 from chalicelib.storage import configuration as table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.access.support import get_token, json_of
-from tests.api.contract import SWAGGER
+from tests.api.contract import SWAGGER, read_swagger
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 from tests.registry.images import push_image
@@ -121,7 +120,7 @@ def test_what_was_shown_can_be_sent_back() -> None:
 @pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
 def test_every_key_of_harbors_is_shown() -> None:
     """Its command line dereferences each of them."""
-    described = yaml.safe_load(SWAGGER.read_text())["definitions"]["ConfigurationsResponse"]["properties"]
+    described = read_swagger()["definitions"]["ConfigurationsResponse"]["properties"]
     items = content(call("GET", "/configurations"))
     assert described.keys() <= items.keys()
     assert all(items[name]["value"] is not None for name in described)

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import yaml
 
 from chalicelib.api import PREFIX, dispatch, operations
 from chalicelib.registry.http import Request, Response
 from tests.access.support import BASIC, ORIGIN
-from tests.api.contract import SWAGGER
+from tests.api.contract import SWAGGER, read_swagger
 from tests.api.rights import RIGHTS, Right
 from tests.api.world import Place, _place
 from tests.hostile.bombs import ODD_TEXTS, ODD_VALUES
@@ -123,8 +122,10 @@ def test_an_odd_header_is_no_fault(header: str, place: Place) -> None:
 
 @cache
 def schemas() -> dict[str, Any]:
-    """The swagger's schemas of bodies, by operation."""
-    swagger = yaml.safe_load(SWAGGER.read_text())
+    """The swagger's schemas of bodies, by operation; none where it is not."""
+    if not SWAGGER.exists():
+        return {"definitions": {}, "bodies": {}}
+    swagger = read_swagger()
     found = {}
     for path, methods in swagger["paths"].items():
         for method, described in methods.items():
@@ -157,7 +158,6 @@ def with_each_odd(body: Any, odd: Any) -> Iterator[Any]:
             yield {**body, name: other} if isinstance(body, dict) else [other]
 
 
-@pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
 @pytest.mark.parametrize(
     "operation", [name for name in OPERATIONS if name.startswith(("PO", "PU", "PA")) and "executions" not in name]
 )

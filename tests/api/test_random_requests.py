@@ -25,6 +25,7 @@ def run(examples: int, seconds: int) -> None:
     assert done.returncode == 0, done.stdout[-20_000:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SWAGGER.exists(), reason="Harbor's swagger is not here")
 def test_random_requests_are_answered_as_the_swagger_says() -> None:
     run(examples=4, seconds=600)

@@ -1,7 +1,7 @@
 """Random requests, right and wrong ones, for every operation that is built: schemathesis makes them from the swagger.
 
 They delete and reconfigure what they meet, so this suite has a cloud of its own: tests/api/test_random_requests.py runs
-it in a process of its own, with a few requests for each operation; `make soak` with many.
+it in a process of its own, with a few requests for each operation (`make slow`); `make soak` with many.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import pytest
 import schemathesis
-import yaml
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -54,7 +53,7 @@ def pool(cloud: object) -> Pool:
 @cache
 def described() -> dict[tuple[str, str], Any]:
     """The swagger's operations, as schemathesis reads them."""
-    schema = schemathesis.openapi.from_dict(yaml.safe_load(contract.SWAGGER.read_text()))
+    schema = schemathesis.openapi.from_dict(contract.read_swagger())
     found = [result.ok() for result in schema.get_all_operations()]
     return {(operation.path, operation.method.upper()): operation for operation in found}
 

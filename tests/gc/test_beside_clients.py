@@ -244,6 +244,11 @@ class BesideClients(RuleBasedStateMachine):
 
 
 def test_beside_clients(project: str, clock: Clock) -> None:
+    explore(project, clock, examples=4)
+
+
+@pytest.mark.slow
+def test_beside_clients_in_more_orders(project: str, clock: Clock) -> None:
     explore(project, clock, examples=25)
 
 

@@ -54,6 +54,7 @@ def test_a_page_that_is_killed_at_any_write_leaves_nothing_when_it_is_done_again
     assert number > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 def test_a_page_of_manifests_that_is_killed_at_any_write_is_counted_whole_when_it_is_done_again(
     repository: str, collect: Collect, moment: str

@@ -112,6 +112,7 @@ def run_deploy(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_make_deploy_packages_deploys_and_sets_the_administrator(local: LocalCloud) -> None:
     """All of `make deploy`, with the region from the command line alone, to a stack of its own."""
     reached = {"AWS_ENDPOINT_URL": local.url, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}

@@ -217,6 +217,7 @@ def test_the_package_is_small(archive: Path) -> None:
     assert archive.stat().st_size <= SIZE_LIMIT
 
 
+@pytest.mark.slow
 def test_the_same_sources_make_the_same_package(archive: Path) -> None:
     first = archive.read_bytes()
     assert build_zip().read_bytes() == first

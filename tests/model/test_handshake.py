@@ -47,7 +47,9 @@ def walk(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
     return explore_and_tell
 
 
-@pytest.mark.parametrize("crashes", [True, False], ids=["crashes", "no-crash"])
+@pytest.mark.parametrize(
+    "crashes", [pytest.param(True, id="crashes", marks=pytest.mark.slow), pytest.param(False, id="no-crash")]
+)
 @pytest.mark.parametrize("how", ["head", "mount", "upload"])
 def test_two_pushes_a_delete_and_the_collector(walk: Walk, how: str, crashes: bool) -> None:
     """One push repeats the manifest that is deleted; the other moves its tag and was promised the shared blob."""
@@ -252,6 +254,7 @@ def test_two_fillers_of_which_one_has_lost_its_lease(walk: Walk) -> None:
     walk([*fillers, pull, cast.collector()], ahead(cast.clock), always=claims.safe_ahead)
 
 
+@pytest.mark.slow
 def test_a_filler_a_pull_through_a_delete_and_the_sweep(walk: Walk) -> None:
     cast = Cast()
     processes = [cast.push_ahead("pull", "m1", "v1"), cast.fill("filler"), cast.delete("delete", "m1"), cast.sweep()]

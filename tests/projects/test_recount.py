@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -15,6 +16,7 @@ from chalicelib.registry import charges, deletion, digests, manifests, push
 from chalicelib.registry.errors import QuotaExceeded
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import recounts, usage
+from chalicelib.storage.conditions import now
 from chalicelib.storage.transactions import transact
 from infra.policies import recount_statements
 from tests.infra import iam
@@ -186,19 +188,41 @@ def test_pushes_and_deletes_beside_it(project: str, repository: str) -> None:
     assert_exact(project)
 
 
-def test_a_round_takes_all_projects_once_a_day_and_goes_on(project: str, repository: str) -> None:
-    push_image(repository, "v1")
-    recounts.write_round({})
+@pytest.fixture
+def last_projects(make_project: Callable[[str], None]) -> list[str]:
+    """Two projects whose names come after those of all others, and a round that has come to them.
+
+    A whole round takes minutes: it goes over what all other tests have left.
+    """
+    stem = f"zz{now()}"
+    names = [f"{stem}-{each}" for each in "ab"]
+    for name in names:
+        make_project(name)
+        push_image(f"{name}/app", "v1")
+    recounts.write_round({"started": now(), "done": stem, "finished": 0})
+    return names
+
+
+def test_a_round_takes_all_projects_and_goes_on_where_its_time_was_over(last_projects: list[str]) -> None:
     times = iter([True] * 5)
-    first = recount.run("", lambda: next(times, False))
-    rest = recount.run("", always)
-    names = [report["project"] for report in (*first, *rest)]
-    assert sorted(set(names)) == names
-    assert project in names
+    assert recount.run("", lambda: next(times, False)) == []
+    assert recounts.read(rules.get(last_projects[0]).project_id)["shard"] > 0
+    assert [report["project"] for report in recount.run("", always)] == last_projects
+    for name in last_projects:
+        assert_exact(name)
+
+
+def test_a_round_is_over_for_a_day_and_then_begins_with_the_first_project(last_projects: list[str]) -> None:
+    recount.run("", always)
+    over = recounts.read_round()
+    assert over["finished"] >= over["started"]
     assert recount.run("", always) == []
-    progress = recounts.read_round()
-    recounts.write_round({**progress, "started": progress["started"] - 25 * 3600 * 1000})
-    assert project in [report["project"] for report in recount.run("", always)]
+    recounts.write_round({**over, "started": over["started"] - 25 * 3600 * 1000})
+    [report] = recount.run("", lambda: not recounts.read_round()["done"])
+    assert report["project"] == min(project.name for project in rules.list_all())
+    begun = recounts.read_round()
+    assert (begun["done"], begun["finished"]) == (report["project"], 0)
+    assert begun["started"] >= over["finished"]
 
 
 def test_there_is_no_recount_of_what_is_not_there(project: str) -> None:
@@ -206,14 +230,14 @@ def test_there_is_no_recount_of_what_is_not_there(project: str) -> None:
         recount.run(f"{project}-gone", always)
 
 
-def test_it_calls_no_more_than_its_policy_allows(project: str, cloud: dict[str, str]) -> None:
+def test_it_calls_no_more_than_its_policy_allows(project: str, last_projects: list[str], cloud: dict[str, str]) -> None:
     digest, _ = images(project)
     forget_usage(rules.get(project))
     usage.charge(rules.get(project).project_id, {digests.of(b"nobody's"): 5}, [usage.anywhere(4, -4)])
     assert digest
     with iam.recorded() as called:
         report = done(project)
-        recount.run("", always)
+        assert len(recount.run("", always)) == len(last_projects)
     assert (report.freed, report.corrected) == (5, 1)
     assert called == iam.actions_of([s for s in recount_statements() if s["Sid"].endswith("Table")], cloud), (
         called ^ iam.actions_of([s for s in recount_statements() if s["Sid"].endswith("Table")], cloud)

@@ -105,6 +105,7 @@ def test_a_request_that_waits_for_its_turn_is_not_started_twice(proxy: Proxy) ->
     assert isinstance(wait_for(proxy, second), bytes)
 
 
+@pytest.mark.slow
 def test_a_function_that_is_killed_in_the_middle_is_called_again_and_goes_on(proxy: Proxy) -> None:
     content = os.urandom(90 * MIB)
     digest = proxy.upstream.put_blob(content)

@@ -68,7 +68,14 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
-@pytest.mark.parametrize("size", [1000, 5 * MIB, 14 * MIB], ids=["small", "one piece", "parts"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(1000, id="small"),
+        pytest.param(5 * MIB, id="one piece"),
+        pytest.param(14 * MIB, id="parts", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_any_write(proxy: Proxy, size: int, moment: str) -> None:
     number, finished = 0, False
     while not finished:

@@ -449,7 +449,7 @@ def test_a_sample_for_which_too_much_has_to_be_read_is_given_up_at_the_deadline(
     monkeypatch.setattr(steps, "SLICE_SECONDS", 1.0)
     began = time.monotonic()
     assert proxy.step([digest]) == {"digests": [digest], "wait": 0, "done": False}
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 7  # all of it comes in 8
     monkeypatch.setattr(filler, "_FAIR_SECONDS", 0.5)
     let_be_tried_again(proxy.wanted(digest))
     assert proxy.step([digest]) == DONE

@@ -99,6 +99,12 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("cloud")
 class TestLife(Life.TestCase):  # type: ignore[name-defined,misc]  # hypothesis makes it
+    settings = hypothesis_settings(max_examples=6, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cloud")
+class TestManyLives(Life.TestCase):  # type: ignore[name-defined,misc]  # as above
     settings = hypothesis_settings(max_examples=25, stateful_step_count=12, deadline=None)
 
 

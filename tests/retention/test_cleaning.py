@@ -70,14 +70,15 @@ def pulled(repository: str, digest: str, moment: int) -> None:
     pulls.set_times(repository, digest, moment, {})
 
 
-@given(
+MIXES = given(
     named=st.lists(st.sets(st.integers(0, 20), min_size=1, max_size=3), max_size=5),
     subjects=st.lists(st.integers(0, 20), max_size=4),
     listings=st.lists(st.tuples(st.integers(0, 20), st.sets(st.integers(0, 20), max_size=2)), max_size=2),
     tags=st.lists(st.sampled_from(["", "", "drop", "drop", "keep", "fixed"]), min_size=16, max_size=16),
 )
-@example_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_dry_run_says_what_the_run_does(
+
+
+def assert_a_dry_run_says_what_the_run_does(
     project: str,
     named: list[set[int]],
     subjects: list[int],
@@ -112,6 +113,19 @@ def test_a_dry_run_says_what_the_run_does(
     assert told.keys() & there.keys() == {digest for digest, verdict in told.items() if verdict == cleaning.RETAINED}
     again = clean(repository, rule(tags="keep*"), is_dry_run=True)
     assert cleaning.DELETED not in again.values(), "one run comes to the end"
+
+
+@MIXES
+@example_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_dry_run_says_what_the_run_does(project: str, **mix: Any) -> None:
+    assert_a_dry_run_says_what_the_run_does(project, **mix)
+
+
+@pytest.mark.slow
+@MIXES
+@example_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_of_many_mixes_a_dry_run_says_what_the_run_does(project: str, **mix: Any) -> None:
+    assert_a_dry_run_says_what_the_run_does(project, **mix)
 
 
 def test_a_dry_run_knows_of_an_accessory_that_must_stay(project: str, repository: str) -> None:

@@ -242,7 +242,7 @@ def test_requests_are_answered_side_by_side(server: Server) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda n: server.event("GET", f"/v2/{n}?do=sleep"), range(8)))
     assert [answer["path"] for answer in answers] == [f"/v2/{n}" for n in range(8)]
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10  # in turns it would be 12
 
 
 SEGMENT = st.text("abc{}+", max_size=4)

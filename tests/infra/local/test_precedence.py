@@ -101,6 +101,38 @@ def test_no_function_waits_for_ever() -> None:
     asyncio.run(beside_clients(precedence, work))
 
 
+def test_of_many_functions_none_waits_for_the_turns_of_all_others() -> None:
+    precedence = Precedence(cloud)
+
+    async def work() -> None:
+        await call(precedence, FUNCTION, 1.0)
+        waits = await asyncio.gather(*(call(precedence, FUNCTION, 0.001) for _ in range(8)))
+        assert max(waits) < 2 * LONGEST_SECONDS
+
+    asyncio.run(beside_clients(precedence, work))
+
+
+def test_a_function_does_not_stand_back_for_the_client_that_has_invoked_it() -> None:
+    precedence = Precedence(cloud)
+    is_over = asyncio.Event()
+
+    async def lasting(_scope: Any, _receive: Any, _send: Any) -> None:
+        await is_over.wait()
+
+    async def run() -> None:
+        precedence._cloud = lasting
+        scope = {"type": "http", "path": "/2015-03-31/functions/berth-x/invocations", "headers": []}
+        invocation = asyncio.create_task(precedence(scope, _unused, _unused))
+        await asyncio.sleep(0)
+        precedence._cloud = cloud
+        await call(precedence, FUNCTION, 2 * CREDIT_SECONDS)
+        assert await call(precedence, FUNCTION) < SOON
+        is_over.set()
+        await invocation
+
+    asyncio.run(run())
+
+
 def test_a_function_that_waits_for_another_is_served() -> None:
     """A call that lasts until a second one has ended, as when a function invokes a function."""
     precedence = Precedence(cloud)

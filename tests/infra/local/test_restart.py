@@ -8,6 +8,8 @@ import re
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from infra.local.snapshots import Snapshots
 from tests.crash.client import Client
 from tests.infra.local.instance import PASSWORD, Instance
@@ -29,6 +31,7 @@ def push(instance: Instance, tag: str) -> None:
     client.push("library/app", tag, size=1000)
 
 
+@pytest.mark.slow
 def test_webhooks_are_delivered_after_a_restart(tmp_path: Path) -> None:
     instance = Instance(tmp_path / "state", BERTH_OUTBOUND_ALLOWED="127.0.0.0/8")
     with receiving() as receiver:

@@ -82,6 +82,7 @@ def test_a_folder_in_use_and_a_taken_port_are_refused(running: Instance, tmp_pat
     assert running.health() == "healthy"
 
 
+@pytest.mark.slow
 def test_two_run_side_by_side_and_ctrl_c_may_come_at_any_step(running: Instance, tmp_path: Path) -> None:
     other = Instance(tmp_path / "state")
     for step in STEPS:
@@ -99,6 +100,7 @@ def test_two_run_side_by_side_and_ctrl_c_may_come_at_any_step(running: Instance,
     assert other.stop(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_second_start_is_quick_takes_a_new_password_and_refuses_a_damaged_state(tmp_path: Path) -> None:
     first = Instance(tmp_path / "state", BERTH_ADMIN_PASSWORD="")
     first.start()

