@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
+# A virtual environment whose Python has been upgraded away cannot even be installed into: it is made anew.
+$(shell test ! -e $(BIN)/pip || $(BIN)/python -c '' 2>/dev/null || rm -rf .venv)
+
 .PHONY: run test lint types unit slow docs bench soak package deploy deploy-local pins clean
 
 run: .venv/local.stamp
