@@ -52,11 +52,14 @@ def keep(blob: Blob) -> bool:
 
     Returns False when the blob was collected since it was read, so that the caller reads again.
     """
-    renew_before = now() - settings().candidate_renew_seconds * 1000
+    return not is_at_risk(blob, now()) or table.touch(blob.digest, blob.object_key)
+
+
+def is_at_risk(blob: Blob, time: int) -> bool:
+    """Whether a blob is condemned, or has been a candidate so long at `time` (milliseconds) that it may be soon."""
+    renew_before = time - settings().candidate_renew_seconds * 1000
     waits = blob.candidate_since is not None and blob.candidate_since < renew_before
-    if blob.state == CONDEMNED or waits:
-        return table.touch(blob.digest, blob.object_key)
-    return True
+    return blob.state == CONDEMNED or waits
 
 
 def publish(repository: str, digest: str, size: int, object_key: str) -> str:

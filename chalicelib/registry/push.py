@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing import quotas as quota_events
-from chalicelib.auditing.records import JOBS, Actor, Event
-from chalicelib.projects import quotas, rules, summaries
+from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import accessories, blobs, charges, digests, manifests, push_view, unreferenced
-from chalicelib.registry.accessories import Accessory
+from chalicelib.registry import charges, digests, manifests, push_plan, push_view
 from chalicelib.registry.errors import (
-    ManifestBlobUnknown,
-    ManifestInvalid,
     NameUnknown,
     QuotaExceeded,
     RegistryError,
@@ -26,25 +22,20 @@ from chalicelib.registry.errors import (
 from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.names import project_of
 from chalicelib.registry.preconditions import NONE, Preconditions
+from chalicelib.registry.push_plan import Plan
 from chalicelib.registry.push_view import View, Wanted
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, usage
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import projects as project_table
-from chalicelib.storage.blobs import DELETING, LIVE, Edge
+from chalicelib.storage.blobs import LIVE, Edge
 from chalicelib.storage.conditions import fresh, now
-from chalicelib.storage.manifests import Commit, Record
-from chalicelib.storage.usage import Adjustment, Total
-
-INLINE_LIMIT = 350 * 1024
-"""Bytes of a manifest kept in its item; larger ones go to S3 (DynamoDB: 400 KB an item)."""
+from chalicelib.storage.manifests import Record
+from chalicelib.storage.usage import Total
 
 TAG_LIMIT = 10
 """Tags that one push may put (distribution-spec: at least ten): all are in the transaction that commits it."""
-
-_TAG_ITEMS = 7
-"""Items of a transaction that a tag needs: two of its own, two of the manifest that it leaves, three of its event."""
 
 _ATTEMPTS = 12
 _WRITES_AT_ONCE = 8
@@ -56,10 +47,6 @@ class PushedManifest:
     subject: str | None
     tags: Sequence[str] = ()
     """Those that now point at it."""
-
-
-class _ChangedMeanwhileError(Exception):
-    """What the push had read was written by another: read again."""
 
 
 def manifest(
@@ -98,7 +85,7 @@ def manifest(
 
 def _put(wanted: Wanted, actor: Actor) -> None:
     repository, digest, parsed, generation = wanted.repository, wanted.digest, wanted.parsed, fresh()
-    if len(parsed.content) > INLINE_LIMIT:
+    if len(parsed.content) > push_plan.INLINE_LIMIT:
         blobstore.put(manifest_table.object_key(generation), parsed.content)
     blob_table.write_edges(_edges(repository, digest, generation, parsed))
     try:
@@ -133,122 +120,81 @@ def release(repository: str, digest: str, generation: str, parsed: Manifest) -> 
 
 
 def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Record | None:
-    """Read, require, commit; again when another wrote in between. Returns the record that was replaced."""
-    repository, digest, parsed = wanted.repository, wanted.digest, wanted.parsed
+    """Read, decide, write; again when another wrote in between. Returns the record that was replaced.
+
+    The edges are written before this. So what is decided by one read holds when it is written: whoever takes anything
+    away that the manifest names marks it first and looks for edges then; a mark that was read is taken back by
+    `_rescue`, one that comes later finds the edges (docs/gc.md).
+    """
     deadline = time.monotonic() + settings().push_seconds / 2
     refused: tuple[Total, ...] = ()
-    first = wanted.preconditions.project_id
+    number = wanted.preconditions.project_id
     for attempt in range(_ATTEMPTS):
-        project = _project(repository)
-        first = first or project.project_id
-        if project.project_id != first:
-            raise NameUnknown(f"the project of {repository} is gone")  # who may push to that may not to this
+        project = _project(wanted, number)
+        number = project.project_id
         view = push_view.read(project, wanted)
-        try:
-            _require_expected(wanted, view)
-            _require(project, repository, parsed, view)
-            new = _charges(project, wanted, view)
-        except _ChangedMeanwhileError:
+        if not view.is_project_same:
+            rules.forget(project.name)
             continue
+        try:
+            plan = push_plan.decide(project, wanted, view)
         except QuotaExceeded:
             if view.totals == refused:
                 raise
             refused = view.totals  # a read of several items is no snapshot: what is refused was seen twice
             continue
-        _require_movable(wanted, view)
-        if time.monotonic() > deadline:
-            break  # the edges may count as orphans soon: nothing may be committed that relies on them
-        if manifest_table.commit(_change(wanted, generation, project, view, new, actor)):
-            return view.current
-        if not view.repository_known:
-            rules.forget(project.name)
-            if not project_table.takes_repositories(project.name):
-                raise NameUnknown(f"the project of {repository} is gone")
+        _require_movable(wanted, plan)
+        if _rescue(project, plan) and _is_charged(project, plan):
+            if time.monotonic() > deadline:
+                break  # the edges may count as orphans soon: nothing may be committed that relies on them
+            if manifest_table.commit(push_plan.commit(wanted, generation, project, view, plan, actor)):
+                return view.current
+            _require_project(wanted, project, view)
         time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
-    raise Unavailable(f"{repository}@{digest} is being changed by others")
+    raise Unavailable(f"{wanted.repository}@{wanted.digest} is being changed by others")
 
 
-@dataclass(frozen=True)
-class _NewCharges:
-    """What a commit charges the project for: sizes by digest, and which of them uploads brought."""
-
-    sizes: Mapping[str, int]
-    adjustments: Sequence[Adjustment]
-    uploaded: Collection[str]
-
-
-def _change(
-    wanted: Wanted,
-    generation: str,
-    project: Project,
-    view: View,
-    new: _NewCharges,
-    actor: Actor,
-) -> Commit:
-    repository, digest, parsed = wanted.repository, wanted.digest, wanted.parsed
-    return Commit(
-        repository=repository,
-        digest=digest,
-        generation=generation,
-        media_type=parsed.media_type,
-        size=len(parsed.content),
-        content=parsed.content if len(parsed.content) <= INLINE_LIMIT else None,
-        subject=parsed.subject,
-        artifact_type=parsed.artifact_type,
-        descriptor=parsed.descriptor(digest),
-        summary=summaries.of(parsed, view.blobs_alone(parsed)),
-        accessory=_accessory(wanted, view.current),
-        replaces=view.current,
-        tags=wanted.tags,
-        tags_before=view.tags,
-        repository_known=view.repository_known,
-        project_id=project.project_id,
-        charges=new.sizes,
-        adjustments=new.adjustments,
-        uploaded=new.uploaded,
-        public=project.public,
-        events=[audited.pushed(actor, repository, digest, tag) for tag in wanted.names],
-        warning=_warning(actor, project, wanted, view, new.sizes),
+def _rescue(project: Project, plan: Plan) -> bool:
+    """Take back what a collector or a delete has in hand. False when one of them was faster: then it is read again."""
+    return (
+        all(blob_table.touch(blob.digest, blob.object_key) for blob in plan.blobs)
+        and all(blob_table.set_link_state(link, LIVE) for link in plan.links)
+        and all(manifest_table.set_state(child, LIVE) for child in plan.children)
+        and all(usage.keep(project.project_id, digest) for digest in plan.freeing)
     )
 
 
-def _require_expected(wanted: Wanted, view: View) -> None:
-    """Raise PreconditionFailed, or ManifestInvalid for bytes that have another media type in the repository.
+def _require_movable(wanted: Wanted, plan: Plan) -> None:
+    """Raises Immutable."""
+    if not plan.moved:
+        return
+    from chalicelib.projects import immutability  # noqa: PLC0415 -- most pushes move no tag: they do without it
 
-    The commit holds only while what was seen here stands, so that of two pushes which both want the same one fails.
-    """
-    current = view.current
-    if wanted.is_by_tag:
-        tag = view.tags.get(wanted.tags[0])
-        wanted.preconditions.require(tag.digest if tag else None)
-    else:
-        wanted.preconditions.require(current.digest if current else None)
-    if current is not None and current.media_type.lower() != wanted.parsed.media_type.lower():
-        # Who pulls the digest is told one type: another would have it read these bytes in another way.
-        raise ManifestInvalid(f"{wanted.digest} is of the type {current.media_type} in {wanted.repository}")
+    for tag in plan.moved:
+        immutability.require_movable(wanted.repository, tag)
 
 
-def _warning(actor: Actor, project: Project, wanted: Wanted, view: View, sizes: Mapping[str, int]) -> Event | None:
-    """What is told when a new artifact brings the project near its limit: it costs no call."""
-    if view.current is not None:
-        return None
-    added = sum(sizes.values())
-    return quota_events.warning(actor, project, wanted.repository, wanted.digest, wanted.tag, view.totals, added)
+def _is_charged(project: Project, plan: Plan) -> bool:
+    """Whether the commit charges the project with all that is new. If that is too much it is charged now, and read."""
+    if not plan.is_charged_with_commit:
+        charges.make(project, plan.charges, plan.uploaded)
+    return plan.is_charged_with_commit
 
 
-def _project(repository: str) -> Project:
-    project = rules.find(project_of(repository))
-    if project is None:
-        raise NameUnknown(f"the project of {repository} is gone")
+def _project(wanted: Wanted, number: int) -> Project:
+    """The project, which has this number unless it is 0: whoever may push to one of the name may not to another."""
+    project = rules.find(project_of(wanted.repository))
+    if project is None or number not in (0, project.project_id):
+        raise NameUnknown(f"the project of {wanted.repository} is gone")
     return project
 
 
-def _accessory(wanted: Wanted, before: Record | None) -> Accessory | None:
-    """What the manifest is about: once said, by a tag of cosign's perhaps, that stays."""
-    if before is not None and before.accessory is not None:
-        return before.accessory
-    found = (accessories.of(wanted.parsed, tag) for tag in wanted.names)
-    return next((accessory for accessory in found if accessory is not None), None)
+def _require_project(wanted: Wanted, project: Project, view: View) -> None:
+    """After a commit of a repository's first manifest that failed: raises NameUnknown if that was for its project."""
+    if not view.repository_known:
+        rules.forget(project.name)
+        if not project_table.takes_repositories(project.name):
+            raise NameUnknown(f"the project of {wanted.repository} is gone")
 
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:
@@ -262,70 +208,5 @@ def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> l
 def _drop_generation(repository: str, digest: str, generation: str, parsed: Manifest) -> None:
     """Drop the edges of a generation that is not, or no longer, the manifest's, and its object if it had one."""
     blob_table.delete_edges(_edges(repository, digest, generation, parsed))
-    if len(parsed.content) > INLINE_LIMIT:
+    if len(parsed.content) > push_plan.INLINE_LIMIT:
         blobstore.delete(manifest_table.object_key(generation))
-
-
-def _require(project: Project, repository: str, parsed: Manifest, view: View) -> None:
-    """Make sure that all the manifest names is there and stays. Raises ManifestBlobUnknown or _ChangedMeanwhileError.
-
-    What a collector or a delete has in hand is rescued: both look for edges, and ours are written.
-    """
-    missing = _missing(parsed, view)
-    if missing and not project.is_proxy:
-        message = f"{repository} does not have what the manifest names"
-        raise ManifestBlobUnknown(message, detail=[{"digest": digest} for digest in missing])
-    for digest in parsed.references:
-        if view.serves(digest):
-            _hold_blob(digest, view)
-    for child in view.children.values():
-        if child.state == DELETING and not manifest_table.set_state(child, LIVE):
-            raise _ChangedMeanwhileError
-
-
-def _missing(parsed: Manifest, view: View) -> list[str]:
-    missing = [digest for digest in parsed.blobs if not view.serves(digest)]
-    if not settings().sparse_indexes:
-        missing += [each for each in parsed.children if not view.has(each)]
-    return missing
-
-
-def _charges(project: Project, wanted: Wanted, view: View) -> _NewCharges:
-    """What the project is to be charged for with the commit, and how its totals change.
-
-    Raises QuotaExceeded, or _ChangedMeanwhileError. Whose charge is about to be freed is rescued, as blobs are.
-    """
-    if not view.is_project_same:
-        rules.forget(project.name)
-        raise _ChangedMeanwhileError
-    sizes = {each: view.blobs[each].size for each in wanted.parsed.references if view.serves(each)}
-    sizes[wanted.digest] = len(wanted.parsed.content)
-    new = {each: size for each, size in sizes.items() if each not in view.charges}
-    for charge in view.charges.values():
-        if charge.freeing and not usage.keep(project.project_id, charge.digest):
-            raise _ChangedMeanwhileError
-    adjustments = quotas.plan(project.storage_limit, view.totals, sum(new.values()))
-    uploaded = frozenset(each for each in new if each in view.links and view.links[each].uploaded)
-    if len(new) <= max(0, charges.A_TRANSACTION - _TAG_ITEMS * (len(wanted.tags) - 1)):
-        return _NewCharges(new, unreferenced.taken_off(adjustments, new, uploaded), uploaded)
-    charges.make(project, new, uploaded)
-    raise _ChangedMeanwhileError  # by this push itself, or by another: a look tells
-
-
-def _require_movable(wanted: Wanted, view: View) -> None:
-    """Raises Immutable."""
-    moved = [tag.name for tag in view.tags.values() if tag.digest != wanted.digest]
-    if not moved:
-        return
-    from chalicelib.projects import immutability  # noqa: PLC0415 -- most pushes move no tag: they do without it
-
-    for tag in moved:
-        immutability.require_movable(wanted.repository, tag)
-
-
-def _hold_blob(digest: str, view: View) -> None:
-    blob, link = view.blobs[digest], view.links[digest]
-    if not blobs.keep(blob):
-        raise _ChangedMeanwhileError
-    if link.state == DELETING and not blob_table.set_link_state(link, LIVE):
-        raise _ChangedMeanwhileError

@@ -12,6 +12,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import projects as project_table
 from chalicelib.storage import reads, repositories, usage
+from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record, Tag
 from chalicelib.storage.usage import Charge, Total
 
@@ -60,6 +61,8 @@ class View:
     """Whether the project still has the number and the limit by which the push reads and counts."""
     charges: dict[str, Charge]
     totals: tuple[Total, ...]
+    time: int
+    """When it was read, in milliseconds since 1970."""
 
     def serves(self, digest: str) -> bool:
         """Whether the repository has a blob of `digest`."""
@@ -98,6 +101,7 @@ def read(project: Project, wanted: Wanted) -> View:
         is_project_same=_is_same(project, found.get(project_key)),
         charges={d: usage.to_charge(found[key]) for key, d in charge_keys.items() if key in found},
         totals=usage.to_totals(number, found) if total_keys else (),
+        time=now(),
     )
 
 

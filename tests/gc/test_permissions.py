@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from chalicelib.gc import collector
-from chalicelib.registry import deletion, digests, manifests, push, uploads
+from chalicelib.registry import deletion, digests, manifests, push, push_plan, uploads
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
@@ -39,7 +39,7 @@ def test_everything_that_a_run_does(cloud: dict[str, str], repository: str, coll
     digest, _ = push_image(repository, "v1")
     deletion.manifest(repository, digest)
     config = push_blob(repository, os.urandom(16), CONFIG)
-    large = image(config, annotations={"large": "x" * push.INLINE_LIMIT})
+    large = image(config, annotations={"large": "x" * push_plan.INLINE_LIMIT})
     push.manifest(repository, digests.of(large), large, manifests.OCI_MANIFEST)
     blobstore.put(blobstore.blob_key(), b"stray")
     writer = Writer(uploads.start(repository))

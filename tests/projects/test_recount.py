@@ -12,7 +12,7 @@ import pytest
 from chalicelib.projects import quotas, recount, rules
 from chalicelib.projects.errors import NotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry import charges, deletion, digests, manifests, push
+from chalicelib.registry import charges, deletion, digests, manifests, push, push_plan
 from chalicelib.registry.errors import QuotaExceeded
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import recounts, usage
@@ -52,7 +52,7 @@ def images(project: str) -> list[str]:
         content = image(push_blob(name, config, CONFIG), push_blob(name, layer))
         pushed.append(push.manifest(name, "v1", content, manifests.OCI_MANIFEST).digest)
     push.manifest(f"{project}/a", "both", index(content), manifests.OCI_INDEX)
-    large = image(push_blob(f"{project}/b", config, CONFIG), annotations={"large": "x" * push.INLINE_LIMIT})
+    large = image(push_blob(f"{project}/b", config, CONFIG), annotations={"large": "x" * push_plan.INLINE_LIMIT})
     push.manifest(f"{project}/b", "large", large, manifests.OCI_MANIFEST)
     return pushed
 

@@ -13,7 +13,7 @@ import pytest
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import quotas, repository_deletion, rules
 from chalicelib.projects.errors import LimitInvalidError
-from chalicelib.registry import blobs, charges, deletion, digests, manifests, push, uploads
+from chalicelib.registry import blobs, charges, deletion, digests, manifests, push, push_plan, uploads
 from chalicelib.registry.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
 from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
@@ -101,7 +101,7 @@ def test_an_index_counts_with_its_children(project: str, repository: str) -> Non
 
 
 def test_a_manifest_kept_in_s3_counts_too(project: str, repository: str) -> None:
-    content = image(push_blob(repository, os.urandom(16), CONFIG), annotations={"large": "x" * push.INLINE_LIMIT})
+    content = image(push_blob(repository, os.urandom(16), CONFIG), annotations={"large": "x" * push_plan.INLINE_LIMIT})
     put(repository, "v1", content)
     assert used(project) == 16 + len(content)
     deletion.manifest(repository, digests.of(content))
