@@ -11,7 +11,7 @@ from chalice.app import Request as ChaliceRequest
 from chalice.app import Response as ChaliceResponse
 
 from chalicelib import background
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 
 _TEXT_LIMIT = 1 << 19
 """Longer bodies travel as base64: JSON's escapes make up to six bytes of one, and Lambda takes 6 MB."""

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from chalicelib.registry import digests, errors, names
-from chalicelib.registry.errors import RegistryError
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response, to_response
+from chalicelib.oci import digests, names
+from chalicelib.oci.errors import RegistryError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Tracer
@@ -111,7 +111,7 @@ def observed_async(
 def _failure(properties: dict[str, str]) -> Response:
     """Log the exception that is being handled: the answer to its request."""
     logger.exception("request failed", extra=properties)
-    return errors.to_response(RegistryError("internal error"))
+    return to_response(RegistryError("internal error"))
 
 
 def _finished(request: Request, properties: dict[str, str], response: Response, started: float) -> Response:

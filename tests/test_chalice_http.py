@@ -7,7 +7,7 @@ from typing import Any
 from chalice.app import Request as ChaliceRequest
 
 from chalicelib.chalice_http import to_request
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 from infra.local.gateway import Match, make_event
 
 

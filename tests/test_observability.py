@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import observability
+from chalicelib.http import Request, Response
 from chalicelib.observability import observed, redact
-from chalicelib.registry.http import Request, Response
 
 DIGEST = "sha256:" + "1" * 64
 SECRET = "c2VjcmV0LXZhbHVl"

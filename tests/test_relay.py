@@ -23,11 +23,12 @@ import pytest
 from chalicelib.access import accounts, members, users
 from chalicelib.access.authentication import caller_of
 from chalicelib.access.roles import Role
+from chalicelib.http import Request
+from chalicelib.oci import digests, names
+from chalicelib.oci.errors import Unavailable
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import digests, names, upload_http
-from chalicelib.registry.errors import Unavailable
-from chalicelib.registry.http import Request
+from chalicelib.registry import upload_http
 from chalicelib.relay import Relay, shares
 from chalicelib.relay import body as relay_body
 from chalicelib.relay.memory import Memory

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from chalicelib.access.visibility import Visibility, read_each
-from chalicelib.registry.names import project_of
+from chalicelib.oci.names import project_of
 from chalicelib.storage import repositories as table
 
 SEARCH_CALLS = 20

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 
-from chalicelib.registry.errors import RegistryError
-from chalicelib.registry.http import Request
-from chalicelib.registry.names import parse_path
+from chalicelib.http import Request
+from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.names import parse_path
 
 SERVICE = "berth"
 TOKEN_PATH = "/service/token"  # noqa: S105 -- a path

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.access.errors import InvalidError
 from chalicelib.auditing.records import JOBS, Actor, Event
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import configuration as table

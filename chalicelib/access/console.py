@@ -23,9 +23,9 @@ from chalicelib.api.errors import (
     to_response,
 )
 from chalicelib.auditing.records import Actor
+from chalicelib.http import Request, Response
 from chalicelib.observability import observed
-from chalicelib.registry.errors import RegistryError, Unavailable
-from chalicelib.registry.http import Request, Response
+from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.storage import audit
 from chalicelib.storage.conditions import is_transient
 

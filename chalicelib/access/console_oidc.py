@@ -20,7 +20,7 @@ from chalicelib.access.oidc import Flow, Profile
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError, PreconditionFailedError
 from chalicelib.api.operations import json_body
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from chalicelib.storage import sessions as table
 
 CALLBACK = "/c/oidc/callback"

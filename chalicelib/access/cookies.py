@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 
 _LIMIT = 8192
 """Characters of the header that are looked at (API Gateway allows 10,240 bytes for all headers)."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from chalicelib.access import cookies, keys
 from chalicelib.access.errors import ForgedError
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 
 COOKIE = "_gorilla_csrf"
 HEADER = "X-Harbor-CSRF-Token"

@@ -28,7 +28,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib.access.light_jwt import jwt
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import secrets
 from chalicelib.timed_cache import Clock

@@ -9,8 +9,8 @@ from __future__ import annotations
 from chalicelib.access import accounts, memberships
 from chalicelib.access.authentication import Owner, caller_of
 from chalicelib.access.authorization import permitted
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
-from chalicelib.registry.names import project_of
 
 
 def is_current(owner: Owner) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from chalicelib.registry.errors import TooManyRequests
+from chalicelib.oci.errors import TooManyRequests
 from chalicelib.storage import logins as table
 from chalicelib.storage.logins import Failures
 

@@ -15,10 +15,9 @@ from chalicelib.access import accounts, tokens
 from chalicelib.access.authentication import ANONYMOUS, Caller, caller_of, verify_basic
 from chalicelib.access.challenges import SERVICE
 from chalicelib.access.tokens import Token
+from chalicelib.http import Request, Response, to_response
 from chalicelib.observability import observed
-from chalicelib.registry import errors
-from chalicelib.registry.errors import RegistryError, Unauthorized
-from chalicelib.registry.http import Request, Response
+from chalicelib.oci.errors import RegistryError, Unauthorized
 from chalicelib.settings import settings
 
 _BODY_LIMIT = 64 * 1024
@@ -44,9 +43,9 @@ def handle(request: Request, fields: Fields) -> Response:
     except Unauthorized as error:
         # The challenge for credentials is Basic here: a Bearer one would send the client round in a circle.
         error.headers["WWW-Authenticate"] = f'Basic realm="{SERVICE}"'
-        return errors.to_response(error)
+        return to_response(error)
     except RegistryError as error:
-        return errors.to_response(error)
+        return to_response(error)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(200, headers, json.dumps(body).encode())
 

@@ -19,9 +19,9 @@ from chalicelib.access import accounts, configuration, keys
 from chalicelib.access.authentication import REGISTRY_AUDIENCE, Caller
 from chalicelib.access.authorization import ACTIONS, ANY_PROJECT, permitted
 from chalicelib.access.challenges import CATALOG_SCOPE
+from chalicelib.oci.errors import NameInvalid
+from chalicelib.oci.names import parse_repository, project_of
 from chalicelib.projects import rules
-from chalicelib.registry.errors import NameInvalid
-from chalicelib.registry.names import parse_repository, project_of
 
 REFRESH_AUDIENCE = "refresh"
 REFRESH_SECONDS = 28 * 86400

@@ -9,8 +9,8 @@ from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
+from chalicelib.http import Response
 from chalicelib.projects import allowlists
-from chalicelib.registry.http import Response
 from chalicelib.storage.allowlists import Allowlist
 
 

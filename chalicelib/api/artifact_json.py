@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from chalicelib.api import PREFIX, fields, label
+from chalicelib.http import Request
+from chalicelib.oci.names import number_of
 from chalicelib.projects import additions, immutability, repositories
 from chalicelib.projects.records import Project
-from chalicelib.registry.http import Request
-from chalicelib.registry.names import number_of
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import labels as label_table
 from chalicelib.storage import listings

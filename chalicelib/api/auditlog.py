@@ -17,7 +17,7 @@ from chalicelib.api.paging import window
 from chalicelib.api.query import conditions, selection
 from chalicelib.auditing import log
 from chalicelib.auditing.records import Event
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from chalicelib.storage.audit import ALWAYS, Period
 
 _FILTERS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 
 _HEADERS = {
     # A chart's values or a model's licence is shown as what it is said to be, and runs nowhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.access import configuration
 from chalicelib.api.guards import refusal, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 
 
 @operation("GET", "/configurations")

@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from chalicelib.access import errors as access
 from chalicelib.gc import errors as gc
+from chalicelib.http import Response
 from chalicelib.jobs import errors as jobs
+from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.projects import errors as projects
 from chalicelib.proxycache import errors as proxycache
-from chalicelib.registry.errors import RegistryError, Unavailable
-from chalicelib.registry.http import Response
 from chalicelib.webhooks import errors as webhooks
 
 

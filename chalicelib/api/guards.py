@@ -14,11 +14,11 @@ from chalicelib.access.roles import Permission
 from chalicelib.api import fields
 from chalicelib.api.errors import ApiError, ForbiddenError, UnauthorizedError
 from chalicelib.api.operations import Call
+from chalicelib.http import Request
+from chalicelib.oci import names
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError, RepositoryNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry import names
-from chalicelib.registry.http import Request
 
 
 def require_project(call: Call, resource: str, action: str) -> Project:

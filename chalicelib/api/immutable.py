@@ -8,8 +8,8 @@ from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.projects import immutability
-from chalicelib.registry.http import Response
 
 _RESOURCE = "immutable-tag"
 _FIELDS = ("id", "disabled", "priority", "action", "template")

@@ -8,11 +8,11 @@ from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
+from chalicelib.http import Response
 from chalicelib.jobs import executions, monitor
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import Execution
 from chalicelib.jobs.steps import WORKERS
-from chalicelib.registry.http import Response
 from chalicelib.storage.conditions import now
 
 _RESOURCE = "jobservice-monitor"

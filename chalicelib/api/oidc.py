@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.api import fields
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, operation
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 
 
 @operation("POST", "/system/oidc/ping")

@@ -21,10 +21,10 @@ from chalicelib.api import PREFIX, browser_headers, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.auditing.records import Actor
 from chalicelib.bounded_json import Bounds, JsonRefusedError
+from chalicelib.http import Request, Response
 from chalicelib.jobs.errors import JobError
+from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.projects.errors import ProjectError
-from chalicelib.registry.errors import RegistryError, Unavailable
-from chalicelib.registry.http import Request, Response
 from chalicelib.storage.conditions import is_key_refused, is_transient
 
 _BODY_LIMIT = 256 * 1024

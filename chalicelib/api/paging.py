@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 from chalicelib.api.errors import BadRequestError
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 
 _DEFAULT_SIZE = 10
 _SIZE_LIMIT = 100

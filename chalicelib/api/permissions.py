@@ -10,7 +10,7 @@ from chalicelib.access.memberships import projects_of
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api.guards import refusal
 from chalicelib.api.operations import Call, json_response, operation
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage import members
 
 

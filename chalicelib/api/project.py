@@ -21,12 +21,12 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
 from chalicelib.api.registry import to_json as registry_to_json
+from chalicelib.http import Response
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.proxycache import endpoints, refreshes
-from chalicelib.registry.http import Response
 from chalicelib.retention import policies
 from chalicelib.storage import traffic
 from chalicelib.storage.accounts import ADMINISTRATOR

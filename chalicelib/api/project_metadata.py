@@ -13,10 +13,10 @@ from typing import Any
 from chalicelib.api.errors import BadRequestError, ConflictError, NotFoundError
 from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
+from chalicelib.http import Response
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import filters
-from chalicelib.registry.http import Response
 from chalicelib.storage.retentions import RETENTION_ID
 
 _BOOLEANS = frozenset(

@@ -12,13 +12,13 @@ from chalicelib.api.errors import BadRequestError, NotFoundError
 from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
+from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ExecutionNotFoundError
 from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Execution
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import refreshes
-from chalicelib.registry.http import Response
 from chalicelib.storage.conditions import now
 
 _BASE = "/projects/{project_name_or_id}/refreshes"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_plus
 
 from chalicelib.api.errors import BadRequestError
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 
 _CONDITION = re.compile(r"\s*([A-Za-z_.]+)\s*=(\[[^\]]*\]|\{[^}]*\}|\([^)]*\)|[^,]*)\s*(?:,|\Z)")
 _WORDS = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")

@@ -10,11 +10,11 @@ from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import WHOLE, page
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.projects.usage import Usage, usage
-from chalicelib.registry.http import Response
 
 _REFERENCE = "project"
 _STORAGE = "storage"

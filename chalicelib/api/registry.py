@@ -14,10 +14,10 @@ from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.proxycache import endpoints, providers
 from chalicelib.proxycache.endpoints import Changes
 from chalicelib.proxycache.records import Endpoint
-from chalicelib.registry.http import Response
 
 _RESOURCE = "registry"
 _ADAPTERS = "replication-adapter"

@@ -13,10 +13,10 @@ from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.http import Response
+from chalicelib.oci.names import number_of, project_of
 from chalicelib.projects import repositories, repository_deletion
 from chalicelib.projects.records import Project
-from chalicelib.registry.http import Response
-from chalicelib.registry.names import number_of, project_of
 from chalicelib.storage import repositories as table
 from chalicelib.storage.repositories import Repository
 

@@ -10,6 +10,7 @@ from chalicelib.api.errors import ApiError, BadRequestError, ConflictError, NotF
 from chalicelib.api.guards import refusal, require_account, require_in_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
+from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ExecutionNotFoundError, TaskNotFoundError
 from chalicelib.jobs.kinds import RETENTION
@@ -19,7 +20,6 @@ from chalicelib.projects import selectors
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.errors import RuleNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry.http import Response
 from chalicelib.retention import policies, rules
 from chalicelib.retention.records import Policy
 from chalicelib.storage import tasks

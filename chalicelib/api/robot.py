@@ -16,10 +16,10 @@ from chalicelib.api.guards import refusal, require_account, require_in_project, 
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import conditions, selection
+from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry.http import Request, Response
 from chalicelib.storage.robots import LOGIN_PREFIX, SYSTEM, Access, Grant, Robot
 
 _LEVELS = ("system", "project")

@@ -9,7 +9,7 @@ from chalice.app import Blueprint
 
 from chalicelib.api import PREFIX
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 
 blueprint = Blueprint(__name__)
 

@@ -9,8 +9,8 @@ from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.paging import page
+from chalicelib.http import Response
 from chalicelib.jobs.schedules import SCHEDULER
-from chalicelib.registry.http import Response
 from chalicelib.storage import schedules as table
 from chalicelib.storage.schedules import Schedule
 

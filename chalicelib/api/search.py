@@ -17,8 +17,8 @@ from chalicelib.access.visibility import read_each, visibility_of
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.project import to_json
-from chalicelib.registry.http import Response
-from chalicelib.registry.names import project_of
+from chalicelib.http import Response
+from chalicelib.oci.names import project_of
 from chalicelib.storage import repositories as table
 
 _PROJECTS = 100

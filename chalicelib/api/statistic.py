@@ -9,8 +9,8 @@ from __future__ import annotations
 from chalicelib.access.visibility import visibility_of
 from chalicelib.api.errors import UnauthorizedError
 from chalicelib.api.operations import Call, json_response, operation
+from chalicelib.http import Response
 from chalicelib.projects.usage import stored
-from chalicelib.registry.http import Response
 
 
 @operation("GET", "/statistics")

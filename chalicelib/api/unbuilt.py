@@ -16,7 +16,7 @@ from chalicelib.api.errors import ApiError, NotFoundError
 from chalicelib.api.guards import require_account, require_project, require_system
 from chalicelib.api.operations import Call, Handler, json_body, json_response, operation
 from chalicelib.api.paging import window
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 
 Check = Callable[[Call], object]
 Row = tuple[str, str, Check, Any]

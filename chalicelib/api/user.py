@@ -13,9 +13,9 @@ from chalicelib.api.guards import require_account, require_admin, require_login,
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import WHOLE, page, window
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
-from chalicelib.registry.http import Response
 from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
 
 _SCOPE = re.compile(r"/project/(?P<number>[0-9]{1,15})(?:/(?P<resource>[a-z-]*))?/?\Z", re.ASCII)

@@ -10,7 +10,7 @@ from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import WHOLE, page
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage.groups import Group
 
 

@@ -14,9 +14,9 @@ from chalicelib.api.guards import require_admin, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.jobs.records import Status
 from chalicelib.projects.records import Project
-from chalicelib.registry.http import Response
 from chalicelib.storage import deliveries as delivery_table
 from chalicelib.webhooks import deliveries, policies
 from chalicelib.webhooks.policies import KEPT_SECRET

@@ -10,8 +10,8 @@ from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.http import Response
 from chalicelib.jobs.records import Status
-from chalicelib.registry.http import Response
 from chalicelib.storage import deliveries as table
 from chalicelib.webhooks import policies
 from chalicelib.webhooks.records import Delivery

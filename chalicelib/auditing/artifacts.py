@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.auditing.records import Actor, Event
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
-from chalicelib.registry.names import project_of
 from chalicelib.registry.pulls import Pull
 
 PUSHED, PULLED, DELETED = "PUSH_ARTIFACT", "PULL_ARTIFACT", "DELETE_ARTIFACT"

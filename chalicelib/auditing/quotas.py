@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chalicelib.auditing.records import Actor, Event
+from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry.names import project_of
 from chalicelib.storage import audit
 from chalicelib.storage.usage import Total
 

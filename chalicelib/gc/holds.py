@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules as projects
 from chalicelib.projects.errors import NotFoundError
-from chalicelib.registry.names import project_of
 from chalicelib.retention import rules, survey
 from chalicelib.storage import retentions
 from chalicelib.storage.conditions import now

@@ -12,10 +12,11 @@ from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.work import DoomedManifest
-from chalicelib.registry import attachments, deletion, manifests, pull
-from chalicelib.registry.accessories import is_fallback_tag
-from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
-from chalicelib.registry.manifests import Manifest
+from chalicelib.oci import manifests
+from chalicelib.oci.accessories import is_fallback_tag
+from chalicelib.oci.errors import Immutable, ManifestUnknown, Referenced
+from chalicelib.oci.manifests import Manifest
+from chalicelib.registry import attachments, deletion, pull
 from chalicelib.storage import manifests as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record

@@ -18,7 +18,7 @@ from typing import Any
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import executions as table
 from chalicelib.storage import workflows
 from chalicelib.storage.aws_json import RefusedError

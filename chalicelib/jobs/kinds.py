@@ -21,7 +21,7 @@ RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")
 """Berth's own: of a project, whose number is the vendor id."""
 REPOSITORY_DELETION = Kind("REPOSITORY_DELETION", "repository-deletion")
-"""Berth's own: of a repository, whose number is the vendor id (registry/names.py)."""
+"""Berth's own: of a repository, whose number is the vendor id (oci/names.py)."""
 
 
 KINDS = {

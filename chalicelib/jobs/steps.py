@@ -22,7 +22,7 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.observability import logger
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import executions as execution_table
 from chalicelib.storage import tasks
 from chalicelib.storage.conditions import is_transient

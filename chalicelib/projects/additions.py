@@ -14,11 +14,12 @@ from typing import Any
 
 from chalicelib import bounded_json
 from chalicelib.bounded_json import Bounds, JsonRefusedError
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import BlobUnknown, ManifestUnknown
+from chalicelib.oci.manifests import INDEXES, Manifest
 from chalicelib.projects import archives
 from chalicelib.projects.errors import AdditionInvalidError, AdditionNotFoundError, AdditionUnknownError
-from chalicelib.registry import blobs, manifests, pull
-from chalicelib.registry.errors import BlobUnknown, ManifestUnknown
-from chalicelib.registry.manifests import INDEXES, Manifest
+from chalicelib.registry import blobs, pull
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import blobstore

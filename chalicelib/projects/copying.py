@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from chalicelib.auditing.records import Actor
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import ManifestUnknown, Unavailable
 from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
-from chalicelib.registry import blobs, manifests, pull, push
-from chalicelib.registry.errors import ManifestUnknown, Unavailable
+from chalicelib.registry import blobs, pull, push
 from chalicelib.storage import artifacts
 from chalicelib.storage import manifests as table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.registry.errors import TooMuchToRead
+from chalicelib.oci.errors import TooMuchToRead
 from chalicelib.storage import artifacts as table
 from chalicelib.storage import repositories
 from chalicelib.storage.artifacts import Artifact

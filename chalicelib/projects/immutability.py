@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from chalicelib.oci.errors import Immutable
 from chalicelib.projects import rules, selectors
 from chalicelib.projects.errors import ChangedError, RuleExistsError, RuleInvalidError, RuleNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry.errors import Immutable
 from chalicelib.storage import projects as table
 
 RULES = 15

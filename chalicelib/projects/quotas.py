@@ -13,11 +13,11 @@ import random
 import time
 from collections.abc import Sequence
 
+from chalicelib.oci.errors import QuotaExceeded
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.errors import ChangedError, LimitInvalidError
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry.errors import QuotaExceeded
-from chalicelib.registry.names import project_of
 from chalicelib.storage import projects as project_table
 from chalicelib.storage import reads, usage
 from chalicelib.storage.usage import Adjustment, Total

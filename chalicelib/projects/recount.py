@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chalicelib.observability import logger, measured
+from chalicelib.oci import manifests
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry import charges, manifests
+from chalicelib.registry import charges
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, recounts, repositories, usage
 from chalicelib.storage import manifests as manifest_table

@@ -7,9 +7,10 @@ docs/gc.md holds for them too.
 from __future__ import annotations
 
 from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.oci import digests
+from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.projects.errors import ArtifactNotFoundError, RepositoryNotFoundError
-from chalicelib.registry import deletion, digests, pull, push
-from chalicelib.registry.errors import ManifestUnknown
+from chalicelib.registry import deletion, pull, push
 from chalicelib.storage import artifacts as artifact_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import repositories as table

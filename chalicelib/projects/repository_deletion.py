@@ -17,11 +17,12 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.errors import RunningError, StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION
 from chalicelib.jobs.records import Trigger
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import BlobUnknown, ManifestUnknown, Referenced
+from chalicelib.oci.names import number_of, project_of
 from chalicelib.projects import immutability, repositories, rules
 from chalicelib.projects.errors import NotEmptyError
-from chalicelib.registry import deletion, manifests, pull
-from chalicelib.registry.errors import BlobUnknown, ManifestUnknown, Referenced
-from chalicelib.registry.names import number_of, project_of
+from chalicelib.registry import deletion, pull
 from chalicelib.storage import artifacts, listings
 from chalicelib.storage import executions as execution_table
 from chalicelib.storage import manifests as manifest_table

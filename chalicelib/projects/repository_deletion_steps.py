@@ -11,8 +11,8 @@ from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import SLICE_SECONDS, Event
+from chalicelib.oci.errors import Immutable
 from chalicelib.projects import repository_deletion
-from chalicelib.registry.errors import Immutable
 from chalicelib.storage import repositories, tasks
 
 _TASK = 1

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.projects import doublestar
+from chalicelib import doublestar
 from chalicelib.projects.errors import RuleInvalidError
 
 TAGS = ("matches", "excludes")

@@ -14,10 +14,10 @@ from contextlib import suppress
 from functools import partial
 
 from chalicelib.observability import logger
+from chalicelib.oci.errors import BlobUnknown, Unavailable
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import blobs
-from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
 from chalicelib.storage.blobs import Blob

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chalicelib.observability import logger
+from chalicelib.oci.errors import Unavailable
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
 from chalicelib.proxycache.errors import ConnectionsTaken
-from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import connections as table
 
 LIMIT = "max_upstream_conn"

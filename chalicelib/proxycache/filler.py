@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from chalicelib.oci import digests
+from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, NameUnknown, QuotaExceeded, TooLarge, Unavailable
+from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import endpoints, leases, upstream
@@ -24,16 +27,7 @@ from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
 from chalicelib.proxycache.upstream import Upstream
-from chalicelib.registry import blobs, charges, digests, upload_writer, uploads
-from chalicelib.registry.errors import (
-    BlobUnknown,
-    BlobUploadUnknown,
-    NameUnknown,
-    QuotaExceeded,
-    TooLarge,
-    Unavailable,
-)
-from chalicelib.registry.names import project_of
+from chalicelib.registry import blobs, charges, upload_writer, uploads
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table

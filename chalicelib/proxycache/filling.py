@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from chalicelib.projects import rules
-from chalicelib.projects.records import Project
-from chalicelib.proxycache import traffic
-from chalicelib.registry.errors import (
+from chalicelib.oci.errors import (
     BlobUnknown,
     QuotaExceeded,
     RegistryError,
@@ -21,7 +18,10 @@ from chalicelib.registry.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from chalicelib.registry.names import project_of
+from chalicelib.oci.names import project_of
+from chalicelib.projects import rules
+from chalicelib.projects.records import Project
+from chalicelib.proxycache import traffic
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills as table
 from chalicelib.storage import reads, workflows

@@ -6,7 +6,7 @@ in the text, whatever a project's administrator writes.
 
 from __future__ import annotations
 
-from chalicelib.projects import doublestar
+from chalicelib import doublestar
 from chalicelib.projects.records import Project
 
 PATTERN, KIND = "proxy_cache_filter_pattern", "proxy_cache_filter_kind"

@@ -18,6 +18,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.oci.errors import (
+    ManifestUnknown,
+    QuotaExceeded,
+    RegistryError,
+    TooManyRequests,
+    Unavailable,
+    UpstreamFailed,
+)
 from chalicelib.proxycache.errors import (
     ConnectionsTaken,
     UpstreamContentInvalid,
@@ -26,14 +34,6 @@ from chalicelib.proxycache.errors import (
     UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamUnauthorized,
-)
-from chalicelib.registry.errors import (
-    ManifestUnknown,
-    QuotaExceeded,
-    RegistryError,
-    TooManyRequests,
-    Unavailable,
-    UpstreamFailed,
 )
 from chalicelib.settings import settings
 from chalicelib.storage import replies as table

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from chalicelib.http import Request, Response
+from chalicelib.oci.errors import MovedPermanently, Unavailable
+from chalicelib.oci.names import Target
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import blobs, lists, pulling, sources
 from chalicelib.proxycache.pulling import Read
 from chalicelib.proxycache.sources import LIBRARY, Source
-from chalicelib.registry.errors import MovedPermanently, Unavailable
-from chalicelib.registry.http import Request, Response
 from chalicelib.registry.listings import Page
-from chalicelib.registry.names import Target
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage.blobs import Blob
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chalicelib.observability import logger
+from chalicelib.oci.errors import Unavailable
 from chalicelib.proxycache.filling import ASKED_SECONDS
 from chalicelib.proxycache.reception import HaltedError
-from chalicelib.registry.errors import Unavailable
 from chalicelib.storage import fills as table
 from chalicelib.storage.conditions import fresh, is_transient, now
 from chalicelib.storage.fills import Lease, Wanted

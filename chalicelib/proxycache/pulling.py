@@ -21,20 +21,15 @@ from typing import Any
 
 from chalicelib.auditing.records import Actor
 from chalicelib.observability import logger
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import DigestInvalid, Immutable, ManifestInvalid, ManifestUnknown, TooLarge
+from chalicelib.oci.manifests import Manifest
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
 from chalicelib.proxycache.upstream import Descriptor
-from chalicelib.registry import digests, manifests, pull, push
-from chalicelib.registry.errors import (
-    DigestInvalid,
-    Immutable,
-    ManifestInvalid,
-    ManifestUnknown,
-    TooLarge,
-)
-from chalicelib.registry.manifests import Manifest
+from chalicelib.registry import pull, push
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.settings import settings
 from chalicelib.storage import manifests as table

@@ -9,10 +9,10 @@ from typing import Any
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
+from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
 from chalicelib.proxycache.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
-from chalicelib.registry.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.storage import repositories, tasks
 from chalicelib.timed_cache import TimedCache
 

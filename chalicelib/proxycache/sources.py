@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chalicelib.oci.errors import NameUnknown
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import endpoints, filters, upstream
 from chalicelib.proxycache.errors import UpstreamUnreachable
 from chalicelib.proxycache.providers import DOCKER_HUB
 from chalicelib.proxycache.upstream import Upstream
-from chalicelib.registry.errors import NameUnknown
 
 LIBRARY = "library"
 """Where Docker Hub's repositories without a slash in their names are."""

@@ -13,6 +13,7 @@ from typing import Any
 from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import JOBS
 from chalicelib.observability import logger
+from chalicelib.oci.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
 from chalicelib.proxycache import filler
 from chalicelib.proxycache.errors import (
     EndpointNotFoundError,
@@ -23,7 +24,6 @@ from chalicelib.proxycache.errors import (
 )
 from chalicelib.proxycache.filler import Attempt, Outcome
 from chalicelib.proxycache.filling import ASKED_SECONDS
-from chalicelib.registry.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
 from chalicelib.storage import fills as table
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import now

@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from chalicelib.oci.errors import TooLarge
 from chalicelib.proxycache.reception import HaltedError, Reception, Span
 from chalicelib.proxycache.upstream import Body
 from chalicelib.registry.buffers import Buffers
-from chalicelib.registry.errors import TooLarge
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage.uploads import Session
 

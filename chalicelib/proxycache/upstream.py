@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from chalicelib import outbound
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, SIZE_LIMIT
 from chalicelib.outbound import Answer, OutboundError, Stream
 from chalicelib.proxycache import answers, credentials, ecr, providers
 from chalicelib.proxycache.authorization import Authorizer, Credential
@@ -28,15 +30,6 @@ from chalicelib.proxycache.errors import (
     UpstreamUnreachable,
 )
 from chalicelib.proxycache.records import Endpoint
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.manifests import (
-    DOCKER_LIST,
-    DOCKER_MANIFEST,
-    OCI_ARTIFACT,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    SIZE_LIMIT,
-)
 from chalicelib.timed_cache import TimedCache
 
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, "*/*;q=0.1"))

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec
 
-from chalicelib.registry import errors
-from chalicelib.registry.errors import NameInvalid, RegistryError, Unavailable
-from chalicelib.registry.http import Response
+from chalicelib.http import PROTOCOL_HEADERS, Response, to_response
+from chalicelib.oci.errors import NameInvalid, RegistryError, Unavailable
 from chalicelib.storage.conditions import is_key_refused, is_transient
 
 P = ParamSpec("P")
@@ -44,15 +43,15 @@ def answered_async(dispatch: Callable[P, Awaitable[Response]]) -> Callable[P, Aw
 
 
 def _with_headers(response: Response) -> Response:
-    return Response(response.status, {**errors.PROTOCOL_HEADERS, **response.headers}, response.body)
+    return Response(response.status, {**PROTOCOL_HEADERS, **response.headers}, response.body)
 
 
 def _refusal(error: Exception) -> Response:
     """The answer to a failed request. Raises a fault of ours on."""
     if isinstance(error, RegistryError):
-        return errors.to_response(error)
+        return to_response(error)
     if is_key_refused(error):
-        return errors.to_response(NameInvalid("a name is empty or too long"))
+        return to_response(NameInvalid("a name is empty or too long"))
     if not is_transient(error):
         raise error
-    return errors.to_response(Unavailable("a store is busy"))
+    return to_response(Unavailable("a store is busy"))

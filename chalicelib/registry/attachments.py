@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from chalicelib.registry import accessories, references
-from chalicelib.registry.errors import Referenced
-from chalicelib.registry.manifests import INDEXES
+from chalicelib.oci import accessories
+from chalicelib.oci.errors import Referenced
+from chalicelib.oci.manifests import INDEXES
+from chalicelib.registry import references
 from chalicelib.storage import artifacts
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as table

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
+from chalicelib.oci import names
+from chalicelib.oci.errors import BlobUnknown, Unavailable
 from chalicelib.projects import quotas
-from chalicelib.registry import names
-from chalicelib.registry.errors import BlobUnknown, Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as table
 from chalicelib.storage import blobstore

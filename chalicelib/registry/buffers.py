@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 
 _WAIT_SECONDS = 60.0
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from chalicelib.oci.errors import NameUnknown, QuotaExceeded, Unavailable
+from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.registry import references, unreferenced
-from chalicelib.registry.errors import NameUnknown, QuotaExceeded, Unavailable
-from chalicelib.registry.names import project_of
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import usage
 from chalicelib.storage.usage import Charge

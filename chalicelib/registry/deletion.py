@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing.records import JOBS, Actor
-from chalicelib.registry import accessories, attachments, blobs, digests, manifests, pull, push, references
-from chalicelib.registry.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
-from chalicelib.registry.manifests import Manifest
+from chalicelib.oci import accessories, digests, manifests
+from chalicelib.oci.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
+from chalicelib.oci.manifests import Manifest
+from chalicelib.registry import attachments, blobs, pull, push, references
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.storage import artifacts, removals
 from chalicelib.storage import blobs as blob_table

@@ -8,12 +8,13 @@ from urllib.parse import unquote, urlencode
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import authorize_catalog
 from chalicelib.access.visibility import visibility_of
+from chalicelib.http import Request, Response, json_response
+from chalicelib.oci import manifests, names
+from chalicelib.oci.errors import Unsupported
+from chalicelib.oci.names import Target
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import listings, manifests, names
-from chalicelib.registry.errors import Unsupported
-from chalicelib.registry.http import Request, Response, json_response
-from chalicelib.registry.names import Target
+from chalicelib.registry import listings
 
 _NO_TYPE = "\x00"
 """What is asked for instead of what no manifest can have as its type: the list is empty."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.errors import NameUnknown, PaginationInvalid
-from chalicelib.registry.names import NAME_LENGTH, TAG_LENGTH, project_of
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import NameUnknown, PaginationInvalid
+from chalicelib.oci.names import NAME_LENGTH, TAG_LENGTH, project_of
 from chalicelib.storage import listings as table
 from chalicelib.storage import repositories
 from chalicelib.storage.manifests import type_in_key

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalicelib.projects import summaries
+from chalicelib.oci import manifests, summaries
+from chalicelib.oci.errors import PolicyViolation
 from chalicelib.projects.records import Project
-from chalicelib.registry import manifests, pull
-from chalicelib.registry.errors import PolicyViolation
+from chalicelib.registry import pull
 from chalicelib.registry.pull import PulledManifest, Standing
 from chalicelib.storage import manifests as table
 from chalicelib.storage import standings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.registry.errors import PreconditionFailed
+from chalicelib.oci.errors import PreconditionFailed
 
 _ANY = "*"
 

@@ -10,9 +10,9 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from chalicelib.registry import digests
-from chalicelib.registry.accessories import Accessory
-from chalicelib.registry.errors import ManifestUnknown, Unavailable
+from chalicelib.oci import digests
+from chalicelib.oci.accessories import Accessory
+from chalicelib.oci.errors import ManifestUnknown, Unavailable
 from chalicelib.storage import blobstore, standings
 from chalicelib.storage import manifests as table
 from chalicelib.storage.standings import Signatures

@@ -14,9 +14,9 @@ from typing import Any
 
 from chalicelib.auditing.records import Actor
 from chalicelib.background import Gathered, GatheredByKey
+from chalicelib.oci import digests
+from chalicelib.oci.names import project_of
 from chalicelib.projects.records import Project
-from chalicelib.registry import digests
-from chalicelib.registry.names import project_of
 from chalicelib.storage import pulls as table
 from chalicelib.storage.conditions import fresh, is_transient, now
 from chalicelib.timed_cache import TimedCache

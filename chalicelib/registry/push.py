@@ -9,18 +9,13 @@ from dataclasses import dataclass
 
 from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import NameUnknown, QuotaExceeded, RegistryError, Unavailable, UriTooLong
+from chalicelib.oci.manifests import Manifest
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import charges, digests, manifests, push_plan, push_view
-from chalicelib.registry.errors import (
-    NameUnknown,
-    QuotaExceeded,
-    RegistryError,
-    Unavailable,
-    UriTooLong,
-)
-from chalicelib.registry.manifests import Manifest
-from chalicelib.registry.names import project_of
+from chalicelib.registry import charges, push_plan, push_view
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_plan import Plan
 from chalicelib.registry.push_view import View, Wanted

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chalicelib.access.authentication import Caller, actor_of
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, names
+from chalicelib.oci.errors import Denied, NameUnknown
+from chalicelib.oci.names import Target, project_of
 from chalicelib.projects import rules
-from chalicelib.registry import deletion, digests, names, push
-from chalicelib.registry.errors import Denied, NameUnknown
-from chalicelib.registry.http import Request, Response
-from chalicelib.registry.names import Target, project_of
+from chalicelib.registry import deletion, push
 from chalicelib.registry.preconditions import Preconditions
 
 

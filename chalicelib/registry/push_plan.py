@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import Actor, Event
-from chalicelib.projects import quotas, summaries
+from chalicelib.oci import accessories, summaries
+from chalicelib.oci.accessories import Accessory
+from chalicelib.oci.errors import ManifestBlobUnknown, ManifestInvalid
+from chalicelib.oci.manifests import Manifest
+from chalicelib.projects import quotas
 from chalicelib.projects.records import Project
-from chalicelib.registry import accessories, blobs, charges, unreferenced
-from chalicelib.registry.accessories import Accessory
-from chalicelib.registry.errors import ManifestBlobUnknown, ManifestInvalid
-from chalicelib.registry.manifests import Manifest
+from chalicelib.registry import blobs, charges, unreferenced
 from chalicelib.registry.push_view import View, Wanted
 from chalicelib.settings import settings
 from chalicelib.storage.blobs import DELETING, Blob, Link

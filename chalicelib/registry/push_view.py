@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chalicelib.oci.manifests import Manifest
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry.manifests import Manifest
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table

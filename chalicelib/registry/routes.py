@@ -9,14 +9,15 @@ from chalice.app import Blueprint
 from chalicelib.access.authentication import Caller, actor_of, authenticate
 from chalicelib.access.authorization import authorize, may_sign, require_authentication
 from chalicelib.chalice_http import ExactResponse, to_chalice, to_request
+from chalicelib.http import Request, Response, json_response
 from chalicelib.observability import observed
+from chalicelib.oci import names
+from chalicelib.oci.errors import BlobUnknown, Unsupported
+from chalicelib.oci.names import Target
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import blobs, names, pull, pulls
+from chalicelib.registry import blobs, pull, pulls
 from chalicelib.registry.answers import answered
-from chalicelib.registry.errors import BlobUnknown, Unsupported
-from chalicelib.registry.http import Request, Response, json_response
-from chalicelib.registry.names import Target
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.storage import blobstore

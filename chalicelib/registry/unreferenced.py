@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
-from chalicelib.registry.names import project_of
 from chalicelib.storage import usage
 from chalicelib.storage.blobs import Blob, Link
 from chalicelib.storage.usage import Adjustment

@@ -17,9 +17,9 @@ from chalicelib.access import keys, owners
 from chalicelib.access.authentication import Caller, Owner
 from chalicelib.auditing import quotas as quota_events
 from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
-from chalicelib.projects import quotas
-from chalicelib.registry import blobs, digests, uploads
-from chalicelib.registry.errors import (
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests
+from chalicelib.oci.errors import (
     BlobUploadInvalid,
     BlobUploadUnknown,
     DigestInvalid,
@@ -29,8 +29,9 @@ from chalicelib.registry.errors import (
     TooLarge,
     Unsupported,
 )
-from chalicelib.registry.http import Request, Response
-from chalicelib.registry.names import Target
+from chalicelib.oci.names import Target
+from chalicelib.projects import quotas
+from chalicelib.registry import blobs, uploads
 from chalicelib.registry.upload_writer import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage import uploads as upload_table

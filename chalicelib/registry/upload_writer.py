@@ -15,10 +15,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from chalicelib.oci import digests
+from chalicelib.oci.digests import Hasher
+from chalicelib.oci.errors import BlobUploadUnknown, DigestInvalid, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.projects import quotas
-from chalicelib.registry import digests, unreferenced, uploads
-from chalicelib.registry.digests import Hasher
-from chalicelib.registry.errors import BlobUploadUnknown, DigestInvalid, QuotaExceeded, TooLarge, Unavailable
+from chalicelib.registry import unreferenced, uploads
 from chalicelib.registry.uploads import gone_is_unknown, sha256_of
 from chalicelib.storage import blobstore
 from chalicelib.storage import uploads as table

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chalicelib.oci import digests
+from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, NameUnknown, Unavailable
+from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
-from chalicelib.registry import blobs, digests, unreferenced
-from chalicelib.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, NameUnknown, Unavailable
-from chalicelib.registry.names import project_of
+from chalicelib.registry import blobs, unreferenced
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore

@@ -19,12 +19,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from chalicelib.http import Request, Response
 from chalicelib.observability import observed_async
-from chalicelib.registry import names, upload_http
+from chalicelib.oci import names
+from chalicelib.oci.errors import BlobUploadInvalid
+from chalicelib.oci.names import Target
+from chalicelib.registry import upload_http
 from chalicelib.registry.answers import answered_async
-from chalicelib.registry.errors import BlobUploadInvalid
-from chalicelib.registry.http import Request, Response
-from chalicelib.registry.names import Target
 from chalicelib.registry.upload_http import Receiving
 from chalicelib.relay.body import Body, Receive
 from chalicelib.relay.memory import Memory

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from chalicelib.registry.errors import RangeInvalid, RegistryError, UploadTooSlow
+from chalicelib.oci.errors import RangeInvalid, RegistryError, UploadTooSlow
 from chalicelib.relay.memory import Memory
 
 Message = MutableMapping[str, Any]

@@ -15,7 +15,7 @@ import math
 from collections import Counter, deque
 from typing import Protocol
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 
 _PATIENCE_SECONDS = 1.0
 """How long the first in the queue waits for memory, while nobody gives any back, before another upload has to leave,"""

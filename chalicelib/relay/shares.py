@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chalicelib.registry.errors import TooManyRequests
-from chalicelib.registry.names import Target, project_of
+from chalicelib.oci.errors import TooManyRequests
+from chalicelib.oci.names import Target, project_of
 from chalicelib.relay.body import Body
 
 ALL, OF_A_USER, OF_A_PROJECT = 4096, 512, 256

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from chalicelib.registry.errors import RangeInvalid, SizeInvalid, Unavailable
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
+from chalicelib.oci.errors import RangeInvalid, SizeInvalid, Unavailable
 from chalicelib.registry.upload_http import Receiving
 from chalicelib.relay.body import Body
 from chalicelib.storage.conditions import is_transient

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from chalicelib.oci.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.projects import immutability
 from chalicelib.projects.records import Project
 from chalicelib.registry import deletion
-from chalicelib.registry.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.retention import decisions, rules, survey
 from chalicelib.retention.decisions import Plan
 from chalicelib.retention.records import Candidate

@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.registry import accessories, pull
-from chalicelib.registry import manifests as formats
-from chalicelib.registry.errors import ManifestUnknown
-from chalicelib.registry.manifests import INDEXES
+from chalicelib.oci import accessories
+from chalicelib.oci import manifests as formats
+from chalicelib.oci.errors import ManifestUnknown
+from chalicelib.oci.manifests import INDEXES
+from chalicelib.registry import pull
 from chalicelib.retention.records import Candidate
 from chalicelib.storage import artifacts, labels, listings, manifests
 from chalicelib.storage.artifacts import Artifact
@@ -120,7 +121,7 @@ def _children(found: Sequence[Artifact]) -> dict[str, list[str]]:
 
 
 def _named(artifact: Artifact) -> Iterator[str]:
-    """What an index names: its summary says, unless that would be too long (projects/summaries.py)."""
+    """What an index names: its summary says, unless that would be too long (oci/summaries.py)."""
     if "references" in artifact.summary:
         yield from (each["child_digest"] for each in artifact.summary["references"])
         return

@@ -19,7 +19,7 @@ from typing import Any
 from botocore.credentials import Credentials, EnvProvider
 from botocore.hooks import HierarchicalEmitter
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import signing
 from chalicelib.storage.wire import Connections
 

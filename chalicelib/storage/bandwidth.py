@@ -5,7 +5,7 @@ The item tells until when it is booked. Who wants to receive for a while books t
 
 from __future__ import annotations
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import tables
 from chalicelib.storage.conditions import holds, now
 

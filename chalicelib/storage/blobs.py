@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.aws_json import RETRY_SECONDS

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 import urllib3
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import s3, signing
 from chalicelib.storage.aws_json import RefusedError, credentials, region

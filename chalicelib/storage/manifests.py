@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.auditing.records import Event
-from chalicelib.registry.accessories import Accessory
+from chalicelib.oci.accessories import Accessory
 from chalicelib.settings import settings
 from chalicelib.storage import artifacts, audit, blobs, reads, repositories, tables, usage
 from chalicelib.storage.artifacts import Artifact

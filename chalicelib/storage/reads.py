@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.registry.errors import TooMuchToRead, Unavailable
+from chalicelib.oci.errors import TooMuchToRead, Unavailable
 from chalicelib.storage import aws_json
 from chalicelib.storage.aws_json import RETRY_SECONDS
 

@@ -21,7 +21,7 @@ import urllib3
 from botocore.auth import UNSIGNED_PAYLOAD, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage.aws_json import RefusedError, credentials, events, region, user_agent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.registry.accessories import Accessory
+from chalicelib.oci.accessories import Accessory
 from chalicelib.storage import manifests, reads
 from chalicelib.storage.artifacts import signed_key
 from chalicelib.storage.manifests import Stored

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from chalicelib.registry.errors import TooLarge, to_response
+from chalicelib.http import to_response
+from chalicelib.oci.errors import TooLarge
 from infra.local.workers import Workers
 
 Scope = MutableMapping[str, Any]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from chalicelib.access import console
 from chalicelib.api import dispatch
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from tests.access.support import ORIGIN
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from chalicelib.access import accounts, passwords, token_service
 from chalicelib.access.bootstrap import bootstrap
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from chalicelib.storage import logins
 
 NAME = "admin"

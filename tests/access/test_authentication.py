@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from chalicelib.access import keys, passwords
 from chalicelib.access.authentication import ANONYMOUS, RepositoryGrant, authenticate
+from chalicelib.oci.errors import Unauthorized
 from chalicelib.projects import rules
-from chalicelib.registry.errors import Unauthorized
 from tests.access.support import BASIC, NAME, PASSWORD, basic, bearer, request, token_for
 
 pytestmark = pytest.mark.usefixtures("administrator")

@@ -14,9 +14,9 @@ from chalicelib.access.authorization import (
     require_authentication,
     visible_projects,
 )
+from chalicelib.http import Request, to_response
+from chalicelib.oci.errors import Denied, NameUnknown, RegistryError, Unauthorized
 from chalicelib.projects import deletion, rules
-from chalicelib.registry.errors import Denied, NameUnknown, RegistryError, Unauthorized, to_response
-from chalicelib.registry.http import Request
 from tests.access.support import BASIC, bearer, request, token_for
 
 pytestmark = pytest.mark.usefixtures("administrator")

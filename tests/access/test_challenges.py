@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.access.challenges import challenge, needed_scope
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -10,9 +10,9 @@ import pytest
 
 from chalicelib.access import accounts, memberships
 from chalicelib.access.authentication import Caller
+from chalicelib.http import Request, Response
 from chalicelib.projects import labels, rules
 from chalicelib.registry import blobs, routes
-from chalicelib.registry.http import Request, Response
 from tests.access.support import ORIGIN, basic, get_token
 from tests.api.people import PASSWORD, new_user
 from tests.api.support import call

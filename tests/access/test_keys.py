@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.access import keys, tokens
 from chalicelib.access.keys import KeyCache, TokenExpiredError, TokenInvalidError, parse, rotate, sign, verify
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, secrets
 

@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 
 from chalicelib import outbound
 from chalicelib.access import configuration, keys, oidc, users
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import configuration as configuration_table

@@ -15,11 +15,11 @@ from chalicelib.access.authorization import granted, permissions, permits_in_sys
 from chalicelib.access.errors import ChangedError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.roles import Permission
 from chalicelib.auditing.records import JOBS, Event
+from chalicelib.http import Response
+from chalicelib.oci.errors import TooManyRequests
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry import routes
-from chalicelib.registry.errors import TooManyRequests
-from chalicelib.registry.http import Response
 from chalicelib.storage import robots as table
 from chalicelib.storage.robots import ALL_PROJECTS, NEVER, SYSTEM, Access, Grant, Robot
 from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token_for, request, token_for

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from chalicelib.access import configuration, keys, users
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.settings import settings
 from chalicelib.storage import audit, logins
 from chalicelib.storage import configuration as configuration_table

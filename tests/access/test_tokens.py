@@ -15,8 +15,8 @@ from chalicelib.access import members, token_service, tokens, users
 from chalicelib.access.authentication import ANONYMOUS, authenticate
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
+from chalicelib.http import Response
 from chalicelib.projects import rules
-from chalicelib.registry.http import Response
 from tests.access.support import (
     BASIC,
     NAME,

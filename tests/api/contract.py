@@ -13,7 +13,7 @@ from jsonschema.validators import extend
 
 from chalicelib.api import PREFIX, operations
 from chalicelib.api.operations import Operation
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 
 SWAGGER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "harbor-v2-swagger.yaml"
 """Beside the project's folder; where it is not, answers are held to nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.access import accounts, users
 from chalicelib.auditing.records import Actor
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic
 from tests.api.support import call

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from chalicelib.api import dispatch
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from tests.access.support import BASIC, ORIGIN
 from tests.api import contract
 

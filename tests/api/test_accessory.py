@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.registry import manifests, push
+from chalicelib.oci import manifests
+from chalicelib.registry import push
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 from tests.api.test_repository import path

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chalicelib.chalice_http import to_chalice
+from chalicelib.http import Response
+from chalicelib.oci import manifests
 from chalicelib.projects import additions
-from chalicelib.registry import manifests, push
-from chalicelib.registry.http import Response
+from chalicelib.registry import push
 from chalicelib.storage import artifacts
 from tests.api.people import content
 from tests.api.support import call

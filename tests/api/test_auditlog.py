@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.http import Request
 from chalicelib.projects import rules
 from chalicelib.registry import pulls
-from chalicelib.registry.http import Request
 from chalicelib.registry.routes import handle
 from tests.access.support import BASIC, ORIGIN
 from tests.api.people import as_user, content, new_user

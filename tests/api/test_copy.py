@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.http import Response
+from chalicelib.oci import digests, manifests
 from chalicelib.projects import copying, rules
-from chalicelib.registry import digests, manifests, pull, push
-from chalicelib.registry.http import Response
+from chalicelib.registry import pull, push
 from chalicelib.storage import artifacts
 from chalicelib.storage import blobs as blob_table
 from tests.access.support import basic

@@ -12,8 +12,8 @@ import pytest
 
 from chalicelib.gc import times
 from chalicelib.gc.errors import TimesTooShortError
+from chalicelib.http import Response
 from chalicelib.jobs.records import Status
-from chalicelib.registry.http import Response
 from chalicelib.storage import blobstore, tasks
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from chalicelib.api import dispatch
+from chalicelib.http import Request, Response
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import Immutable
 from chalicelib.projects import rules
-from chalicelib.registry import deletion, manifests, push
-from chalicelib.registry.errors import Immutable
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import deletion, push
 from tests.access.support import BASIC, ORIGIN
 from tests.api.support import call, errors_of
 from tests.registry.images import image, index, push_blob, push_image

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.http import Response
 from chalicelib.projects import labels
 from chalicelib.registry import deletion
-from chalicelib.registry.http import Response
 from chalicelib.storage import labels as table
 from tests.access.support import BASIC, basic, bearer, token_for
 from tests.api.support import call

@@ -12,9 +12,9 @@ import pytest
 
 from chalicelib.access import members
 from chalicelib.access.roles import Role
+from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from chalicelib.registry import routes
-from chalicelib.registry.http import Request, Response
 from chalicelib.storage import reads
 from tests.access.support import BASIC, ORIGIN
 from tests.api.people import as_user, content, new_user

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage import members as table
 from tests.access.support import BASIC, basic, bearer, token_for
 from tests.api.support import call

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.api import PREFIX, dispatch, operations
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from tests.access.support import BASIC, ORIGIN
 from tests.api.contract import SWAGGER, read_swagger
 from tests.api.rights import RIGHTS, Right

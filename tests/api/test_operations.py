@@ -9,7 +9,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from chalicelib.api import dispatch
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 from tests.access.support import BASIC, ORIGIN
 from tests.api.support import call, errors_of
 

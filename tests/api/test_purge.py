@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.auditing import purging
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage import audit
 from chalicelib.storage.audit import Period
 from tests.api.people import as_user, content, new_user

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.query import selection
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 
 ENTRIES: list[dict[str, Any]] = [
     {"name": "team/app", "size": 3, "tags": ["v1", "latest"]},

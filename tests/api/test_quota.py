@@ -11,9 +11,9 @@ import pytest
 from chalicelib.access import configuration
 from chalicelib.access.members import add as add_member
 from chalicelib.access.roles import Role
+from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry.errors import QuotaExceeded
 from tests.access.support import basic
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of

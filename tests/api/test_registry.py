@@ -451,7 +451,7 @@ def test_a_reader_of_the_record_before_finds_the_new_password(create: Callable[.
 def test_a_busy_secrets_manager_leaves_nothing_half_done(
     create: Callable[..., int], peer: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chalicelib.registry.errors import Unavailable
+    from chalicelib.oci.errors import Unavailable
 
     number = create()
     before, seen = secrets_of_registries(), endpoints.get(number)

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.http import Response
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.projects import repository_deletion, rules
-from chalicelib.registry import manifests, pull, push
-from chalicelib.registry.errors import ManifestUnknown
-from chalicelib.registry.http import Response
+from chalicelib.registry import pull, push
 from chalicelib.storage import aws_json, repositories
 from tests.access.support import BASIC, bearer, token_for
 from tests.api.support import call, errors_of

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.http import Response
 from chalicelib.jobs import schedules
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.projects import immutability, rules
-from chalicelib.registry.http import Response
 from chalicelib.storage import listings
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
@@ -230,7 +230,8 @@ def test_the_untagged_go_or_stay_as_the_selector_says(project: str, repository: 
 
 
 def test_what_an_index_names_and_what_has_a_subject_follow_it(project: str, repository: str) -> None:
-    from chalicelib.registry import digests, manifests, push
+    from chalicelib.oci import digests, manifests
+    from chalicelib.registry import push
 
     def push_index(tag: str) -> tuple[str, str, str]:
         """An index with one child, and a signature of it."""

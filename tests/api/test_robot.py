@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.access import accounts
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from tests.access.support import BASIC, basic, bearer, get_token, json_of, token_for
 from tests.api.support import call, errors_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.api import dispatch, system
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 from chalicelib.settings import settings
 from chalicelib.storage import s3, secrets
 from tests.api.support import call

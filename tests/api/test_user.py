@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.bootstrap import bootstrap
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import user_counts
 from chalicelib.storage.tables.accounts import UserCountItem

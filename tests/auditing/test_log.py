@@ -10,10 +10,11 @@ import pytest
 
 from chalicelib.auditing import log
 from chalicelib.auditing.records import Actor, Event
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import repository_deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError
-from chalicelib.registry import deletion, manifests, push
-from chalicelib.registry.errors import RegistryError
+from chalicelib.registry import deletion, push
 from chalicelib.storage import audit, audit_counts
 from chalicelib.storage.audit import ALWAYS, Period
 from chalicelib.storage.conditions import now

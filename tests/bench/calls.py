@@ -41,7 +41,7 @@ def main(repository: str) -> None:
     # Imported here: Berth's settings are in this process's environment, not in the benchmark's.
     from chalicelib.access import tokens
     from chalicelib.access.authentication import Caller
-    from chalicelib.registry.http import Request, Response
+    from chalicelib.http import Request, Response
     from chalicelib.registry.pull import _contents
     from chalicelib.registry.routes import handle
     from tests.registry.images import push_image

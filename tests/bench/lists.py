@@ -28,7 +28,7 @@ from tests.bench.table import Row
 if TYPE_CHECKING:
     from pynamodb.transactions import TransactWrite
 
-    from chalicelib.registry.http import Response
+    from chalicelib.http import Response
 
 _Raw = dict[str, Any]
 """An item as DynamoDB writes it in JSON."""
@@ -129,8 +129,8 @@ def _cloud(folder: Path) -> Iterator[None]:
 
 
 def _requests() -> dict[str, Callable[[], Response]]:
+    from chalicelib.http import Request
     from chalicelib.registry import routes
-    from chalicelib.registry.http import Request
     from tests.access.support import BASIC, ORIGIN, bearer, token_for
     from tests.api.support import call
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from chalicelib.api import PREFIX
-from chalicelib.registry.http import Response
+from chalicelib.http import Response
 
 _PARAMETER = {
     "export": "execution_id",

@@ -21,8 +21,8 @@ from schemathesis.generation import GenerationMode
 
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.api import PREFIX, dispatch, operations
+from chalicelib.http import Request, Response
 from chalicelib.projects import rules
-from chalicelib.registry.http import Request, Response
 from tests.access.support import BASIC, NAME, ORIGIN, PASSWORD
 from tests.api import contract
 from tests.contract.pool import Pool

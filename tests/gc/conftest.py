@@ -11,7 +11,8 @@ import pytest
 
 from chalicelib.gc import collector
 from chalicelib.gc.records import Tally, Times
-from chalicelib.registry import digests, manifests, push
+from chalicelib.oci import digests, manifests
+from chalicelib.registry import push
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, conditions
 from chalicelib.storage import manifests as manifest_table

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.registry import digests
+from chalicelib.oci import digests
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, collection
 from chalicelib.storage.blobs import BLOB, CONDEMNED

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chalicelib.registry import charges, manifests
+from chalicelib.oci import manifests
+from chalicelib.registry import charges
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, bulk, scans
 from chalicelib.storage import manifests as manifest_table

@@ -19,8 +19,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from chalicelib.access.authentication import Caller
 from chalicelib.gc import collector, rounds
 from chalicelib.gc.records import unwatched
-from chalicelib.registry import blobs, deletion, digests, manifests, push
-from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
+from chalicelib.registry import blobs, deletion, push
 from chalicelib.settings import settings as configured
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import reads

@@ -10,9 +10,10 @@ import pytest
 
 from chalicelib.gc import blobs, collector, rounds
 from chalicelib.gc.records import Tally, unwatched
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import Referenced
 from chalicelib.projects import quotas, rules
-from chalicelib.registry import deletion, digests, manifests, push, uploads
-from chalicelib.registry.errors import Referenced
+from chalicelib.registry import deletion, push, uploads
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, usage
 from chalicelib.storage import manifests as manifest_table

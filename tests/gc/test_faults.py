@@ -8,8 +8,9 @@ import pytest
 
 from chalicelib.gc import rounds
 from chalicelib.gc.records import Tally, Task, unwatched
+from chalicelib.oci import digests, manifests
 from chalicelib.projects import rules as projects
-from chalicelib.registry import deletion, digests, manifests, push
+from chalicelib.registry import deletion, push
 from chalicelib.retention import rules
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, collection, retentions

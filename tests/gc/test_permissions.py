@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from chalicelib.gc import collector
-from chalicelib.registry import deletion, digests, manifests, push, push_plan, uploads
+from chalicelib.oci import digests, manifests
+from chalicelib.registry import deletion, push, push_plan, uploads
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore

@@ -8,7 +8,8 @@ import pytest
 
 from chalicelib.gc import reconciliation, work
 from chalicelib.gc.records import Tally, unwatched
-from chalicelib.registry import digests, uploads
+from chalicelib.oci import digests
+from chalicelib.registry import uploads
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore

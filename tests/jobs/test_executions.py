@@ -16,7 +16,7 @@ from chalicelib.jobs import executions, kinds, steps
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, tasks, workflows

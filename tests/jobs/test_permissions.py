@@ -9,12 +9,13 @@ from chalicelib.auditing.records import JOBS
 from chalicelib.jobs import schedules
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, REPOSITORY_DELETION, RETENTION
 from chalicelib.jobs.records import SYSTEM, Status, Trigger
+from chalicelib.oci import manifests
+from chalicelib.oci.names import number_of
 from chalicelib.projects import labels, repository_deletion_steps
 from chalicelib.projects import rules as projects
 from chalicelib.projects.labels import attach
 from chalicelib.projects.repositories import artifact
-from chalicelib.registry import manifests, push
-from chalicelib.registry.names import number_of
+from chalicelib.registry import push
 from chalicelib.retention import steps
 from chalicelib.storage import executions as table
 from chalicelib.storage import repositories, tasks

@@ -15,7 +15,7 @@ from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import scheduler

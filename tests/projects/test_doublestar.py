@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.projects import doublestar
-from chalicelib.projects.doublestar import PatternInvalidError
+from chalicelib import doublestar
+from chalicelib.doublestar import PatternInvalidError
 
 MATCHES = """
 abc abc|* abc|*c abc|a* a|a* abc|a*/b abc/b|a*b*c*d*e*/f axbxcxdxe/f|a*b?c*x abxbbxdbxebxczzx|ab[c] abc|ab[b-d] abc

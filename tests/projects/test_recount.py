@@ -9,11 +9,12 @@ from itertools import count
 
 import pytest
 
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, recount, rules
 from chalicelib.projects.errors import NotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry import charges, deletion, digests, manifests, push, push_plan
-from chalicelib.registry.errors import QuotaExceeded
+from chalicelib.registry import charges, deletion, push, push_plan
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import recounts, usage
 from chalicelib.storage.conditions import now

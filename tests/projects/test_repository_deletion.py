@@ -13,13 +13,14 @@ from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.jobs.steps import run
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import BlobUnknown, Immutable
+from chalicelib.oci.names import number_of
 from chalicelib.projects import immutability, repositories, repository_deletion, rules
 from chalicelib.projects import repository_deletion_steps as steps
 from chalicelib.projects.errors import NotEmptyError, RepositoryNotFoundError
 from chalicelib.projects.repository_deletion import Deletion
-from chalicelib.registry import blobs, digests, manifests, pull, push
-from chalicelib.registry.errors import BlobUnknown, Immutable
-from chalicelib.registry.names import number_of
+from chalicelib.registry import blobs, pull, push
 from chalicelib.storage import executions as table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import tasks

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.auditing.records import JOBS, Event
+from chalicelib.oci.errors import NameUnknown
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.registry.errors import NameUnknown
 from chalicelib.storage import aws_json, repositories
 from chalicelib.storage import projects as table
 from tests.registry.images import push_image

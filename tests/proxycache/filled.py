@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import rules
 from chalicelib.proxycache import endpoints, filling, steps
 from chalicelib.proxycache.endpoints import Changes
-from chalicelib.registry.errors import RegistryError
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, fills, reads, uploads

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.oci.errors import BlobUnknown, RegistryError, UpstreamFailed
 from chalicelib.proxycache import filling
-from chalicelib.registry.errors import BlobUnknown, RegistryError, UpstreamFailed
 from chalicelib.storage import fills, reads
 from tests.conftest import URL
 from tests.proxycache.filled import Proxy, content_of, let_be_tried_again

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci import manifests
 from chalicelib.proxycache import filler, reception, transfer
-from chalicelib.registry import manifests, push, upload_writer
+from chalicelib.registry import push, upload_writer
 from chalicelib.storage import aws_json, tables
 from tests.proxycache.filled import Proxy, content_of, expire_lease
 from tests.registry.accounting import assert_exact

@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import endpoints, filler, filling, leases, reception, steps
 from chalicelib.proxycache.endpoints import Changes
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
-from chalicelib.registry import deletion, digests, manifests, push, uploads
-from chalicelib.registry.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
+from chalicelib.registry import deletion, push, uploads
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now

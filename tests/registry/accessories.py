@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from chalicelib.registry import digests, manifests, push
+from chalicelib.oci import digests, manifests
+from chalicelib.registry import push
 from tests.registry.images import CONFIG, image, push_blob
 
 COSIGN = "application/vnd.dev.cosign.artifact.sig.v1+json"

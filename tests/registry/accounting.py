@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from chalicelib.oci import manifests
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
-from chalicelib.registry import manifests, pull
+from chalicelib.registry import pull
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table

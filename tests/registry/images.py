@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any
 
-from chalicelib.registry import blobs, digests, manifests, push
+from chalicelib.oci import digests, manifests
+from chalicelib.registry import blobs, push
 from chalicelib.storage import blobstore
 from chalicelib.storage.conditions import fresh
 

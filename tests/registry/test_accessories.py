@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci import accessories, digests, manifests
+from chalicelib.oci.errors import ManifestUnknown, Referenced, Unavailable
 from chalicelib.projects import repositories as managed
 from chalicelib.projects import repository_deletion
-from chalicelib.registry import accessories, deletion, digests, listings, manifests, pull, push
-from chalicelib.registry.errors import ManifestUnknown, Referenced, Unavailable
+from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.storage import artifacts, removals, repositories, standings
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import LIVE

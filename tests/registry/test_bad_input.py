@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
 from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json, repositories
 from chalicelib.storage import blobs as blob_table

@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json

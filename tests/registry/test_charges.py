@@ -13,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced, Unavailable
 from chalicelib.projects import rules
-from chalicelib.registry import charges, deletion, digests, manifests, push
-from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced, Unavailable
+from chalicelib.registry import charges, deletion, push
 from chalicelib.storage import aws_json, usage
 from chalicelib.storage import blobs as blob_table
 from tests.registry.accounting import assert_exact, assert_summed, charged, named, used

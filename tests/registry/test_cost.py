@@ -14,8 +14,8 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
 from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json
 from chalicelib.storage.tables.item import connection

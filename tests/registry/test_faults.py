@@ -13,8 +13,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from urllib3 import HTTPResponse
 
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
 from chalicelib.registry.routes import handle
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore, reads

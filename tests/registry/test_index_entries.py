@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, Referenced
+from chalicelib.oci.names import project_of
 from chalicelib.projects import recount, repository_deletion, rules
-from chalicelib.registry import deletion, manifests, pull, push
-from chalicelib.registry.errors import BlobUnknown, ManifestBlobUnknown, Referenced
-from chalicelib.registry.names import project_of
+from chalicelib.registry import deletion, pull, push
 from chalicelib.settings import settings
 from chalicelib.storage import artifacts, repositories
 from chalicelib.storage import blobs as blob_table

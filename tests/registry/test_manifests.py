@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.registry import documents, manifests
-from chalicelib.registry.errors import DigestInvalid, ManifestInvalid, RegistryError, TooLarge
+from chalicelib.oci import documents, manifests
+from chalicelib.oci.errors import DigestInvalid, ManifestInvalid, RegistryError, TooLarge
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 

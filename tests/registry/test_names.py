@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.registry import names
-from chalicelib.registry.errors import DigestInvalid, NameInvalid, NotFound, RegistryError, TagInvalid
+from chalicelib.oci import names
+from chalicelib.oci.errors import DigestInvalid, NameInvalid, NotFound, RegistryError, TagInvalid
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -9,9 +9,10 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.http import Request, Response
+from chalicelib.oci import manifests
 from chalicelib.projects import rules
-from chalicelib.registry import deletion, manifests, pull, push
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import deletion, pull, push
 from chalicelib.registry.routes import handle
 from tests.registry.accessories import NOTATION, attach, attach_by_tag
 from tests.registry.images import image, index, push_blob, push_image

@@ -12,9 +12,10 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import ANONYMOUS, Caller
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
 from chalicelib.projects import rules
-from chalicelib.registry import digests, manifests, pull, routes
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import pull, routes
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from tests.registry.images import CONFIG, LAYER, descriptor, image, index, push_blob, push_image

@@ -10,9 +10,10 @@ import pytest
 
 from chalicelib import background
 from chalicelib.auditing.records import JOBS, Event
-from chalicelib.registry import manifests, pull, pulls, push
-from chalicelib.registry.errors import Unavailable
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response
+from chalicelib.oci import manifests
+from chalicelib.oci.errors import Unavailable
+from chalicelib.registry import pull, pulls, push
 from chalicelib.registry.pulls import Pull
 from chalicelib.registry.routes import handle
 from chalicelib.storage import listings, repositories

@@ -12,12 +12,13 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.http import Request, Response
+from chalicelib.oci import accessories, digests, manifests
+from chalicelib.oci.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
+from chalicelib.oci.names import project_of
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import repository_deletion, rules
-from chalicelib.registry import accessories, deletion, digests, listings, manifests, pull, push
-from chalicelib.registry.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
-from chalicelib.registry.http import Request, Response
-from chalicelib.registry.names import project_of
+from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import ManifestBlobUnknown, ManifestInvalid, PreconditionFailed, QuotaExceeded
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.registry import charges, digests, manifests, push_plan
-from chalicelib.registry.errors import ManifestBlobUnknown, ManifestInvalid, PreconditionFailed, QuotaExceeded
+from chalicelib.registry import charges, push_plan
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_view import View, Wanted
 from chalicelib.storage.blobs import CONDEMNED, DELETING, LIVE, Blob, Link

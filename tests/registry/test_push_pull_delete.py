@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.auditing.records import JOBS, Event
-from chalicelib.registry import blobs, deletion, digests, listings, manifests, pull, push
-from chalicelib.registry.errors import (
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import (
     BlobUnknown,
     DigestInvalid,
     ManifestBlobUnknown,
@@ -20,6 +20,7 @@ from chalicelib.registry.errors import (
     PaginationInvalid,
     Referenced,
 )
+from chalicelib.registry import blobs, deletion, listings, pull, push
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import removals, repositories, tables

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import quotas, repository_deletion, rules
 from chalicelib.projects.errors import LimitInvalidError
-from chalicelib.registry import blobs, charges, deletion, digests, manifests, push, push_plan, uploads
-from chalicelib.registry.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import blobs, charges, deletion, push, push_plan, uploads
 from chalicelib.registry.routes import handle
 from chalicelib.storage import projects as project_table
 from chalicelib.storage import usage

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, recount, rules
-from chalicelib.registry import blobs, deletion, digests, manifests, push, uploads
-from chalicelib.registry.errors import QuotaExceeded
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import blobs, deletion, push, uploads
 from chalicelib.registry.routes import handle
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage import usage

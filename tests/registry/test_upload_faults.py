@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.registry import digests, uploads
-from chalicelib.registry.errors import BlobUploadUnknown
+from chalicelib.oci import digests
+from chalicelib.oci.errors import BlobUploadUnknown
+from chalicelib.registry import uploads
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.storage import blobstore
 from chalicelib.storage.uploads import Session

@@ -14,10 +14,11 @@ from chalicelib.access import accounts, members, memberships, robots, users
 from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
+from chalicelib.http import Request, Response
+from chalicelib.oci import digests, names
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import digests, names, routes, upload_http, uploads
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import routes, upload_http, uploads
 from chalicelib.storage import uploads as table
 from chalicelib.storage.robots import Access, Grant, Robot
 from tests.access.support import NAME, PASSWORD, basic, be_administrator, bearer, token_for

@@ -15,11 +15,12 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from chalicelib.access import keys
+from chalicelib.http import Request, Response, to_response
+from chalicelib.oci import digests, names
+from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
-from chalicelib.registry import digests, errors, names, upload_http, upload_writer, uploads
-from chalicelib.registry.errors import RegistryError
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import upload_http, upload_writer, uploads
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, conditions
@@ -321,7 +322,7 @@ def test_what_a_function_could_not_verify_is_refused(repository: str, monkeypatc
     request = Request("PATCH", place, headers={"content-length": str(MIB + 1)}, body=bytes(MIB + 1))
     with pytest.raises(RegistryError, match="relay") as caught:
         upload_http.handle(request, names.parse_path(place), ADMIN)
-    assert errors.to_response(caught.value).status == 413
+    assert to_response(caught.value).status == 413
 
 
 class ForgetfulPath(FunctionPath):

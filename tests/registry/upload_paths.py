@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import uvicorn
 
 from chalicelib.access.authentication import Caller
-from chalicelib.registry import digests, errors, names, upload_http
-from chalicelib.registry.errors import RegistryError
-from chalicelib.registry.http import Request, Response
+from chalicelib.http import Request, Response, to_response
+from chalicelib.oci import digests, names
+from chalicelib.oci.errors import RegistryError
+from chalicelib.registry import upload_http
 from chalicelib.relay import Relay
 from chalicelib.relay.protocol import BoundedHeads
 from chalicelib.storage import blobs as blob_table
@@ -52,7 +53,7 @@ class FunctionPath:
             is_capability = target.kind == "upload" and upload_http.is_capability(request, target)
             return upload_http.handle(request, target, None if is_capability else ADMIN)
         except RegistryError as error:
-            return errors.to_response(error)
+            return to_response(error)
 
 
 @dataclass(frozen=True)

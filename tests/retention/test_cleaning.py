@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
+from chalicelib.oci import accessories, digests, manifests
 from chalicelib.projects import immutability
 from chalicelib.projects import rules as projects
-from chalicelib.registry import accessories, digests, listings, manifests, push
+from chalicelib.registry import listings, push
 from chalicelib.retention import cleaning, decisions, rules, survey
 from chalicelib.storage import manifests as table
 from chalicelib.storage import pulls

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.registry.errors import Unavailable, to_response
+from chalicelib.http import to_response
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import aws_json, reads
 from chalicelib.storage.aws_json import DYNAMODB, RefusedError
 from chalicelib.storage.reads import Key

@@ -19,7 +19,7 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import aws_json, blobstore, s3
 from chalicelib.storage.aws_json import RefusedError
 from chalicelib.storage.blobstore import MultipartGoneError

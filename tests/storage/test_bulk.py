@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.registry.errors import Unavailable
+from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import blobstore, bulk, s3
 from chalicelib.storage.aws_json import RefusedError
 from tests.storage.test_blobstore import failing_first

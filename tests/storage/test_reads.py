@@ -7,8 +7,8 @@ import uuid
 import pytest
 from pynamodb.exceptions import PynamoDBException
 
+from chalicelib.oci.errors import TooMuchToRead
 from chalicelib.projects import labels
-from chalicelib.registry.errors import TooMuchToRead
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import is_key_refused

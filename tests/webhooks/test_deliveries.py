@@ -11,9 +11,10 @@ import pytest
 
 from chalicelib.auditing.records import Event
 from chalicelib.jobs.records import Status
+from chalicelib.oci import manifests
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
-from chalicelib.registry import deletion, manifests, pulls, push
+from chalicelib.registry import deletion, pulls, push
 from chalicelib.settings import settings
 from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table

@@ -15,14 +15,15 @@ from chalicelib.access.configuration import Configuration
 from chalicelib.access.roles import Role
 from chalicelib.auditing import collection
 from chalicelib.gc import runs
+from chalicelib.http import Request, Response
 from chalicelib.jobs import executions
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.oci import digests, manifests, names
+from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
-from chalicelib.registry import digests, manifests, names, push, upload_http
-from chalicelib.registry.errors import QuotaExceeded
-from chalicelib.registry.http import Request, Response
+from chalicelib.registry import push, upload_http
 from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import webhooks as webhook_table

@@ -10,10 +10,10 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from chalicelib.proxycache import endpoints, freshness, sources
 from chalicelib.proxycache.endpoints import Changes
-from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
 from chalicelib.settings import settings
 from tests.access.support import be_administrator

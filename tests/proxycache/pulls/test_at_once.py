@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci.errors import Unavailable
 from chalicelib.proxycache import freshness
-from chalicelib.registry.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import connections, replies, tables
 from tests.proxycache.pulls.conftest import Proxy

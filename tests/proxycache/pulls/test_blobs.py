@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from chalicelib.http import Response
+from chalicelib.oci.errors import Referenced, Unavailable
 from chalicelib.projects import quotas
 from chalicelib.proxycache import blobs
 from chalicelib.registry import deletion
-from chalicelib.registry.errors import Referenced, Unavailable
-from chalicelib.registry.http import Response
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
 from chalicelib.storage import blobs as table

@@ -25,7 +25,7 @@ _PROJECT = Path(__file__).resolve().parents[3]
 _SCRIPT = """
 import json, sys
 from chalicelib.registry import pulls
-from chalicelib.registry.http import Request
+from chalicelib.http import Request
 from chalicelib.registry.routes import handle
 for path in sys.argv[2:]:
     answer = handle(Request("GET", path, {}, {"authorization": sys.argv[1]}, b"", "http://localhost"))

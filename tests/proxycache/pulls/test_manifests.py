@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from chalicelib import outbound
+from chalicelib.oci import digests
+from chalicelib.oci.names import project_of
 from chalicelib.projects import immutability, quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
-from chalicelib.registry import digests, listings, references
-from chalicelib.registry.names import project_of
+from chalicelib.registry import listings, references
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table

@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from chalicelib.oci import digests, manifests
+from chalicelib.oci.errors import RegistryError
 from chalicelib.proxycache.authorization import Credential
 from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden
 from chalicelib.proxycache.upstream import Upstream
-from chalicelib.registry import digests, manifests
-from chalicelib.registry.errors import RegistryError
 from chalicelib.storage import manifests as table
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.pulls.conftest import Proxy

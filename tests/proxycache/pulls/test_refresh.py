@@ -14,9 +14,9 @@ import pytest
 from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Status
+from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import refreshing, sources
-from chalicelib.registry.errors import QuotaExceeded
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import listings
 from chalicelib.storage import manifests as table

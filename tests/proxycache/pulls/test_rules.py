@@ -10,9 +10,9 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.http import Request, Response
 from chalicelib.proxycache import filters
 from chalicelib.registry import pulls
-from chalicelib.registry.http import Request, Response
 from chalicelib.registry.routes import handle
 from chalicelib.storage import repositories
 from tests.api.support import call

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.registry import digests, documents
-from chalicelib.registry.documents import refuse
-from chalicelib.registry.errors import DigestInvalid, TooLarge
+from chalicelib.oci import digests, documents
+from chalicelib.oci.documents import refuse
+from chalicelib.oci.errors import DigestInvalid, TooLarge
 
 SIZE_LIMIT = 4 * 1024 * 1024
 """Bytes a manifest may have (distribution-spec: registries should take at least 4 MiB)."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from chalicelib.registry.errors import ManifestInvalid
+from chalicelib.oci.errors import ManifestInvalid
 
 DEPTH_LIMIT = 64
 """Levels of objects and lists. Real manifests have six; json raises RecursionError at a depth that depends on the

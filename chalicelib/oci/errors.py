@@ -1,4 +1,4 @@
-"""The registry's errors: what can go wrong, and the one mapper that writes them to the wire.
+"""The registry's errors: what can go wrong. chalicelib/http.py writes them to the wire.
 
 Codes and statuses: OCI distribution-spec 1.1 "Error Codes", with DENIED and TOOMANYREQUESTS, and UNAVAILABLE and
 SIZE_INVALID as `distribution` uses them. The body is `{"errors": [{"code", "message", "detail"}]}`.
@@ -6,13 +6,8 @@ SIZE_INVALID as `distribution` uses them. The body is `{"errors": [{"code", "mes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
-
-from chalicelib.registry.http import Response
-
-PROTOCOL_HEADERS = {"Docker-Distribution-API-Version": "registry/2.0"}
 
 
 class RegistryError(Exception):
@@ -179,15 +174,3 @@ class Unavailable(RegistryError):
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
-
-
-def to_response(error: RegistryError) -> Response:
-    """The OCI error body for `error`, with its headers."""
-    entry: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.detail is not None:
-        entry["detail"] = error.detail
-    return Response(
-        error.status,
-        {**PROTOCOL_HEADERS, "Content-Type": "application/json", **error.headers},
-        json.dumps({"errors": [entry]}).encode(),
-    )

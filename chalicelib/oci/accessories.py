@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.registry.manifests import Manifest
+from chalicelib.oci.manifests import Manifest
 
 COSIGN = "signature.cosign"
 NOTATION = "signature.notation"

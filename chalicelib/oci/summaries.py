@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from chalicelib.registry.manifests import INDEXES, Manifest
+from chalicelib.oci.manifests import INDEXES, Manifest
 
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}

@@ -9,6 +9,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.oci.errors import RegistryError
 
 _HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 
@@ -56,3 +59,18 @@ class Response:
 
 def json_response(body: object, headers: Mapping[str, str] | None = None) -> Response:
     return Response(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
+
+
+PROTOCOL_HEADERS = {"Docker-Distribution-API-Version": "registry/2.0"}
+
+
+def to_response(error: RegistryError) -> Response:
+    """The OCI error body for `error`, with its headers."""
+    entry: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.detail is not None:
+        entry["detail"] = error.detail
+    return Response(
+        error.status,
+        {**PROTOCOL_HEADERS, "Content-Type": "application/json", **error.headers},
+        json.dumps({"errors": [entry]}).encode(),
+    )

@@ -23,8 +23,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from chalicelib.registry import digests
-from chalicelib.registry.errors import NameInvalid, NotFound, TagInvalid
+from chalicelib.oci import digests
+from chalicelib.oci.errors import NameInvalid, NotFound, TagInvalid
 
 NAME_LENGTH = 255
 TAG_LENGTH = 128

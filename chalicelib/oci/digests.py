@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Protocol
 
-from chalicelib.registry.errors import DigestInvalid
+from chalicelib.oci.errors import DigestInvalid
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _GRAMMAR = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
