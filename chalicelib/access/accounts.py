@@ -14,8 +14,9 @@ from chalicelib.access import passwords, throttling
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as table
 from chalicelib.storage import robots, secrets
-from chalicelib.storage.accounts import ADMINISTRATOR, User
+from chalicelib.storage.accounts import User
 from chalicelib.storage.robots import LOGIN_PREFIX, NEVER, Robot
+from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
 
 NAME_LENGTH = 255

@@ -7,7 +7,7 @@ from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundE
 from chalicelib.access.roles import Role
 from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
-from chalicelib.storage import accounts as accounts_table
+from chalicelib.storage import counters
 from chalicelib.storage import members as table
 from chalicelib.storage.accounts import User
 from chalicelib.storage.members import Entity, Member
@@ -57,7 +57,7 @@ def add_group(
 
 
 def _add(project: Project, role: int, entity: Entity, name: str, actor: Actor) -> Member:
-    number = accounts_table.next_number("member", 0)
+    number = counters.next_number("member", 0)
     member = Member(project.project_id, entity, name, role, number)
     if not table.create(member, project.name, _event("create", project, member, actor)):
         raise AlreadyExistsError(f"{name} is a member of {project.name} already")

@@ -14,11 +14,12 @@ from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.auditing.records import JOBS, Actor, Event
 from chalicelib.storage import accounts as table
+from chalicelib.storage import counters, user_counts
 from chalicelib.storage import members as member_table
-from chalicelib.storage import user_counts
-from chalicelib.storage.accounts import ADMINISTRATOR, User
+from chalicelib.storage.accounts import User
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.members import Entity
+from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _ANONYMOUS = 2
 """Harbor's number for nobody; users' are above it."""
@@ -99,7 +100,7 @@ def create(username: str, password: str, email: str, realname: str, comment: str
 
 def next_number() -> int:
     """A number that no user had before."""
-    return table.next_number("user", _ANONYMOUS)
+    return counters.next_number("user", _ANONYMOUS)
 
 
 def set_cli_secret(number: int, secret: str, actor: Actor = JOBS, *, ends_sessions: bool = False) -> str:

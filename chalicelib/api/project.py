@@ -29,9 +29,9 @@ from chalicelib.projects.usage import Usage, usage
 from chalicelib.proxycache import endpoints, refreshes
 from chalicelib.retention import policies
 from chalicelib.storage import traffic
-from chalicelib.storage.accounts import ADMINISTRATOR
 from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
+from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _FIELDS = (
     *("project_id", "name", "public", "owner", "owner_name", "owner_id", "registry_id"),

@@ -16,7 +16,8 @@ from chalicelib.api.query import selection
 from chalicelib.http import Response
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
-from chalicelib.storage.accounts import ADMINISTRATOR, Identity, User
+from chalicelib.storage.accounts import Identity, User
+from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _SCOPE = re.compile(r"/project/(?P<number>[0-9]{1,15})(?:/(?P<resource>[a-z-]*))?/?\Z", re.ASCII)
 _FIELDS = (

@@ -19,8 +19,9 @@ from chalicelib.projects.errors import (
 )
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.storage import projects as table
-from chalicelib.storage.accounts import ADMINISTRATOR, next_number
+from chalicelib.storage.counters import next_number
 from chalicelib.storage.members import Entity, Member
+from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
 
 NAME_LENGTH = 255

@@ -14,6 +14,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import audit, reads, tables, user_counts
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:
@@ -24,13 +25,9 @@ USER_NAME = "user-name"
 USER_FOLDED_NAME = "user-name-folded"
 USER_EMAIL = "user-email"
 USER_IDENTITY = "user-identity"
-COUNTER = "counter"
 
 _ATTEMPTS = 4
 """Of making a user while others come between."""
-
-ADMINISTRATOR = 1
-"""The number of the administrator, as in Harbor. Its account is the deployment's, in Secrets Manager, not here."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,6 @@ class User:
 def folded(username: str) -> str:
     """What is the same of names that differ by case alone; a digest, since a folded name may be too long for a key."""
     return hashlib.sha256(unicodedata.normalize("NFKC", username).casefold().encode()).hexdigest()
-
-
-def padded(number: int) -> str:
-    return f"{number:010d}"
 
 
 def read(number: int) -> User | None:
@@ -132,13 +125,6 @@ def has_users() -> bool:
     """Whether there is a user beside the administrator; strongly consistent."""
     items, _ = reads.query(settings().accounts_table, USER, "", limit=1)
     return bool(items)
-
-
-def next_number(kind: str, least: int) -> int:
-    """A number above `least` that nothing of this kind had before."""
-    counter = tables.AccountCounterItem(COUNTER, kind)
-    counter.update(actions=[tables.AccountCounterItem.last.set((tables.AccountCounterItem.last | least) + 1)])
-    return int(counter.last)
 
 
 def create(user: User, event: Event) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from chalicelib.storage import reads, tables
 from chalicelib.storage.aws_json import RETRY_SECONDS
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
+from chalicelib.storage.tables.keys import shard
 
 LIVE = "live"
 CONDEMNED = "condemned"
@@ -74,11 +73,6 @@ def blob_key(digest: str) -> Key:
 
 def link_key(repository: str, digest: str) -> Key:
     return Key(settings().blobs_table, digest, f"{LINK_PREFIX}{repository}")
-
-
-def shard(digest: str) -> str:
-    """Which shard of the sparse candidates index a digest belongs to."""
-    return str(zlib.crc32(digest.encode()) % CANDIDATE_SHARDS)
 
 
 def to_blob(item: Item) -> Blob:

@@ -14,9 +14,9 @@ from chalicelib.auditing.records import Event
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
 from chalicelib.storage import audit, reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

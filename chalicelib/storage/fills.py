@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

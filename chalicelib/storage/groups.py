@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import next_number, padded
 from chalicelib.storage.conditions import fresh
+from chalicelib.storage.counters import next_number
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import GROUP, padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:
     from pynamodb.transactions import TransactWrite
 
-GROUP = "group"
 GROUP_NAME_PREFIX = "group-name|"
 
 

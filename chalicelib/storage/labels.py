@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.keys import MANIFEST_PREFIX
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX, padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

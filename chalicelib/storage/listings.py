@@ -11,7 +11,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX, type_in_key
 from chalicelib.storage.reads import Item
-from chalicelib.storage.repositories import CATALOG_PREFIX
+from chalicelib.storage.tables.keys import CATALOG_PREFIX
 
 _TAGGED = ("digest", "updated", "pulled")
 

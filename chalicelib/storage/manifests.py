@@ -11,10 +11,10 @@ from chalicelib.oci.accessories import Accessory
 from chalicelib.settings import settings
 from chalicelib.storage import artifacts, audit, blobs, reads, repositories, tables, usage
 from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.blobs import LIVE, shard
+from chalicelib.storage.blobs import LIVE
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.keys import MANIFEST_PREFIX
+from chalicelib.storage.tables.keys import MANIFEST_PREFIX, shard
 from chalicelib.storage.transactions import transact
 from chalicelib.storage.usage import Adjustment
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import audit, reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
-from chalicelib.storage.groups import GROUP
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import GROUP, padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

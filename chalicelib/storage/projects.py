@@ -10,11 +10,10 @@ from chalicelib.auditing.records import Event
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
 from chalicelib.storage import audit, directory, members, reads, tables, usage
-from chalicelib.storage.accounts import ADMINISTRATOR, padded
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.repositories import CATALOG_PREFIX
+from chalicelib.storage.tables.keys import ADMINISTRATOR, CATALOG_PREFIX, padded
 from chalicelib.storage.transactions import transact
 from chalicelib.storage.usage import Adjustment
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import now
 from chalicelib.storage.reads import Key
+from chalicelib.storage.tables.keys import padded
 
 _RECOUNT = "recount"
 _ROUND = "round"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from chalicelib.proxycache.records import Endpoint
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.projects import COUNTER, REGISTRY
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

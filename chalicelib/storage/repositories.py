@@ -15,6 +15,7 @@ from chalicelib.settings import settings
 from chalicelib.storage import audit, directory, reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import CATALOG_PREFIX
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pynamodb.expressions.update import Action
     from pynamodb.transactions import TransactWrite
 
-CATALOG_PREFIX = "catalog|"
 NAMES = "names"
 _LIVE = "live"
 _COUNTS = ("manifests", "accessories", "pulls")

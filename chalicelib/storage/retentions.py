@@ -10,10 +10,10 @@ from chalicelib.projects.records import Project
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.auditing.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import audit, projects, reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

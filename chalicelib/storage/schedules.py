@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.executions import COUNTER
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 
 if TYPE_CHECKING:
     from pynamodb.expressions.update import Action

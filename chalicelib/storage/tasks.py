@@ -14,10 +14,10 @@ from chalicelib.auditing.records import Event as AuditEvent
 from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
 from chalicelib.settings import settings
 from chalicelib.storage import audit, reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.executions import expiry
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Key
+from chalicelib.storage.tables.keys import padded
 
 _TRAFFIC = "traffic"
 

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.accounts import padded
-from chalicelib.storage.blobs import shard as shard_of
 from chalicelib.storage.conditions import fresh, holds
 from chalicelib.storage.reads import Item, Key
-from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
+from chalicelib.storage.tables.keys import CANDIDATE_SHARDS, padded
+from chalicelib.storage.tables.keys import shard as shard_of
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from chalicelib.auditing.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
 from chalicelib.storage import audit, reads, tables
-from chalicelib.storage.accounts import padded
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Item, Key
+from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
 from chalicelib.webhooks.records import SYSTEM_EVENT_TYPES, Policy, Target
 

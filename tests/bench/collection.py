@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from chalicelib.storage.tables import keys
 from tests.bench import load, servers
 from tests.bench.images import MANIFEST
 from tests.bench.load import Target
@@ -233,7 +234,7 @@ def _fill(live: int, garbage: int) -> dict[str, int]:
         item = {"pk": {"S": digest}, "sk": {"S": "blob"}, "object_key": {"S": key}, "size": {"N": str(_BLOB_BYTES)}}
         item |= {"state": {"S": "live"}, "version": {"S": fresh()}, "created": {"N": str(since)}}
         if candidate:
-            item |= {"candidate": {"S": blobs.shard(digest)}, "candidate_since": {"N": str(since)}}
+            item |= {"candidate": {"S": keys.shard(digest)}, "candidate_since": {"N": str(since)}}
         return {"PutRequest": {"Item": item}}
 
     def digest(text: str) -> str:

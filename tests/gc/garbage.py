@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.oci import digests
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, collection
 from chalicelib.storage.blobs import BLOB, CONDEMNED
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.tables.blobs import BlobItem
+from chalicelib.storage.tables.keys import shard
 
 AGE_MS = 5 * 3_600_000
 
@@ -28,7 +28,7 @@ def condemned(count: int) -> dict[str, str]:
             batch.save(
                 BlobItem(
                     digest, BLOB, object_key=key, size=20, state=CONDEMNED, version=fresh(), created=since,
-                    candidate=blob_table.shard(digest), candidate_since=since,
+                    candidate=shard(digest), candidate_since=since,
                 )
             )  # fmt: skip
     return keys
