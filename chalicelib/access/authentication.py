@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.access import keys
 from chalicelib.access.challenges import challenge, needed_scope
-from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
+from chalicelib.events.records import ANONYMOUS_NAME, Actor
 from chalicelib.http import Request
 from chalicelib.oci.errors import Unauthorized
 from chalicelib.storage.members import Entity

@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.access.errors import InvalidError
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events import unlogged
+from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
 from chalicelib.storage import configuration as table
-from chalicelib.storage import unlogged
 from chalicelib.storage.robots import LOGIN_PREFIX
 from chalicelib.timed_cache import TimedCache
 
@@ -251,7 +251,7 @@ def _is_pattern(value: str) -> bool:
 
 
 def _are_event_types(value: str) -> bool:
-    from chalicelib.auditing.log import EVENT_TYPES  # noqa: PLC0415 -- a login does without the log's reading
+    from chalicelib.events.types import EVENT_TYPES  # noqa: PLC0415 -- a login does without the log's reading
 
     return unlogged.names(value) <= set(EVENT_TYPES)
 

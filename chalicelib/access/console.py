@@ -22,11 +22,11 @@ from chalicelib.api.errors import (
     UnauthorizedError,
     to_response,
 )
-from chalicelib.auditing.records import Actor
+from chalicelib.events import store as audit
+from chalicelib.events.records import Actor
 from chalicelib.http import Request, Response
 from chalicelib.observability import observed
 from chalicelib.oci.errors import RegistryError, Unavailable
-from chalicelib.storage import audit
 from chalicelib.storage.conditions import is_transient
 
 _BODY_LIMIT = 64 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.access import configuration, groups, memberships, users
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
 from chalicelib.access.roles import Role
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
 from chalicelib.storage import counters
 from chalicelib.storage import members as table

@@ -12,7 +12,7 @@ from chalicelib.access import accounts, groups, users
 from chalicelib.access.accounts import Account
 from chalicelib.access.errors import AlreadyExistsError, ChangedError
 from chalicelib.access.oidc import Profile
-from chalicelib.auditing.records import Actor
+from chalicelib.events.records import Actor
 from chalicelib.storage import accounts as table
 from chalicelib.storage.accounts import Identity, User
 from chalicelib.storage.conditions import now

@@ -20,7 +20,7 @@ from chalicelib.access.errors import (
     NotFoundError,
 )
 from chalicelib.access.roles import Permission, Permissions
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.storage import accounts as table
 from chalicelib.storage import counters, user_counts
 from chalicelib.storage import members as member_table

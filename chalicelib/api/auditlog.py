@@ -16,9 +16,10 @@ from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.paging import window
 from chalicelib.api.query import conditions, selection
 from chalicelib.auditing import log
-from chalicelib.auditing.records import Event
+from chalicelib.events import types
+from chalicelib.events.records import Event
+from chalicelib.events.store import ALWAYS, Period
 from chalicelib.http import Request, Response
-from chalicelib.storage.audit import ALWAYS, Period
 
 _FILTERS = (
     *("id", "operation", "resource", "resource_type", "username", "op_time"),
@@ -53,7 +54,7 @@ def get_log_exts(call: Call) -> Response:
 @operation("GET", "/auditlog-exts/events")
 def list_audit_log_event_types(call: Call) -> Response:
     require_account(call.caller)
-    return json_response([{"event_type": name} for name in log.EVENT_TYPES])
+    return json_response([{"event_type": name} for name in types.EVENT_TYPES])
 
 
 def _of_caller(call: Call) -> list[str]:

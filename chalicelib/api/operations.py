@@ -19,8 +19,8 @@ from chalicelib.access.errors import AccessError
 from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, browser_headers, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
-from chalicelib.auditing.records import Actor
 from chalicelib.bounded_json import Bounds, JsonRefusedError
+from chalicelib.events.records import Actor
 from chalicelib.http import Request, Response
 from chalicelib.jobs.errors import JobError
 from chalicelib.oci.errors import RegistryError, Unavailable

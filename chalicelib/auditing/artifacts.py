@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events.records import Actor, Event
+from chalicelib.events.topics import DELETED, PULLED, PUSHED
 from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.registry.pulls import Pull
-
-PUSHED, PULLED, DELETED = "PUSH_ARTIFACT", "PULL_ARTIFACT", "DELETE_ARTIFACT"
-"""Harbor's names of the webhook events (src/controller/event/topic.go)."""
 
 
 def pushed(actor: Actor, repository: str, digest: str, tag: str | None) -> Event:

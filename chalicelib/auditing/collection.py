@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events.records import JOBS, Actor, Event
+from chalicelib.events.topics import COLLECTED
 from chalicelib.jobs.records import Execution, Status
-
-COLLECTED = "GARBAGE_COLLECTION"
-"""Berth's own webhook event: Harbor tells nobody. It belongs to no project (chalicelib/webhooks/policies.py)."""
 
 _FIGURES = ("purged_blobs", "purged_manifests", "freed_space")
 

@@ -6,22 +6,11 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as table
+from chalicelib.events.records import Event
+from chalicelib.events.store import Period
 from chalicelib.projects.records import Project
-from chalicelib.storage import audit as table
 from chalicelib.storage import audit_counts
-from chalicelib.storage.audit import Period
-
-EVENT_TYPES = (
-    *("create_artifact", "delete_artifact", "pull_artifact", "delete_tag", "delete_repository"),
-    *("create_project", "update_project", "delete_project"),
-    *("create_member", "update_member", "delete_member"),
-    *("create_robot", "update_robot", "delete_robot"),
-    *("create_user", "update_user", "delete_user", "login_user", "logout_user"),
-    *("create_webhook", "update_webhook", "delete_webhook", "update_configuration"),
-    "execute_gc",
-)
-"""What is logged: Harbor's types (src/pkg/auditext/model/model.go), with those that Berth tells of beside them."""
 
 _ATTEMPTS = 8
 """Of deleting one entry; what stays is found by the next purge."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.auditing.log import EVENT_TYPES
+from chalicelib.events.types import EVENT_TYPES
 from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG

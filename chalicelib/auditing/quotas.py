@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Actor, Event
+from chalicelib.events.topics import EXCEEDED, WARNED
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.storage import audit
 from chalicelib.storage.usage import Total
-
-EXCEEDED, WARNED = "QUOTA_EXCEED", "QUOTA_WARNING"
-"""Harbor's names of the webhook events (src/controller/event/topic.go)."""
 
 _WARNING_PERCENT = 85
 """Of the limit (Harbor, src/server/middleware/quota)."""

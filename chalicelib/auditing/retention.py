@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events.records import Actor, Event
+from chalicelib.events.topics import FINISHED
 from chalicelib.projects.records import Project
-
-FINISHED = "TAG_RETENTION"
-"""Harbor's name of the webhook event (src/controller/event/topic.go)."""
 
 _DELETED = 500
 """Artifacts that are named: the event must fit an item of its table."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chalicelib.auditing.records import Event
+    from chalicelib.events.records import Event
 
 TASKS = 1_000_000
 """Tasks that an execution may have. A task's number holds its execution's, so that it is unique without a counter."""

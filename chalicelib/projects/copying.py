@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from chalicelib.auditing.records import Actor
+from chalicelib.events.records import Actor
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import ManifestUnknown, Unavailable
 from chalicelib.projects import repositories

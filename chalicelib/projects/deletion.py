@@ -11,7 +11,7 @@ that can be pulled from and that takes no new repositories until it is deleted a
 
 from __future__ import annotations
 
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.events.records import JOBS, Actor
 from chalicelib.projects import labels, rules
 from chalicelib.projects.errors import NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project

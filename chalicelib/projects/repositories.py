@@ -6,7 +6,7 @@ docs/gc.md holds for them too.
 
 from __future__ import annotations
 
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import digests
 from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.projects.errors import ArtifactNotFoundError, RepositoryNotFoundError

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.auditing import artifacts as audited
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.events.records import JOBS, Actor
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import RunningError, StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION

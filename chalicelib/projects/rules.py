@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from chalicelib.auditing.records import JOBS, Actor, Event
+from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.errors import (
     AlreadyExistsError,
     ChangedError,

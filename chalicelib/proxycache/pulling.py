@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from chalicelib.auditing.records import Actor
+from chalicelib.events.records import Actor
 from chalicelib.observability import logger
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import DigestInvalid, Immutable, ManifestInvalid, ManifestUnknown, TooLarge

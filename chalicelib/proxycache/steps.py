@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib.auditing import quotas as quota_events
-from chalicelib.auditing.records import JOBS
+from chalicelib.events.records import JOBS
 from chalicelib.observability import logger
 from chalicelib.oci.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
 from chalicelib.proxycache import filler

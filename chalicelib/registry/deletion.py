@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.auditing import artifacts as audited
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.oci.manifests import Manifest

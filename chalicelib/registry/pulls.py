@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.auditing.records import Actor
 from chalicelib.background import Gathered, GatheredByKey
+from chalicelib.events.records import Actor
 from chalicelib.oci import digests
 from chalicelib.oci.names import project_of
 from chalicelib.projects.records import Project
@@ -149,7 +149,7 @@ def _written(write: Callable[[], None]) -> bool:
 
 def _write_log(pulls: list[Pull]) -> list[Pull]:
     from chalicelib.auditing import artifacts as audited  # noqa: PLC0415 -- a pull's cold start does without it
-    from chalicelib.storage import audit  # noqa: PLC0415 -- see above
+    from chalicelib.events import store as audit  # noqa: PLC0415 -- see above
 
     def write() -> None:
         audit.write_all(audited.pulled(each) for each in pulls)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.auditing import quotas as quota_events
-from chalicelib.auditing.records import JOBS, Actor
+from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import NameUnknown, QuotaExceeded, RegistryError, Unavailable, UriTooLong
 from chalicelib.oci.manifests import Manifest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chalicelib.auditing import artifacts as audited
 from chalicelib.auditing import quotas as quota_events
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events.records import Actor, Event
 from chalicelib.oci import accessories, summaries
 from chalicelib.oci.accessories import Accessory
 from chalicelib.oci.errors import ManifestBlobUnknown, ManifestInvalid

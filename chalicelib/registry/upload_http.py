@@ -16,7 +16,7 @@ from typing import Any
 from chalicelib.access import keys, owners
 from chalicelib.access.authentication import Caller, Owner
 from chalicelib.auditing import quotas as quota_events
-from chalicelib.auditing.records import ANONYMOUS_NAME, Actor
+from chalicelib.events.records import ANONYMOUS_NAME, Actor
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests
 from chalicelib.oci.errors import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.auditing import retention
-from chalicelib.auditing.records import Event as AuditEvent
+from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event

@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.auditing.records import Event
+from chalicelib.events.records import Event
+from chalicelib.events.store import ALWAYS, Period, partitions_of, sort_key
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.audit import ALWAYS, Period, partitions_of, sort_key
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Key
 from chalicelib.storage.transactions import transact

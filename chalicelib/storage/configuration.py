@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events import unlogged
+from chalicelib.events.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, secrets, tables, unlogged
+from chalicelib.storage import reads, secrets, tables
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import CONFIGURATION, SYSTEM

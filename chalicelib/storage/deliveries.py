@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from chalicelib.events.store import OUTBOX_PREFIX, SHARDS, sort_key
 from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.audit import OUTBOX_PREFIX, SHARDS, sort_key
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.transactions import transact

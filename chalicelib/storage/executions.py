@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.oci.accessories import Accessory
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, audit, blobs, reads, repositories, tables, usage
+from chalicelib.storage import artifacts, blobs, reads, repositories, tables, usage
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE
 from chalicelib.storage.conditions import fresh, holds, now

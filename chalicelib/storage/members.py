@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import GROUP, padded

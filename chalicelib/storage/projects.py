@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, directory, members, reads, tables, usage
+from chalicelib.storage import directory, members, reads, tables, usage
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chalicelib.auditing.records import Event
-from chalicelib.storage import artifacts, audit, labels, manifests, repositories, tables
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
+from chalicelib.storage import artifacts, labels, manifests, repositories, tables
 from chalicelib.storage.manifests import Record, Tag
 from chalicelib.storage.transactions import transact
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, directory, reads, tables
+from chalicelib.storage import directory, reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import CATALOG_PREFIX

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import audit, projects, reads, tables
+from chalicelib.storage import projects, reads, tables
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded

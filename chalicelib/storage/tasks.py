@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event as AuditEvent
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.executions import expiry
 from chalicelib.storage.reads import Item, Key

@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.projects.records import Project
 from chalicelib.settings import settings
-from chalicelib.storage import audit, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Item, Key

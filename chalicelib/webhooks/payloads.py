@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.auditing.collection import COLLECTED
+from chalicelib.events.topics import COLLECTED
 from chalicelib.projects import rules
 from chalicelib.settings import settings
 from chalicelib.storage import repositories

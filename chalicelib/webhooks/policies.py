@@ -7,10 +7,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from chalicelib import outbound
-from chalicelib.auditing.artifacts import DELETED, PULLED, PUSHED
-from chalicelib.auditing.quotas import EXCEEDED, WARNED
-from chalicelib.auditing.records import Actor, Event
-from chalicelib.auditing.retention import FINISHED
+from chalicelib.events.records import Actor, Event
+from chalicelib.events.topics import DELETED, EXCEEDED, FINISHED, PULLED, PUSHED, WARNED
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.storage import webhooks as table

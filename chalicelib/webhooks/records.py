@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.auditing.collection import COLLECTED
+from chalicelib.events.topics import COLLECTED
 from chalicelib.jobs.records import Status
 
 HTTP, SLACK = "http", "slack"

@@ -14,7 +14,7 @@ from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.authorization import granted, permissions, permits_in_system, visible_projects
 from chalicelib.access.errors import ChangedError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.roles import Permission
-from chalicelib.auditing.records import JOBS, Event
+from chalicelib.events.records import JOBS, Event
 from chalicelib.http import Response
 from chalicelib.oci.errors import TooManyRequests
 from chalicelib.projects import deletion, rules

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.access import accounts, users
-from chalicelib.auditing.records import Actor
+from chalicelib.events.records import Actor
 from chalicelib.http import Response
 from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic

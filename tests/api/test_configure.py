@@ -11,11 +11,12 @@ import boto3
 import pytest
 
 from chalicelib.access import configuration
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events import store as audit
+from chalicelib.events import unlogged
+from chalicelib.events.records import Actor, Event
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
 from chalicelib.storage import accounts as accounts_table
-from chalicelib.storage import audit, unlogged
 from chalicelib.storage import configuration as table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.access.support import get_token, json_of

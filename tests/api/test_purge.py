@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chalicelib.auditing import purging
+from chalicelib.events import store as audit
+from chalicelib.events.store import Period
 from chalicelib.http import Response
-from chalicelib.storage import audit
-from chalicelib.storage.audit import Period
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 from tests.jobs.support import SECONDS

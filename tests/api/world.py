@@ -13,7 +13,7 @@ from chalicelib.access import groups, members, robots, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api import operations
-from chalicelib.auditing.records import JOBS, Event
+from chalicelib.events.records import JOBS, Event
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Status, Trigger
 from chalicelib.projects import labels, rules

@@ -251,8 +251,8 @@ def _make_first() -> None:
 
 def _copies() -> list[tuple[str, Callable[[int], _Raw]]]:
     """The tables, and for each kind of item what makes its copy with a number."""
+    from chalicelib.events import store as audit
     from chalicelib.settings import settings
-    from chalicelib.storage import audit
 
     projects, repositories = settings().projects_table, settings().repositories_table
     accounts, events = settings().accounts_table, settings().events_table

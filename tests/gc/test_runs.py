@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.auditing.records import Event
+from chalicelib.events import store as audit
+from chalicelib.events.records import Event
 from chalicelib.gc import rounds, runs, steps, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
 from chalicelib.gc.records import Parameters, Tally, Times, unwatched
@@ -17,9 +18,9 @@ from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
-from chalicelib.storage import audit, tasks
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import executions as execution_table
+from chalicelib.storage import tasks
 from tests.gc.conftest import HOUR, TIMES, Clock, names_of
 from tests.jobs.support import wait, wait_for
 from tests.registry.images import push_blob, push_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.auditing import purge_steps
-from chalicelib.auditing.records import JOBS
+from chalicelib.events.records import JOBS
 from chalicelib.jobs import schedules
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, REPOSITORY_DELETION, RETENTION
 from chalicelib.jobs.records import SYSTEM, Status, Trigger

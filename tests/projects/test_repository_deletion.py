@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.auditing.records import JOBS
+from chalicelib.events.records import JOBS
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION

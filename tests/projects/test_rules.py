@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.auditing.records import JOBS, Event
+from chalicelib.events.records import JOBS, Event
 from chalicelib.oci.errors import NameUnknown
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError

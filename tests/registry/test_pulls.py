@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib import background
-from chalicelib.auditing.records import JOBS, Event
+from chalicelib.events.records import JOBS, Event
 from chalicelib.http import Request, Response
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import Unavailable

@@ -12,6 +12,7 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.events import store as audit
 from chalicelib.http import Request, Response
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
@@ -22,7 +23,7 @@ from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle
-from chalicelib.storage import audit, audit_counts
+from chalicelib.storage import audit_counts
 from tests.registry.accounting import assert_exact
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.auditing.records import JOBS, Event
+from chalicelib.events.records import JOBS, Event
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import (
     BlobUnknown,

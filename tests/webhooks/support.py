@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from chalicelib.auditing.records import Actor
+from chalicelib.events.records import Actor
 from chalicelib.projects import rules
 from chalicelib.storage import deliveries as table
 from chalicelib.webhooks import policies

@@ -14,6 +14,7 @@ from chalicelib.access.authentication import caller_of
 from chalicelib.access.configuration import Configuration
 from chalicelib.access.roles import Role
 from chalicelib.auditing import collection
+from chalicelib.events import store as audit
 from chalicelib.gc import runs
 from chalicelib.http import Request, Response
 from chalicelib.jobs import executions
@@ -24,7 +25,6 @@ from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import push, upload_http
-from chalicelib.storage import audit
 from chalicelib.storage import deliveries as table
 from chalicelib.storage import webhooks as webhook_table
 from chalicelib.webhooks import dispatch, policies

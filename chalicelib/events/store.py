@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from chalicelib.auditing.records import Actor, Event
+from chalicelib.events import unlogged
+from chalicelib.events.records import Actor, Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables, unlogged
+from chalicelib.storage import reads, tables
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.transactions import transact
 

@@ -30,7 +30,7 @@ JOBS = Actor("harbor-jobservice")
 class Event:
     """Something that was done, or that was tried and failed. Times are milliseconds since 1970.
 
-    It is written in the transaction that does it (chalicelib/storage/audit.py), so it is there exactly if it happened.
+    It is written in the transaction that does it (chalicelib/events/store.py), so it is there exactly if it happened.
     """
 
     operation: str

@@ -1,0 +1,1 @@
+"""What has happened: its record, the topics of webhooks, and the table that keeps it."""
