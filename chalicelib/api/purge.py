@@ -17,7 +17,7 @@ from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG
 from chalicelib.jobs.records import SYSTEM, Execution
-from chalicelib.storage import tasks
+from chalicelib.jobs.store import tasks
 from chalicelib.storage.conditions import now
 
 _RESOURCE = "purge-audit"

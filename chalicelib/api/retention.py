@@ -15,6 +15,7 @@ from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ExecutionNotFoundError, TaskNotFoundError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Execution, Task, Trigger
+from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
 from chalicelib.projects import selectors
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
@@ -22,7 +23,6 @@ from chalicelib.projects.errors import RuleNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.retention import policies, rules
 from chalicelib.retention.records import Policy
-from chalicelib.storage import tasks
 from chalicelib.storage.conditions import now
 
 _RESOURCE = "tag-retention"

@@ -11,8 +11,8 @@ from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.http import Response
 from chalicelib.jobs.schedules import SCHEDULER
-from chalicelib.storage import schedules as table
-from chalicelib.storage.schedules import Schedule
+from chalicelib.jobs.store import schedules as table
+from chalicelib.jobs.store.schedules import Schedule
 
 
 @operation("GET", "/schedules")

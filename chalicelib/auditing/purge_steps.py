@@ -12,7 +12,7 @@ from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status
 from chalicelib.jobs.steps import SLICE_SECONDS, Event
-from chalicelib.storage import tasks
+from chalicelib.jobs.store import tasks
 
 _HOUR_MS = 3_600_000
 _TASK = 1

@@ -10,7 +10,7 @@ from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG
 from chalicelib.jobs.records import SYSTEM, Execution, Trigger
-from chalicelib.storage.schedules import Schedule
+from chalicelib.jobs.store.schedules import Schedule
 
 HOURS = 240_000
 """The longest time that entries can be kept (Harbor, src/common/const.go, MaxAuditRetentionHour)."""

@@ -12,7 +12,7 @@ from chalicelib.gc.records import Parameters, Tally
 from chalicelib.jobs import executions
 from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
-from chalicelib.storage import tasks
+from chalicelib.jobs.store import tasks
 from chalicelib.storage.conditions import now
 
 WORKERS = 5

@@ -18,8 +18,8 @@ from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
+from chalicelib.jobs.store import tasks
 from chalicelib.settings import settings
-from chalicelib.storage import tasks
 from chalicelib.storage.conditions import now
 
 _WATCH_SECONDS = 1.0

@@ -18,8 +18,8 @@ from typing import Any
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
+from chalicelib.jobs.store import executions as table
 from chalicelib.oci.errors import Unavailable
-from chalicelib.storage import executions as table
 from chalicelib.storage import workflows
 from chalicelib.storage.aws_json import RefusedError
 from chalicelib.storage.conditions import now

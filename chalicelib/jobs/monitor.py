@@ -13,8 +13,8 @@ from chalicelib.jobs.errors import JobTypeUnknownError, TaskNotFoundError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import TASKS, Execution, Status
 from chalicelib.jobs.schedules import SCHEDULER
-from chalicelib.storage import executions as execution_table
-from chalicelib.storage import schedules, tasks
+from chalicelib.jobs.store import executions as execution_table
+from chalicelib.jobs.store import schedules, tasks
 from chalicelib.storage.conditions import now
 
 ALL = "all"

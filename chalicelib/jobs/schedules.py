@@ -16,11 +16,11 @@ from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ChangedError, RunningError, ScheduleInvalidError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import Execution, Kind, Trigger
+from chalicelib.jobs.store import schedules as table
+from chalicelib.jobs.store.schedules import Schedule
 from chalicelib.observability import logger
 from chalicelib.storage import scheduler
-from chalicelib.storage import schedules as table
 from chalicelib.storage.conditions import now
-from chalicelib.storage.schedules import Schedule
 
 SCHEDULER = "SCHEDULER"
 """Harbor's kind of job that starts the others by their schedules: who pauses it pauses all schedules."""

@@ -21,10 +21,10 @@ from typing import Any
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
+from chalicelib.jobs.store import executions as execution_table
+from chalicelib.jobs.store import tasks
 from chalicelib.observability import logger
 from chalicelib.oci.errors import Unavailable
-from chalicelib.storage import executions as execution_table
-from chalicelib.storage import tasks
 from chalicelib.storage.conditions import is_transient
 
 Event = Mapping[str, Any]

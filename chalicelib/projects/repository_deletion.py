@@ -17,6 +17,7 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.errors import RunningError, StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION
 from chalicelib.jobs.records import Trigger
+from chalicelib.jobs.store import executions as execution_table
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestUnknown, Referenced
 from chalicelib.oci.names import number_of, project_of
@@ -24,7 +25,6 @@ from chalicelib.projects import immutability, repositories, rules
 from chalicelib.projects.errors import NotEmptyError
 from chalicelib.registry import deletion, pull
 from chalicelib.storage import artifacts, listings
-from chalicelib.storage import executions as execution_table
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import repositories as table
 from chalicelib.storage.conditions import now

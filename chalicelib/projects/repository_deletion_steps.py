@@ -11,9 +11,10 @@ from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import SLICE_SECONDS, Event
+from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Immutable
 from chalicelib.projects import repository_deletion
-from chalicelib.storage import repositories, tasks
+from chalicelib.storage import repositories
 
 _TASK = 1
 _LOOK_SECONDS = 5.0

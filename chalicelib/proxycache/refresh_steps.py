@@ -9,11 +9,12 @@ from typing import Any
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
+from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
 from chalicelib.proxycache.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
-from chalicelib.storage import repositories, tasks
+from chalicelib.storage import repositories
 from chalicelib.timed_cache import TimedCache
 
 _PAGE = 20

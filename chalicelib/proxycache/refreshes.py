@@ -11,8 +11,8 @@ from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
 from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Execution, Status, Task, Trigger
-from chalicelib.storage import tasks
-from chalicelib.storage.schedules import Schedule
+from chalicelib.jobs.store import tasks
+from chalicelib.jobs.store.schedules import Schedule
 
 ALL, PULLED = "all", "pulled"
 POLICIES = (ALL, PULLED)

@@ -10,11 +10,12 @@ from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import Event
+from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
 from chalicelib.projects.records import Project
 from chalicelib.retention import cleaning, policies, rules
 from chalicelib.retention.cleaning import Outcome
-from chalicelib.storage import repositories, tasks
+from chalicelib.storage import repositories
 
 _PAGE = 1000
 

@@ -14,7 +14,8 @@ from chalicelib.gc import times
 from chalicelib.gc.errors import TimesTooShortError
 from chalicelib.http import Response
 from chalicelib.jobs.records import Status
-from chalicelib.storage import blobstore, tasks
+from chalicelib.jobs.store import tasks
+from chalicelib.storage import blobstore
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
 from tests.gc.garbage import condemned, standing

@@ -9,8 +9,8 @@ import pytest
 from chalicelib.jobs import executions, monitor
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
-from chalicelib.storage import executions as table
-from chalicelib.storage import schedules, tasks
+from chalicelib.jobs.store import executions as table
+from chalicelib.jobs.store import schedules, tasks
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 

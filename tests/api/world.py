@@ -16,9 +16,10 @@ from chalicelib.api import operations
 from chalicelib.events.records import JOBS, Event
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Status, Trigger
+from chalicelib.jobs.store import executions, tasks
 from chalicelib.projects import labels, rules
 from chalicelib.projects.records import Project
-from chalicelib.storage import executions, logins, tasks
+from chalicelib.storage import logins
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage.robots import NEVER, SYSTEM, Access, Grant
 from tests.access.support import BASIC, basic

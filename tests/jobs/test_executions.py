@@ -16,11 +16,12 @@ from chalicelib.jobs import executions, kinds, steps
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
+from chalicelib.jobs.store import executions as table
+from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Unavailable
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
-from chalicelib.storage import aws_json, tasks, workflows
-from chalicelib.storage import executions as table
+from chalicelib.storage import aws_json, workflows
 from chalicelib.storage.aws_json import RefusedError
 from tests.jobs.support import ALONE, policy_of, rule, start, wait
 from tests.registry.images import push_image

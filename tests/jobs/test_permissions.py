@@ -9,6 +9,8 @@ from chalicelib.events.records import JOBS
 from chalicelib.jobs import schedules
 from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, REPOSITORY_DELETION, RETENTION
 from chalicelib.jobs.records import SYSTEM, Status, Trigger
+from chalicelib.jobs.store import executions as table
+from chalicelib.jobs.store import tasks
 from chalicelib.oci import manifests
 from chalicelib.oci.names import number_of
 from chalicelib.projects import labels, repository_deletion_steps
@@ -17,8 +19,7 @@ from chalicelib.projects.labels import attach
 from chalicelib.projects.repositories import artifact
 from chalicelib.registry import push
 from chalicelib.retention import steps
-from chalicelib.storage import executions as table
-from chalicelib.storage import repositories, tasks
+from chalicelib.storage import repositories
 from chalicelib.storage.conditions import now
 from infra.policies import (
     purge_statements,

@@ -15,11 +15,11 @@ from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
+from chalicelib.jobs.store import schedules as table
 from chalicelib.oci.errors import Unavailable
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import scheduler
-from chalicelib.storage import schedules as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.tables.jobs import ScheduleItem
 from tests.jobs.support import ALONE, policy_of, rule, wait

@@ -13,6 +13,8 @@ from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.kinds import REPOSITORY_DELETION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.jobs.steps import run
+from chalicelib.jobs.store import executions as table
+from chalicelib.jobs.store import tasks
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, Immutable
 from chalicelib.oci.names import number_of
@@ -21,9 +23,7 @@ from chalicelib.projects import repository_deletion_steps as steps
 from chalicelib.projects.errors import NotEmptyError, RepositoryNotFoundError
 from chalicelib.projects.repository_deletion import Deletion
 from chalicelib.registry import blobs, pull, push
-from chalicelib.storage import executions as table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import tasks
 from chalicelib.storage.conditions import now
 from tests.registry.accessories import attach
 from tests.registry.images import CONFIG, image, index, push_blob, push_image

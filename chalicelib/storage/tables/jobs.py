@@ -86,7 +86,7 @@ class JobCounterItem(Item):
 
 
 class ScheduleItem(Item):
-    """When a job starts by itself (chalicelib/storage/schedules.py)."""
+    """When a job starts by itself (chalicelib/jobs/store/schedules.py)."""
 
     class Meta:
         table_name = settings().jobs_table

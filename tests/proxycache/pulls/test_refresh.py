@@ -14,6 +14,7 @@ import pytest
 from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Status
+from chalicelib.jobs.store import schedules as schedule_table
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import refreshing, sources
@@ -21,7 +22,6 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import listings
 from chalicelib.storage import manifests as table
 from chalicelib.storage import pulls as pull_table
-from chalicelib.storage import schedules as schedule_table
 from chalicelib.storage.conditions import now
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy

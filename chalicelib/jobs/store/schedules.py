@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.jobs.store.executions import COUNTER
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, now
-from chalicelib.storage.executions import COUNTER
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
+from chalicelib.jobs.store.executions import expiry
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds, now
-from chalicelib.storage.executions import expiry
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact

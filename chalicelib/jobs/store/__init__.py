@@ -1,0 +1,1 @@
+"""What jobs keep: executions, their tasks, and schedules."""
