@@ -13,7 +13,7 @@ from chalicelib.access.challenges import challenge, needed_scope
 from chalicelib.events.records import ANONYMOUS_NAME, Actor
 from chalicelib.http import Request
 from chalicelib.oci.errors import Unauthorized
-from chalicelib.storage.members import Entity
+from chalicelib.projects.store.members import Entity
 from chalicelib.timed_cache import TimedCache
 
 if TYPE_CHECKING:

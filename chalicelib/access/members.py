@@ -7,10 +7,10 @@ from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundE
 from chalicelib.access.roles import Role
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
+from chalicelib.projects.store import members as table
+from chalicelib.projects.store.members import Entity, Member
 from chalicelib.storage import counters
-from chalicelib.storage import members as table
 from chalicelib.storage.accounts import User
-from chalicelib.storage.members import Entity, Member
 
 
 def list_all(project: Project, name_part: str = "") -> list[Member]:

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from chalicelib.projects.records import Project
-from chalicelib.storage import members as table
-from chalicelib.storage.members import Entity
+from chalicelib.projects.store import members as table
+from chalicelib.projects.store.members import Entity
 from chalicelib.timed_cache import TimedCache
 
 _KNOWN_SECONDS = 30

@@ -13,12 +13,12 @@ from dataclasses import replace
 from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.events.records import JOBS, Actor, Event
+from chalicelib.projects.store import members as member_table
+from chalicelib.projects.store.members import Entity
 from chalicelib.storage import accounts as table
 from chalicelib.storage import counters, user_counts
-from chalicelib.storage import members as member_table
 from chalicelib.storage.accounts import User
 from chalicelib.storage.conditions import fresh, now
-from chalicelib.storage.members import Entity
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _ANONYMOUS = 2

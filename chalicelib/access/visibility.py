@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import own_ids
 from chalicelib.projects.records import Project
-from chalicelib.storage import directory
-from chalicelib.storage import projects as table
-from chalicelib.storage.directory import Totals
+from chalicelib.projects.store import directory
+from chalicelib.projects.store import projects as table
+from chalicelib.projects.store.directory import Totals
 from chalicelib.storage.robots import ALL_PROJECTS
 
 

@@ -11,7 +11,7 @@ from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.http import Response
 from chalicelib.projects import allowlists
-from chalicelib.storage.allowlists import Allowlist
+from chalicelib.projects.store.allowlists import Allowlist
 
 
 @operation("GET", "/system/CVEAllowlist")

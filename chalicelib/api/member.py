@@ -12,7 +12,7 @@ from chalicelib.api.guards import require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import WHOLE, page
 from chalicelib.http import Response
-from chalicelib.storage.members import Member
+from chalicelib.projects.store.members import Member
 
 _ENTITY_TYPES = {"user": "u", "group": "g"}
 

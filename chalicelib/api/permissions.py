@@ -11,7 +11,7 @@ from chalicelib.access.roles import Permission, Role
 from chalicelib.api.guards import refusal
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.http import Response
-from chalicelib.storage import members
+from chalicelib.projects.store import members
 
 
 @operation("GET", "/permissions")

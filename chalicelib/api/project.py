@@ -25,11 +25,11 @@ from chalicelib.http import Response
 from chalicelib.projects import allowlists, deletion, quotas, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
+from chalicelib.projects.store.allowlists import Allowlist
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.proxycache import endpoints, refreshes
 from chalicelib.retention import policies
 from chalicelib.storage import traffic
-from chalicelib.storage.allowlists import Allowlist
 from chalicelib.storage.retentions import RETENTION_ID
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 

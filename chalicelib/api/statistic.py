@@ -1,7 +1,7 @@
 """Harbor's tag `statistic`: how many projects and repositories there are, and what they store.
 
-Nothing is counted here: the directory of projects keeps the sums (chalicelib/storage/directory.py), and who charges
-projects for what they store another (chalicelib/storage/usage.py).
+Nothing is counted here: the directory of projects keeps the sums (projects/store/directory.py), and who charges
+projects for what they store another (chalicelib/projects/store/usage.py).
 """
 
 from __future__ import annotations

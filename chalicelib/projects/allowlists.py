@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from chalicelib.projects.errors import AllowlistInvalidError
 from chalicelib.projects.records import Project
-from chalicelib.storage import allowlists as table
-from chalicelib.storage.allowlists import Allowlist
+from chalicelib.projects.store import allowlists as table
+from chalicelib.projects.store.allowlists import Allowlist
 from chalicelib.storage.conditions import now
 
 SYSTEM = 0

@@ -15,10 +15,11 @@ from chalicelib.events.records import JOBS, Actor
 from chalicelib.projects import labels, rules
 from chalicelib.projects.errors import NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.storage import allowlists as allowlist_table
-from chalicelib.storage import members as member_table
-from chalicelib.storage import projects as table
-from chalicelib.storage import recounts, traffic, usage
+from chalicelib.projects.store import allowlists as allowlist_table
+from chalicelib.projects.store import members as member_table
+from chalicelib.projects.store import projects as table
+from chalicelib.projects.store import usage
+from chalicelib.storage import recounts, traffic
 from chalicelib.storage import robots as robot_table
 from chalicelib.storage import webhooks as webhook_table
 

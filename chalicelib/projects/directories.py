@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chalicelib.projects import rules
-from chalicelib.storage import directory, repositories
+from chalicelib.projects.store import directory
+from chalicelib.storage import repositories
 
 
 def complete() -> None:

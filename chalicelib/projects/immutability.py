@@ -13,7 +13,7 @@ from chalicelib.oci.errors import Immutable
 from chalicelib.projects import rules, selectors
 from chalicelib.projects.errors import ChangedError, RuleExistsError, RuleInvalidError, RuleNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.storage import projects as table
+from chalicelib.projects.store import projects as table
 
 RULES = 15
 """Of a project, as Harbor's console allows."""

@@ -1,7 +1,7 @@
 """Quotas: how much a project may store, and whether more still fits.
 
 What counts is chalicelib/registry/charges.py's. A project's sum and what is left of its limit are kept in several
-totals (chalicelib/storage/usage.py). A push takes its bytes out of one that has the room, on the condition that it
+totals (projects/store/usage.py). A push takes its bytes out of one that has the room, on the condition that it
 still has it; when none has enough alone, out of several in the same transaction. So a limit holds exactly, however
 many push at once, and they meet at one item only when the project is nearly full. Source of rules and words: Harbor,
 src/controller/quota and src/pkg/quota.
@@ -18,9 +18,10 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.errors import ChangedError, LimitInvalidError
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.storage import projects as project_table
-from chalicelib.storage import reads, usage
-from chalicelib.storage.usage import Adjustment, Total
+from chalicelib.projects.store import projects as project_table
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Adjustment, Total
+from chalicelib.storage import reads
 
 LIMIT = 1 << 50
 """The largest limit that can be set, in bytes: a pebibyte. JSON readers hold it, and sums of it, exactly."""

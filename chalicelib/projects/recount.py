@@ -20,15 +20,16 @@ from chalicelib.observability import logger, measured
 from chalicelib.oci import manifests
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.projects.store import projects as project_table
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Adjustment, Charge
 from chalicelib.registry import charges
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, recounts, repositories, usage
+from chalicelib.storage import blobstore, recounts, repositories
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import projects as project_table
 from chalicelib.storage.blobs import Edge
 from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Stored
-from chalicelib.storage.usage import Adjustment, Charge
 
 _MANIFESTS_A_PAGE = 50
 _CHARGES_A_PAGE = 200

@@ -18,9 +18,9 @@ from chalicelib.projects.errors import (
     RegistryInvalidError,
 )
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.storage import projects as table
+from chalicelib.projects.store import projects as table
+from chalicelib.projects.store.members import Entity, Member
 from chalicelib.storage.counters import next_number
-from chalicelib.storage.members import Entity, Member
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from chalicelib.projects.records import Project
-from chalicelib.storage import usage as table
+from chalicelib.projects.store import usage as table
 
 
 class Usage(NamedTuple):

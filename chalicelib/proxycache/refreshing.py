@@ -15,11 +15,12 @@ from chalicelib.oci import manifests
 from chalicelib.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown, TooLarge, Unavailable
 from chalicelib.oci.manifests import Manifest
 from chalicelib.projects import quotas
+from chalicelib.projects.store import usage
 from chalicelib.proxycache import connections, filling, pulling
 from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamNotFound
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import pull, push
-from chalicelib.storage import artifacts, listings, usage
+from chalicelib.storage import artifacts, listings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as table
 from chalicelib.storage import pulls as pull_table

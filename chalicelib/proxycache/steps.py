@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.auditing import quotas as quota_events
 from chalicelib.events.records import JOBS
 from chalicelib.observability import logger
 from chalicelib.oci.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
+from chalicelib.projects import quota_events
 from chalicelib.proxycache import filler
 from chalicelib.proxycache.errors import (
     EndpointNotFoundError,

@@ -13,10 +13,10 @@ from chalicelib.oci.errors import NameUnknown, QuotaExceeded, Unavailable
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Charge
 from chalicelib.registry import references, unreferenced
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import usage
-from chalicelib.storage.usage import Charge
 
 _ATTEMPTS = 12
 A_TRANSACTION = 60

@@ -7,27 +7,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.auditing import quotas as quota_events
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import NameUnknown, QuotaExceeded, RegistryError, Unavailable, UriTooLong
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import project_of
-from chalicelib.projects import rules
+from chalicelib.projects import quota_events, rules
 from chalicelib.projects.records import Project
+from chalicelib.projects.store import projects as project_table
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Total
 from chalicelib.registry import charges, push_plan, push_view
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_plan import Plan
 from chalicelib.registry.push_view import View, Wanted
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, usage
+from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import projects as project_table
 from chalicelib.storage.blobs import LIVE, Edge
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.manifests import Record
-from chalicelib.storage.usage import Total
 
 TAG_LIMIT = 10
 """Tags that one push may put (distribution-spec: at least ten): all are in the transaction that commits it."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from chalicelib.oci.manifests import Manifest
 from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.projects.store import projects as project_table
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Charge, Total
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import projects as project_table
-from chalicelib.storage import reads, repositories, usage
+from chalicelib.storage import reads, repositories
 from chalicelib.storage.conditions import now
 from chalicelib.storage.manifests import Record, Tag
-from chalicelib.storage.usage import Charge, Total
 
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since", "uploaded"),

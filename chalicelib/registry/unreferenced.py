@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
-from chalicelib.storage import usage
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Adjustment
 from chalicelib.storage.blobs import Blob, Link
-from chalicelib.storage.usage import Adjustment
 
 if TYPE_CHECKING:
     from chalicelib.storage.uploads import Session

@@ -15,7 +15,6 @@ from typing import Any
 
 from chalicelib.access import keys, owners
 from chalicelib.access.authentication import Caller, Owner
-from chalicelib.auditing import quotas as quota_events
 from chalicelib.events.records import ANONYMOUS_NAME, Actor
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests
@@ -30,7 +29,7 @@ from chalicelib.oci.errors import (
     Unsupported,
 )
 from chalicelib.oci.names import Target
-from chalicelib.projects import quotas
+from chalicelib.projects import quota_events, quotas
 from chalicelib.registry import blobs, uploads
 from chalicelib.registry.upload_writer import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings

@@ -15,11 +15,11 @@ from chalicelib.oci import digests
 from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, NameUnknown, Unavailable
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.store import projects as project_table
 from chalicelib.registry import blobs, unreferenced
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
-from chalicelib.storage import projects as project_table
 from chalicelib.storage import uploads as table
 from chalicelib.storage.blobstore import MultipartGoneError
 from chalicelib.storage.conditions import now

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.oci.accessories import Accessory
+from chalicelib.projects.store import usage
+from chalicelib.projects.store.usage import Adjustment
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, blobs, reads, repositories, tables, usage
+from chalicelib.storage import artifacts, blobs, reads, repositories, tables
 from chalicelib.storage.artifacts import Artifact
 from chalicelib.storage.blobs import LIVE
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX, shard
 from chalicelib.storage.transactions import transact
-from chalicelib.storage.usage import Adjustment
 
 if TYPE_CHECKING:
     from pynamodb.transactions import TransactWrite

@@ -1,6 +1,6 @@
 """The Projects table: upstream registries.
 
-How many projects pull through from one is counted with each that is made or deleted (chalicelib/storage/projects.py),
+How many projects pull through from one is counted with each that is made or deleted (projects/store/projects.py),
 without a new version: so no write replaces the whole item.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chalicelib.projects.store.projects import COUNTER, REGISTRY
 from chalicelib.proxycache.records import Endpoint
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
-from chalicelib.storage.projects import COUNTER, REGISTRY
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
+from chalicelib.projects.store import directory
 from chalicelib.settings import settings
-from chalicelib.storage import directory, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import CATALOG_PREFIX

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.projects.records import Project
+from chalicelib.projects.store.projects import COUNTER, LIVE, PROJECT
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
-from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
+from chalicelib.projects.store import projects
 from chalicelib.settings import settings
-from chalicelib.storage import projects, reads, tables
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded

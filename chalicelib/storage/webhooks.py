@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.projects.records import Project
+from chalicelib.projects.store.projects import COUNTER, LIVE, PROJECT
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh
-from chalicelib.storage.projects import COUNTER, LIVE, PROJECT
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.projects import allowlists, rules
-from chalicelib.storage import allowlists as table
+from chalicelib.projects.store import allowlists as table
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 

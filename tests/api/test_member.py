@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.http import Response
-from chalicelib.storage import members as table
+from chalicelib.projects.store import members as table
 from tests.access.support import BASIC, basic, bearer, token_for
 from tests.api.support import call
 

@@ -11,7 +11,7 @@ from chalicelib.access import catalog, members
 from chalicelib.access.roles import Role
 from chalicelib.projects import repository_deletion, rules
 from chalicelib.projects.records import Project
-from chalicelib.storage import directory
+from chalicelib.projects.store import directory
 from tests.access.support import BASIC, bearer, token_for
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call

@@ -12,8 +12,8 @@ from chalicelib.access import groups
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, permitted
 from chalicelib.projects import rules
-from chalicelib.storage import members as member_table
-from chalicelib.storage.members import Entity
+from chalicelib.projects.store import members as member_table
+from chalicelib.projects.store.members import Entity
 from tests.api.people import as_user, content, join, new_user
 from tests.api.support import call
 from tests.registry.test_budgets import counted

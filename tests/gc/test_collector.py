@@ -13,9 +13,10 @@ from chalicelib.gc.records import Tally, unwatched
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import Referenced
 from chalicelib.projects import quotas, rules
+from chalicelib.projects.store import usage
 from chalicelib.registry import deletion, push, uploads
 from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, usage
+from chalicelib.storage import blobstore
 from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.blobs import CONDEMNED, Edge
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS

@@ -5,11 +5,12 @@ from __future__ import annotations
 from chalicelib.oci import manifests
 from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
+from chalicelib.projects.store import usage
 from chalicelib.registry import pull
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import reads, repositories, usage
+from chalicelib.storage import reads, repositories
 
 
 def used(project: str) -> int:

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced, Unavailable
 from chalicelib.projects import rules
+from chalicelib.projects.store import usage
 from chalicelib.registry import charges, deletion, push
-from chalicelib.storage import aws_json, usage
+from chalicelib.storage import aws_json
 from chalicelib.storage import blobs as blob_table
 from tests.registry.accounting import assert_exact, assert_summed, charged, named, used
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image

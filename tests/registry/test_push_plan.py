@@ -10,12 +10,12 @@ import pytest
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import ManifestBlobUnknown, ManifestInvalid, PreconditionFailed, QuotaExceeded
 from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.projects.store.usage import SHARDS, Charge, Total
 from chalicelib.registry import charges, push_plan
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_view import View, Wanted
 from chalicelib.storage.blobs import CONDEMNED, DELETING, LIVE, Blob, Link
 from chalicelib.storage.manifests import Record, Tag
-from chalicelib.storage.usage import SHARDS, Charge, Total
 from tests.registry.images import CONFIG, descriptor, image, index
 
 NOW = 1_800_000_000_000

@@ -16,10 +16,10 @@ from chalicelib.oci.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import quotas, repository_deletion, rules
 from chalicelib.projects.errors import LimitInvalidError
+from chalicelib.projects.store import projects as project_table
+from chalicelib.projects.store import usage
 from chalicelib.registry import blobs, charges, deletion, push, push_plan, uploads
 from chalicelib.registry.routes import handle
-from chalicelib.storage import projects as project_table
-from chalicelib.storage import usage
 from tests.registry.accounting import assert_exact, assert_summed, charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -12,10 +12,10 @@ from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, recount, rules
+from chalicelib.projects.store import usage
 from chalicelib.registry import blobs, deletion, push, uploads
 from chalicelib.registry.routes import handle
 from chalicelib.registry.upload_writer import Writer
-from chalicelib.storage import usage
 from tests.registry.accounting import assert_exact
 from tests.registry.images import CONFIG, LAYER, descriptor, image
 

@@ -73,7 +73,7 @@ class RetentionItem(Item):
 
 
 class AllowlistItem(Item):
-    """Vulnerabilities that are let pass (chalicelib/storage/allowlists.py)."""
+    """Vulnerabilities that are let pass (chalicelib/projects/store/allowlists.py)."""
 
     class Meta:
         table_name = settings().projects_table
@@ -157,7 +157,7 @@ class EndpointNameItem(Item):
 
 
 class ChargeItem(Item):
-    """That a blob or manifest counts in a project's usage (chalicelib/storage/usage.py)."""
+    """That a blob or manifest counts in a project's usage (chalicelib/projects/store/usage.py)."""
 
     class Meta:
         table_name = settings().projects_table

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.projects.records import UNLIMITED, Project
+from chalicelib.projects.store import directory, members, usage
+from chalicelib.projects.store.members import Member
+from chalicelib.projects.store.usage import Adjustment
 from chalicelib.settings import settings
-from chalicelib.storage import directory, members, reads, tables, usage
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
-from chalicelib.storage.members import Member
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import ADMINISTRATOR, CATALOG_PREFIX, padded
 from chalicelib.storage.transactions import transact
-from chalicelib.storage.usage import Adjustment
 
 if TYPE_CHECKING:
     from pynamodb.expressions.update import Action
@@ -205,7 +206,7 @@ def adjust_usage(project: Project, adjustments: Sequence[Adjustment]) -> bool:
 
 
 def _room(limit: int) -> int:
-    """What a limit adds to the room that is left (chalicelib/storage/usage.py)."""
+    """What a limit adds to the room that is left (chalicelib/projects/store/usage.py)."""
     return 0 if limit == UNLIMITED else limit
 
 

@@ -10,7 +10,7 @@ from chalicelib.events.topics import EXCEEDED, WARNED
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import UNLIMITED, Project
-from chalicelib.storage.usage import Total
+from chalicelib.projects.store.usage import Total
 
 _WARNING_PERCENT = 85
 """Of the limit (Harbor, src/server/middleware/quota)."""

@@ -1,0 +1,1 @@
+"""What projects keep: their records, members, sums and allowlists."""
