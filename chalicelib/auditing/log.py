@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as table
 from chalicelib.events.records import Event
 from chalicelib.events.store import Period
 from chalicelib.projects.records import Project
-from chalicelib.storage import audit_counts
 
 _ATTEMPTS = 8
 """Of deleting one entry; what stays is found by the next purge."""

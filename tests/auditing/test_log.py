@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.auditing import log
+from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as audit
 from chalicelib.events.records import Actor, Event
 from chalicelib.events.store import ALWAYS, Period
@@ -17,7 +18,6 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import repository_deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError
 from chalicelib.registry import deletion, push
-from chalicelib.storage import audit_counts
 from chalicelib.storage.conditions import now
 from chalicelib.storage.tables.item import connection
 from tests.registry.images import image, push_blob, push_image

@@ -12,6 +12,7 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as audit
 from chalicelib.http import Request, Response
 from chalicelib.oci import accessories, digests, manifests
@@ -23,7 +24,6 @@ from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import _contents
 from chalicelib.registry.routes import handle
-from chalicelib.storage import audit_counts
 from tests.registry.accounting import assert_exact
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted
