@@ -109,6 +109,6 @@ def run_scheduled_job(event: dict[str, Any], _context: Any) -> int | None:
 
 @app.lambda_function(name="check_registries")
 def check_registries(_event: dict[str, Any], _context: Any) -> dict[str, int]:
-    from chalicelib.proxycache.health import run  # noqa: PLC0415 -- see above
+    from chalicelib.upstreams.health import run  # noqa: PLC0415 -- see above
 
     return run()

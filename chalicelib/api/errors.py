@@ -15,7 +15,7 @@ from chalicelib.http import Response
 from chalicelib.jobs import errors as jobs
 from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.projects import errors as projects
-from chalicelib.proxycache import errors as proxycache
+from chalicelib.upstreams import errors as proxycache
 from chalicelib.webhooks import errors as webhooks
 
 

@@ -27,11 +27,12 @@ from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store.allowlists import Allowlist
 from chalicelib.projects.usage import Usage, usage
-from chalicelib.proxycache import endpoints, refreshes
+from chalicelib.proxycache import refreshes
 from chalicelib.retention import policies
 from chalicelib.storage import traffic
 from chalicelib.storage.retentions import RETENTION_ID
 from chalicelib.storage.tables.keys import ADMINISTRATOR
+from chalicelib.upstreams import endpoints
 
 _FIELDS = (
     *("project_id", "name", "public", "owner", "owner_name", "owner_id", "registry_id"),

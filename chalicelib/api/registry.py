@@ -15,9 +15,9 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
 from chalicelib.http import Response
-from chalicelib.proxycache import endpoints, providers
-from chalicelib.proxycache.endpoints import Changes
-from chalicelib.proxycache.records import Endpoint
+from chalicelib.upstreams import endpoints, providers
+from chalicelib.upstreams.endpoints import Changes
+from chalicelib.upstreams.records import Endpoint
 
 _RESOURCE = "registry"
 _ADAPTERS = "replication-adapter"

@@ -14,8 +14,8 @@ from chalicelib.observability import logger
 from chalicelib.oci.errors import Unavailable
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
-from chalicelib.proxycache.errors import ConnectionsTaken
 from chalicelib.storage import connections as table
+from chalicelib.upstreams.errors import ConnectionsTaken
 
 LIMIT = "max_upstream_conn"
 """The project's setting; -1 or none is no limit."""

@@ -20,13 +20,11 @@ from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, NameUnknown, Q
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
-from chalicelib.proxycache import endpoints, leases, upstream
-from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamUnreachable
+from chalicelib.proxycache import leases
 from chalicelib.proxycache.filling import LANES
 from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
-from chalicelib.proxycache.upstream import Upstream
 from chalicelib.registry import blobs, charges, upload_writer, uploads
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
@@ -38,6 +36,10 @@ from chalicelib.storage.blobs import Blob
 from chalicelib.storage.conditions import now
 from chalicelib.storage.fills import Wanted
 from chalicelib.storage.uploads import Session
+from chalicelib.upstreams import client as upstream
+from chalicelib.upstreams import endpoints
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamUnreachable
 
 SPEED = "proxy_speed_kb"
 """The project's setting: kilobits a second that may come from upstream; -1 or none is no limit (swagger).

@@ -26,7 +26,12 @@ from chalicelib.oci.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from chalicelib.proxycache.errors import (
+from chalicelib.settings import settings
+from chalicelib.storage import replies as table
+from chalicelib.storage.conditions import now
+from chalicelib.storage.replies import Asked
+from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams.errors import (
     ConnectionsTaken,
     UpstreamContentInvalid,
     UpstreamError,
@@ -35,11 +40,6 @@ from chalicelib.proxycache.errors import (
     UpstreamRateLimited,
     UpstreamUnauthorized,
 )
-from chalicelib.settings import settings
-from chalicelib.storage import replies as table
-from chalicelib.storage.conditions import now
-from chalicelib.storage.replies import Asked
-from chalicelib.timed_cache import TimedCache
 
 UNKNOWN, LIMITED, REFUSED, WRONG, UNREACHABLE = "unknown", "limited", "refused", "wrong", "unreachable"
 HIDDEN = "hidden"

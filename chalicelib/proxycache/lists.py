@@ -13,13 +13,13 @@ from typing import Any
 from chalicelib.oci.errors import ManifestUnknown, NameUnknown
 from chalicelib.oci.names import TAG_LENGTH, is_tag
 from chalicelib.proxycache import connections, freshness, traffic
-from chalicelib.proxycache.errors import UpstreamNotFound
 from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import listings
 from chalicelib.registry.listings import Page
 from chalicelib.settings import settings
 from chalicelib.storage import listings as listing_table
+from chalicelib.upstreams.errors import UpstreamNotFound
 
 _REFERRERS = "proxy_referrer_api"
 """The project's setting; only "false" keeps to the local list."""

@@ -25,15 +25,15 @@ from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import DigestInvalid, Immutable, ManifestInvalid, ManifestUnknown, TooLarge
 from chalicelib.oci.manifests import Manifest
 from chalicelib.proxycache import connections, filling, freshness, traffic
-from chalicelib.proxycache.errors import UpstreamContentInvalid
 from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
-from chalicelib.proxycache.upstream import Descriptor
 from chalicelib.registry import pull, push
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.settings import settings
 from chalicelib.storage import manifests as table
 from chalicelib.storage import replies
+from chalicelib.upstreams.client import Descriptor
+from chalicelib.upstreams.errors import UpstreamContentInvalid
 
 ACTOR = Actor("harbor-proxyservice")
 """Who puts what was fetched, as Harbor names it (src/common/secret/store.go)."""

@@ -14,14 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chalicelib.proxycache.errors import (
-    UpstreamContentInvalid,
-    UpstreamError,
-    UpstreamRateLimited,
-    UpstreamUnreachable,
-)
-from chalicelib.proxycache.upstream import Body
 from chalicelib.storage import bandwidth
+from chalicelib.upstreams.client import Body
+from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamError, UpstreamRateLimited, UpstreamUnreachable
 
 T = TypeVar("T")
 Open = Callable[[int, int | None], Body]

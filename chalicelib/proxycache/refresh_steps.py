@@ -13,9 +13,9 @@ from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
-from chalicelib.proxycache.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
 from chalicelib.storage import repositories
 from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
 
 _PAGE = 20
 """Repositories that are planned at once: each is read whole."""

@@ -17,7 +17,6 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.projects import quotas
 from chalicelib.projects.store import usage
 from chalicelib.proxycache import connections, filling, pulling
-from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamNotFound
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import pull, push
 from chalicelib.storage import artifacts, listings
@@ -25,6 +24,7 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import manifests as table
 from chalicelib.storage import pulls as pull_table
 from chalicelib.storage.manifests import Tag
+from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamNotFound
 
 UNCHANGED, UPDATED, GONE = "unchanged", "updated", "gone upstream"
 KEPT, MOVED = "kept by a rule of the project", "deleted or moved by others meanwhile"

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from chalicelib.oci.errors import NameUnknown
 from chalicelib.projects.records import Project
-from chalicelib.proxycache import endpoints, filters, upstream
-from chalicelib.proxycache.errors import UpstreamUnreachable
-from chalicelib.proxycache.providers import DOCKER_HUB
-from chalicelib.proxycache.upstream import Upstream
+from chalicelib.proxycache import filters
+from chalicelib.upstreams import client as upstream
+from chalicelib.upstreams import endpoints
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.errors import UpstreamUnreachable
+from chalicelib.upstreams.providers import DOCKER_HUB
 
 LIBRARY = "library"
 """Where Docker Hub's repositories without a slash in their names are."""

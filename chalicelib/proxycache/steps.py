@@ -15,19 +15,19 @@ from chalicelib.observability import logger
 from chalicelib.oci.errors import DigestInvalid, NameUnknown, QuotaExceeded, TooLarge
 from chalicelib.projects import quota_events
 from chalicelib.proxycache import filler
-from chalicelib.proxycache.errors import (
-    EndpointNotFoundError,
-    UpstreamContentInvalid,
-    UpstreamError,
-    UpstreamNotFound,
-    UpstreamRateLimited,
-)
 from chalicelib.proxycache.filler import Attempt, Outcome
 from chalicelib.proxycache.filling import ASKED_SECONDS
 from chalicelib.storage import fills as table
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import now
 from chalicelib.storage.fills import Failure, Wanted
+from chalicelib.upstreams.errors import (
+    EndpointNotFoundError,
+    UpstreamContentInvalid,
+    UpstreamError,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+)
 
 Event = Mapping[str, Any]
 

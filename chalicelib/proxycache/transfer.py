@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from chalicelib.oci.errors import TooLarge
 from chalicelib.proxycache.reception import HaltedError, Reception, Span
-from chalicelib.proxycache.upstream import Body
 from chalicelib.registry.buffers import Buffers
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage.uploads import Session
+from chalicelib.upstreams.client import Body
 
 PIECE = 8 << 20
 """Bytes that a connection asks for at a time: long enough that asking costs little, even far away."""

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from chalicelib import outbound
-from chalicelib.proxycache import credentials, endpoints, health
 from chalicelib.settings import settings
-from chalicelib.storage import registries, secrets
+from chalicelib.storage import secrets
 from chalicelib.storage.aws_json import SECRETS_MANAGER
 from chalicelib.storage.aws_json import call as call_aws
+from chalicelib.upstreams import credentials, endpoints, health
+from chalicelib.upstreams import store as registries
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
 from tests.proxycache.upstreams import faults

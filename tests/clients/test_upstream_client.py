@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from chalicelib import outbound
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
-from chalicelib.proxycache.upstream import Upstream
 from chalicelib.settings import settings
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
 from tests.clients import layout
 from tests.clients.conftest import Run
 from tests.proxycache.endpoints import endpoint

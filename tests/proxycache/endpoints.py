@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from chalicelib.proxycache.records import HEALTHY, Endpoint
+from chalicelib.upstreams.records import HEALTHY, Endpoint
 
 
 def endpoint(url: str, **more: Any) -> Endpoint:

@@ -10,13 +10,14 @@ from typing import Any
 
 from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import rules
-from chalicelib.proxycache import endpoints, filling, steps
-from chalicelib.proxycache.endpoints import Changes
+from chalicelib.proxycache import filling, steps
 from chalicelib.settings import settings
 from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, fills, reads, uploads
 from chalicelib.storage.fills import Wanted
 from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
+from chalicelib.upstreams import endpoints
+from chalicelib.upstreams.endpoints import Changes
 from tests.conftest import ADMIN
 from tests.proxycache.upstreams.scripted import Scripted
 

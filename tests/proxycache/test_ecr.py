@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from chalicelib.proxycache import ecr, endpoints
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.endpoints import Changes
-from chalicelib.proxycache.errors import (
+from chalicelib.upstreams import ecr, endpoints
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.endpoints import Changes
+from chalicelib.upstreams.errors import (
     EndpointInvalidError,
     EndpointUnhealthyError,
     UpstreamRateLimited,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from chalicelib.proxycache.upstream import Upstream
 from tests.conftest import URL
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.upstreams.scripted import Scripted, scripted

@@ -18,8 +18,7 @@ from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
-from chalicelib.proxycache import endpoints, filler, filling, leases, reception, steps
-from chalicelib.proxycache.endpoints import Changes
+from chalicelib.proxycache import filler, filling, leases, reception, steps
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, push, uploads
@@ -27,6 +26,8 @@ from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
 from chalicelib.storage.uploads import Session
+from chalicelib.upstreams import endpoints
+from chalicelib.upstreams.endpoints import Changes
 from tests.conftest import ADMIN
 from tests.proxycache.filled import Proxy, content_of, expire_lease, let_be_tried_again
 from tests.proxycache.upstreams import faults

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from chalicelib.proxycache import upstream as client
-from chalicelib.proxycache.authorization import Credential, parse
-from chalicelib.proxycache.errors import (
+from chalicelib.upstreams import client
+from chalicelib.upstreams.authorization import Credential, parse
+from chalicelib.upstreams.client import Descriptor, TagPage, Upstream
+from chalicelib.upstreams.errors import (
     UpstreamContentInvalid,
     UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from chalicelib.proxycache.providers import registry_address
-from chalicelib.proxycache.upstream import Descriptor, TagPage, Upstream
+from chalicelib.upstreams.providers import registry_address
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.upstreams import faults
 from tests.proxycache.upstreams.certificates import Certificate, make_certificate

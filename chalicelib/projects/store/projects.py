@@ -253,7 +253,7 @@ def delete(project: Project, mark: str, event: Event) -> bool:
 
 
 def has_registry(registry_id: int) -> bool:
-    """Whether there is an upstream registry with this number (chalicelib/storage/registries.py)."""
+    """Whether there is an upstream registry with this number (chalicelib/upstreams/store.py)."""
     return reads.get_item(Key(settings().projects_table, REGISTRY, padded(registry_id)), ("version",)) is not None
 
 

@@ -128,7 +128,7 @@ class SubscriberItem(Item):
 
 
 class EndpointItem(Item):
-    """An upstream registry (chalicelib/storage/registries.py)."""
+    """An upstream registry (chalicelib/upstreams/store.py)."""
 
     class Meta:
         table_name = settings().projects_table

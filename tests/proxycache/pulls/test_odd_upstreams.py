@@ -12,10 +12,10 @@ import pytest
 
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import RegistryError
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden
-from chalicelib.proxycache.upstream import Upstream
 from chalicelib.storage import manifests as table
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden
 from tests.proxycache.endpoints import endpoint
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.certificates import make_certificate

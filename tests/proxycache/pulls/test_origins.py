@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.projects import deletion, rules
-from chalicelib.proxycache import endpoints
-from chalicelib.proxycache.endpoints import Changes
 from chalicelib.settings import settings
+from chalicelib.upstreams import endpoints
+from chalicelib.upstreams.endpoints import Changes
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.faults import hang_up, too_many
 from tests.proxycache.upstreams.scripted import Scripted, scripted

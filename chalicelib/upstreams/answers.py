@@ -6,12 +6,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from chalicelib.proxycache.errors import (
-    UpstreamNotFound,
-    UpstreamRateLimited,
-    UpstreamUnauthorized,
-    UpstreamUnreachable,
-)
+from chalicelib.upstreams.errors import UpstreamNotFound, UpstreamRateLimited, UpstreamUnauthorized, UpstreamUnreachable
 
 _LONGEST_PAUSE = 24 * 3600
 

@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from chalicelib import outbound
-from chalicelib.proxycache import credentials, ecr
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.errors import (
+from chalicelib.storage.conditions import fresh, now
+from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams import credentials, ecr
+from chalicelib.upstreams import store as table
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.client import Upstream
+from chalicelib.upstreams.errors import (
     EndpointChangedError,
     EndpointExistsError,
     EndpointInUseError,
@@ -22,12 +26,8 @@ from chalicelib.proxycache.errors import (
     EndpointUnhealthyError,
     UpstreamError,
 )
-from chalicelib.proxycache.providers import ECR, PROVIDERS
-from chalicelib.proxycache.records import HEALTHY, UNHEALTHY, Endpoint
-from chalicelib.proxycache.upstream import Upstream
-from chalicelib.storage import registries as table
-from chalicelib.storage.conditions import fresh, now
-from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams.providers import ECR, PROVIDERS
+from chalicelib.upstreams.records import HEALTHY, UNHEALTHY, Endpoint
 
 _NAME_LENGTH, _DESCRIPTION_LENGTH, _URL_LENGTH, _KEY_LENGTH = 64, 1024, 2048, 255
 _PASSWORD_LENGTH = 32 * 1024

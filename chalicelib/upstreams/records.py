@@ -19,7 +19,7 @@ class Endpoint:
     number: int
     name: str
     type: str
-    """One of chalicelib/proxycache/providers.py."""
+    """One of chalicelib/upstreams/providers.py."""
     url: str
     """Of http or https, without a slash at its end."""
     insecure: bool

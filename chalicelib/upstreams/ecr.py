@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from chalicelib import outbound
 from chalicelib.outbound import OutboundError, Verify
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.errors import UpstreamRateLimited, UpstreamUnauthorized, UpstreamUnreachable
 from chalicelib.storage.signing import post_headers_by_key
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.errors import UpstreamRateLimited, UpstreamUnauthorized, UpstreamUnreachable
 
 _HOST = re.compile(r"(?:api|(\d{12})\.dkr)\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?\Z")
 _TARGET = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"

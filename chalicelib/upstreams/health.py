@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.proxycache import credentials, endpoints
+from chalicelib.upstreams import credentials, endpoints
 
 _SIDE_BY_SIDE = 8
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chalicelib.projects.store.projects import COUNTER, REGISTRY
-from chalicelib.proxycache.records import Endpoint
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
+from chalicelib.upstreams.records import Endpoint
 
 if TYPE_CHECKING:
     from pynamodb.expressions.update import Action

@@ -19,9 +19,10 @@ from chalicelib import outbound
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, SIZE_LIMIT
 from chalicelib.outbound import Answer, OutboundError, Stream
-from chalicelib.proxycache import answers, credentials, ecr, providers
-from chalicelib.proxycache.authorization import Authorizer, Credential
-from chalicelib.proxycache.errors import (
+from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams import answers, credentials, ecr, providers
+from chalicelib.upstreams.authorization import Authorizer, Credential
+from chalicelib.upstreams.errors import (
     UpstreamContentInvalid,
     UpstreamError,
     UpstreamHidden,
@@ -29,8 +30,7 @@ from chalicelib.proxycache.errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from chalicelib.proxycache.records import Endpoint
-from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams.records import Endpoint
 
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, "*/*;q=0.1"))
 _CALL_SECONDS = 10.0

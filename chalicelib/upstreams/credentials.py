@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 
-from chalicelib.proxycache.authorization import Credential
-from chalicelib.proxycache.records import Endpoint
 from chalicelib.settings import settings
-from chalicelib.storage import registries, secrets
+from chalicelib.storage import secrets
 from chalicelib.storage.conditions import fresh
 from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams import store as registries
+from chalicelib.upstreams.authorization import Credential
+from chalicelib.upstreams.records import Endpoint
 
 _KNOWN_SECONDS = 300
 _UNNAMED_SECONDS = 3600

@@ -17,9 +17,9 @@ from urllib.parse import urlencode, urlsplit
 
 from chalicelib import outbound
 from chalicelib.outbound import OutboundError, Verify
-from chalicelib.proxycache import answers
-from chalicelib.proxycache.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
 from chalicelib.timed_cache import TimedCache
+from chalicelib.upstreams import answers
+from chalicelib.upstreams.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
 
 _TOKEN_SECONDS = 60
 """Life of a token whose service does not say (token specification)."""

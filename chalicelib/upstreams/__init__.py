@@ -1,0 +1,1 @@
+"""Other registries: their records, credentials and health, and the client of them."""
