@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from chalicelib.access import passwords, throttling
+from chalicelib.access.store import robots
+from chalicelib.access.store import users as table
+from chalicelib.access.store.robots import LOGIN_PREFIX, NEVER, Robot
+from chalicelib.access.store.users import User
 from chalicelib.settings import settings
-from chalicelib.storage import accounts as table
-from chalicelib.storage import robots, secrets
-from chalicelib.storage.accounts import User
-from chalicelib.storage.robots import LOGIN_PREFIX, NEVER, Robot
+from chalicelib.storage import secrets
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
 
@@ -108,6 +109,17 @@ def find_numbered(username: str, number: int) -> Account | None:
     cached = _users.get(username)
     account = cached[0] if cached else _users.put(username, _read_numbered(username, number), _ACCOUNT_SECONDS)
     return account if account is not None and account.number == number and not account.is_closed else None
+
+
+def find_stamped(username: str, number: int, stamp: str) -> Account | None:
+    """The account that something was given to, unless it is gone, closed, or has another password than under `stamp`.
+
+    At most half a minute old. Without a stamp, as what was given of old is, the name alone counts.
+    """
+    if not stamp:
+        return find(username)
+    account = find_numbered(username, number)
+    return account if account is not None and account.stamp == stamp else None
 
 
 def forget(username: str) -> None:

@@ -18,7 +18,7 @@ from chalicelib.timed_cache import TimedCache
 
 if TYPE_CHECKING:
     from chalicelib.access.accounts import Account
-    from chalicelib.storage.robots import Robot
+    from chalicelib.access.store.robots import Robot
 
 REGISTRY_AUDIENCE = "registry"
 
@@ -150,9 +150,10 @@ def _bearer(request: Request, token: str) -> Caller:
     cached = _bearers.get(token)
     bearer = cached[0] if cached is not None else _read_token(request, token)
     if bearer.stamp:
-        from chalicelib.access import owners  # noqa: PLC0415 -- a pull without a token does without
+        from chalicelib.access import accounts  # noqa: PLC0415 -- a pull without a token does without
 
-        if not owners.is_current(bearer.owner):
+        owner = bearer.owner
+        if accounts.find_stamped(owner.name, owner.number, owner.stamp) is None:
             raise _unauthorized(request, "the account that the token was given to has changed", "invalid_token")
     return bearer
 

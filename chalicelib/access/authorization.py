@@ -13,12 +13,12 @@ from chalicelib.access import memberships, roles
 from chalicelib.access.authentication import Caller, RepositoryGrant
 from chalicelib.access.challenges import CATALOG_SCOPE, challenge, repository_scope
 from chalicelib.access.roles import Permission, Permissions, Role
+from chalicelib.access.store.robots import ALL_PROJECTS, SYSTEM, Grant, Robot
 from chalicelib.http import Request
 from chalicelib.oci.errors import Denied, NameUnknown, RegistryError, Unauthorized
 from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.storage.robots import ALL_PROJECTS, SYSTEM, Grant, Robot
 
 ACTIONS = frozenset({"pull", "push", "delete"})
 """Of the protocol: what a token's scope can name."""

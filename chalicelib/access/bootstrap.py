@@ -9,11 +9,11 @@ import sys
 from contextlib import suppress
 
 from chalicelib.access import accounts, passwords
+from chalicelib.access.store import user_counts
+from chalicelib.access.store import users as account_table
 from chalicelib.jobs import executions, schedules
 from chalicelib.projects import directories, rules
 from chalicelib.projects.errors import AlreadyExistsError
-from chalicelib.storage import accounts as account_table
-from chalicelib.storage import user_counts
 
 LIBRARY = "library"
 """The public project that Harbor starts with."""

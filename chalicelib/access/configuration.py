@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.access.errors import InvalidError
+from chalicelib.access.store import configuration as table
+from chalicelib.access.store import users as accounts_table
+from chalicelib.access.store.robots import LOGIN_PREFIX
 from chalicelib.events import unlogged
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
-from chalicelib.storage import accounts as accounts_table
-from chalicelib.storage import configuration as table
-from chalicelib.storage.robots import LOGIN_PREFIX
 from chalicelib.timed_cache import TimedCache
 
 DB_AUTH = "db_auth"

@@ -17,11 +17,11 @@ from urllib.parse import urlencode
 from chalicelib.access import configuration, cookies, keys, oidc, onboarding, sessions
 from chalicelib.access.errors import ProviderError
 from chalicelib.access.oidc import Flow, Profile
+from chalicelib.access.store import sessions as table
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError, PreconditionFailedError
 from chalicelib.api.operations import json_body
 from chalicelib.http import Request, Response
-from chalicelib.storage import sessions as table
 
 CALLBACK = "/c/oidc/callback"
 _FLOW_COOKIE = "oidc_flow"

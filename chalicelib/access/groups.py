@@ -10,10 +10,10 @@ from collections.abc import Collection
 
 from chalicelib.access import memberships
 from chalicelib.access.errors import AlreadyExistsError, ChangedError, InvalidError, NotFoundError
+from chalicelib.access.store import groups as table
+from chalicelib.access.store.groups import Group
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store.members import Entity
-from chalicelib.storage import groups as table
-from chalicelib.storage.groups import Group
 
 HTTP = 2
 """Of an authentication proxy. Berth has none, so nobody is in such a group; it can be made, as in Harbor."""

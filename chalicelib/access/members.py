@@ -5,12 +5,12 @@ from __future__ import annotations
 from chalicelib.access import configuration, groups, memberships, users
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotFoundError
 from chalicelib.access.roles import Role
+from chalicelib.access.store.users import User
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import members as table
 from chalicelib.projects.store.members import Entity, Member
 from chalicelib.storage import counters
-from chalicelib.storage.accounts import User
 
 
 def list_all(project: Project, name_part: str = "") -> list[Member]:

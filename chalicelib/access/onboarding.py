@@ -12,9 +12,9 @@ from chalicelib.access import accounts, groups, users
 from chalicelib.access.accounts import Account
 from chalicelib.access.errors import AlreadyExistsError, ChangedError
 from chalicelib.access.oidc import Profile
+from chalicelib.access.store import users as table
+from chalicelib.access.store.users import Identity, User
 from chalicelib.events.records import Actor
-from chalicelib.storage import accounts as table
-from chalicelib.storage.accounts import Identity, User
 from chalicelib.storage.conditions import now
 
 COMMENT = "Onboarded via OIDC provider"

@@ -1,4 +1,4 @@
-"""Whether those that a token or an upload address was given to may still use it: at most half a minute late.
+"""Whether those that an upload address was given to may still use it: at most half a minute late.
 
 A warm process remembers all of this. A cold one reads the account by its number: one call for a user, while its token
 names the actions that were settled when it was issued.
@@ -13,11 +13,6 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 
 
-def is_current(owner: Owner) -> bool:
-    """Whether the account is there, open, and has the password that it had under the owner's stamp."""
-    return _account(owner) is not None
-
-
 def may_still_push(owner: Owner, repository: str, project_id: int, *, anew: bool = False) -> bool:
     """Whether `owner` may push to `repository`, in the project `project_id`.
 
@@ -27,7 +22,7 @@ def may_still_push(owner: Owner, repository: str, project_id: int, *, anew: bool
     """
     if anew:
         accounts.forget(owner.name)
-    account = _account(owner)
+    account = accounts.find_stamped(owner.name, owner.number, owner.stamp)
     project = rules.find_numbered(project_of(repository), project_id)
     if account is None or project is None:
         return False
@@ -35,10 +30,3 @@ def may_still_push(owner: Owner, repository: str, project_id: int, *, anew: bool
     if anew:
         memberships.forget_roles(caller.entities, project)
     return "push" in permitted(caller, repository)
-
-
-def _account(owner: Owner) -> accounts.Account | None:
-    if not owner.stamp:
-        return accounts.find(owner.name)
-    account = accounts.find_numbered(owner.name, owner.number)
-    return account if account is not None and account.stamp == owner.stamp else None

@@ -20,14 +20,14 @@ from chalicelib.access.errors import (
     NotFoundError,
 )
 from chalicelib.access.roles import Permission, Permissions
+from chalicelib.access.store import robots as table
+from chalicelib.access.store.robots import ALL_PROJECTS, NAME_LENGTH, NEVER, SYSTEM, Grant, Robot
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.storage import robots as table
 from chalicelib.storage.conditions import now
 from chalicelib.storage.counters import next_number
-from chalicelib.storage.robots import ALL_PROJECTS, NAME_LENGTH, NEVER, SYSTEM, Grant, Robot
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _DESCRIPTION_LENGTH = 1024

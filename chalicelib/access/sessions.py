@@ -13,8 +13,8 @@ import time
 from chalicelib.access import accounts, configuration, cookies, csrf
 from chalicelib.access.accounts import Account
 from chalicelib.access.authentication import ANONYMOUS, Caller, authenticate, caller_of
+from chalicelib.access.store import sessions as table
 from chalicelib.http import Request
-from chalicelib.storage import sessions as table
 
 COOKIE = "sid"
 

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from chalicelib.access.store import logins as table
+from chalicelib.access.store.logins import Failures
 from chalicelib.oci.errors import TooManyRequests
-from chalicelib.storage import logins as table
-from chalicelib.storage.logins import Failures
 
 _NAME_LENGTH = 200
 """Characters of a name that distinguish it from others here: what is longer is no account's."""

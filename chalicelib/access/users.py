@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
+from chalicelib.access.store import user_counts
+from chalicelib.access.store import users as table
+from chalicelib.access.store.users import User
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store.members import Entity
-from chalicelib.storage import accounts as table
-from chalicelib.storage import counters, user_counts
-from chalicelib.storage.accounts import User
+from chalicelib.storage import counters
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 

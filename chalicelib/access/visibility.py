@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import own_ids
+from chalicelib.access.store.robots import ALL_PROJECTS
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import directory
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store.directory import Totals
-from chalicelib.storage.robots import ALL_PROJECTS
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
 from chalicelib.access.errors import NotFoundError
 from chalicelib.access.roles import Permission
+from chalicelib.access.store.robots import LOGIN_PREFIX, SYSTEM, Access, Grant, Robot
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import refusal, require_account, require_in_project, require_system
@@ -20,7 +21,6 @@ from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
-from chalicelib.storage.robots import LOGIN_PREFIX, SYSTEM, Access, Grant, Robot
 
 _LEVELS = ("system", "project")
 _FIELDS = (

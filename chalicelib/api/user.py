@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.access import accounts, configuration, csrf, users
 from chalicelib.access.authorization import permissions, permissions_nowhere
+from chalicelib.access.store.users import Identity, User
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError, ForbiddenError, PreconditionFailedError
 from chalicelib.api.guards import require_account, require_admin, require_login, require_system
@@ -16,7 +17,6 @@ from chalicelib.api.query import selection
 from chalicelib.http import Response
 from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
-from chalicelib.storage.accounts import Identity, User
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _SCOPE = re.compile(r"/project/(?P<number>[0-9]{1,15})(?:/(?P<resource>[a-z-]*))?/?\Z", re.ASCII)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.access import groups
+from chalicelib.access.store.groups import Group
 from chalicelib.api import PREFIX, fields
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.guards import require_account, require_system
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import WHOLE, page
 from chalicelib.http import Response
-from chalicelib.storage.groups import Group
 
 
 @operation("GET", "/usergroups")

@@ -11,6 +11,7 @@ that can be pulled from and that takes no new repositories until it is deleted a
 
 from __future__ import annotations
 
+from chalicelib.access.store import robots as robot_table
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.projects import labels, rules
 from chalicelib.projects.errors import NotEmptyError, NotFoundError
@@ -20,7 +21,6 @@ from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store import usage
 from chalicelib.storage import recounts, traffic
-from chalicelib.storage import robots as robot_table
 from chalicelib.storage import webhooks as webhook_table
 
 

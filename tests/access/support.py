@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from chalicelib.access import accounts, passwords, token_service
 from chalicelib.access.bootstrap import bootstrap
+from chalicelib.access.store import logins
 from chalicelib.http import Request, Response
-from chalicelib.storage import logins
 
 NAME = "admin"
 PASSWORD = "Tr0ub4dor:and:3"  # RFC 7617: a password may hold colons, a name may not

@@ -16,10 +16,10 @@ from joserfc.jwk import RSAKey
 
 from chalicelib import outbound
 from chalicelib.access import configuration, keys, oidc, users
+from chalicelib.access.store import configuration as configuration_table
+from chalicelib.access.store import users as accounts_table
 from chalicelib.http import Response
 from chalicelib.settings import settings
-from chalicelib.storage import accounts as accounts_table
-from chalicelib.storage import configuration as configuration_table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.access.browser import Browser
 from tests.access.provider import CLIENT, SECRET, Provider

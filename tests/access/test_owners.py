@@ -13,11 +13,11 @@ from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.errors import AlreadyExistsError
 from chalicelib.access.owners import may_still_push
 from chalicelib.access.roles import Role
+from chalicelib.access.store.robots import Access, Grant
+from chalicelib.access.store.users import User
 from chalicelib.oci.errors import Unauthorized
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.records import Project
-from chalicelib.storage.accounts import User
-from chalicelib.storage.robots import Access, Grant
 from tests.access.support import BASIC, NAME, basic, bearer, request, token_for
 from tests.registry.test_budgets import counted
 

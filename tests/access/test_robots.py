@@ -14,14 +14,14 @@ from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.authorization import granted, permissions, permits_in_system, visible_projects
 from chalicelib.access.errors import ChangedError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.roles import Permission
+from chalicelib.access.store import robots as table
+from chalicelib.access.store.robots import ALL_PROJECTS, NEVER, SYSTEM, Access, Grant, Robot
 from chalicelib.events.records import JOBS, Event
 from chalicelib.http import Response
 from chalicelib.oci.errors import TooManyRequests
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.registry import routes
-from chalicelib.storage import robots as table
-from chalicelib.storage.robots import ALL_PROJECTS, NEVER, SYSTEM, Access, Grant, Robot
 from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token_for, request, token_for
 from tests.registry.images import push_image
 

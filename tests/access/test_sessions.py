@@ -12,12 +12,12 @@ import boto3
 import pytest
 
 from chalicelib.access import configuration, keys, users
+from chalicelib.access.store import configuration as configuration_table
+from chalicelib.access.store import logins
+from chalicelib.access.store import sessions as table
 from chalicelib.events import store as audit
 from chalicelib.http import Response
 from chalicelib.settings import settings
-from chalicelib.storage import configuration as configuration_table
-from chalicelib.storage import logins
-from chalicelib.storage import sessions as table
 from chalicelib.storage.tables.accounts import ConfigurationItem, SessionItem
 from tests.access.browser import Browser
 from tests.access.support import NAME, PASSWORD, basic

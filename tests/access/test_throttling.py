@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.access import accounts, passwords, throttling, users
+from chalicelib.access.store import logins
 from chalicelib.oci.errors import TooManyRequests
-from chalicelib.storage import logins
 from tests.access.support import basic, get_token, json_of
 from tests.api.support import call
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.access import accounts, users
+from chalicelib.access.store import users as accounts_table
 from chalicelib.events.records import Actor
 from chalicelib.http import Response
-from chalicelib.storage import accounts as accounts_table
 from tests.access.support import basic
 from tests.api.support import call
 

@@ -11,13 +11,13 @@ import boto3
 import pytest
 
 from chalicelib.access import configuration
+from chalicelib.access.store import configuration as table
+from chalicelib.access.store import users as accounts_table
 from chalicelib.events import store as audit
 from chalicelib.events import unlogged
 from chalicelib.events.records import Actor, Event
 from chalicelib.registry import deletion
 from chalicelib.settings import settings
-from chalicelib.storage import accounts as accounts_table
-from chalicelib.storage import configuration as table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.access.support import get_token, json_of
 from tests.api.contract import SWAGGER, read_swagger

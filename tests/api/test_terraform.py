@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from chalicelib.access import configuration
+from chalicelib.access.store import configuration as configuration_table
+from chalicelib.access.store import users as accounts_table
 from chalicelib.settings import settings
-from chalicelib.storage import accounts as accounts_table
-from chalicelib.storage import configuration as configuration_table
 from chalicelib.storage.tables.accounts import ConfigurationItem
 from tests.api.people import PASSWORD, content
 from tests.api.support import call, errors_of

@@ -12,6 +12,9 @@ from typing import Any
 from chalicelib.access import groups, members, robots, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.roles import Permission, Role
+from chalicelib.access.store import logins
+from chalicelib.access.store import robots as robot_table
+from chalicelib.access.store.robots import NEVER, SYSTEM, Access, Grant
 from chalicelib.api import operations
 from chalicelib.events.records import JOBS, Event
 from chalicelib.jobs.kinds import RETENTION
@@ -19,9 +22,6 @@ from chalicelib.jobs.records import TASKS, Status, Trigger
 from chalicelib.jobs.store import executions, tasks
 from chalicelib.projects import labels, rules
 from chalicelib.projects.records import Project
-from chalicelib.storage import logins
-from chalicelib.storage import robots as robot_table
-from chalicelib.storage.robots import NEVER, SYSTEM, Access, Grant
 from tests.access.support import BASIC, basic
 from tests.api.people import PASSWORD, join, new_user
 from tests.api.support import call

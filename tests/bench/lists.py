@@ -308,8 +308,8 @@ def _write_batch(table: str, items: Sequence[_Raw]) -> None:
 
 def _count(added: int) -> None:
     """Add so many to the sums that are kept of what `_fill` copies."""
+    from chalicelib.access.store import user_counts
     from chalicelib.projects.store import directory
-    from chalicelib.storage import user_counts
     from chalicelib.storage.repositories import catalog_key
     from chalicelib.storage.tables.projects import ProjectItem
     from chalicelib.storage.tables.repositories import CatalogItem

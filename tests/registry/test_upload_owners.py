@@ -14,13 +14,13 @@ from chalicelib.access import accounts, members, memberships, robots, users
 from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
+from chalicelib.access.store.robots import Access, Grant, Robot
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, names
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry import routes, upload_http, uploads
 from chalicelib.storage import uploads as table
-from chalicelib.storage.robots import Access, Grant, Robot
 from tests.access.support import NAME, PASSWORD, basic, be_administrator, bearer, token_for
 from tests.registry.test_budgets import counted
 from tests.registry.upload_paths import Path, RelayPath, random_content, served_relay, stored, upload_of

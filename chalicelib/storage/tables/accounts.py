@@ -23,7 +23,7 @@ class UserItem(Item):
     groups = JSONAttribute(null=True)
     """Numbers of the groups that the login provider told of last; absent for who logs in with a password alone."""
     identity = JSONAttribute(null=True)
-    """Who the user is at the login provider (chalicelib/storage/accounts.py); absent as above."""
+    """Who the user is at the login provider (chalicelib/access/store/users.py); absent as above."""
     version = UnicodeAttribute()
     created = NumberAttribute()
     updated = NumberAttribute()
@@ -77,7 +77,7 @@ class MembershipItem(Item):
 
 
 class RobotItem(Item):
-    """A robot account (chalicelib/storage/robots.py)."""
+    """A robot account (chalicelib/access/store/robots.py)."""
 
     class Meta:
         table_name = settings().accounts_table
@@ -128,7 +128,7 @@ class ConfigurationItem(Item):
 
 
 class SessionItem(Item):
-    """What a browser is remembered by (chalicelib/storage/sessions.py). `expires` is the table's TTL, in seconds."""
+    """What a browser is remembered by (access/store/sessions.py). `expires` is the table's TTL, in seconds."""
 
     class Meta:
         table_name = settings().accounts_table

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from chalicelib.access.store import user_counts
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables, user_counts
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded

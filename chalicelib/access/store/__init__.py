@@ -1,0 +1,1 @@
+"""What access keeps: users, groups, robots, failed logins, sessions, settings."""
