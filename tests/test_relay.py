@@ -29,11 +29,12 @@ from chalicelib.oci.errors import Unavailable
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
 from chalicelib.registry import upload_http
+from chalicelib.registry.store import blobs
+from chalicelib.registry.store import uploads as table
 from chalicelib.relay import Relay, shares
 from chalicelib.relay import body as relay_body
 from chalicelib.relay.memory import Memory
-from chalicelib.storage import aws_json, blobs, blobstore
-from chalicelib.storage import uploads as table
+from chalicelib.storage import aws_json, blobstore
 from chalicelib.webhooks.records import Target
 from infra.policies import upload_statements
 from tests.hostile.slow_uploads import slow_uploads

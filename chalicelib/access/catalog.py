@@ -8,7 +8,7 @@ from itertools import islice
 
 from chalicelib.access.visibility import Visibility, read_each
 from chalicelib.oci.names import project_of
-from chalicelib.storage import repositories as table
+from chalicelib.registry.store import repositories as table
 
 SEARCH_CALLS = 20
 """That a search reads names in, of each kind: 200,000 repositories, and some 300,000 projects."""

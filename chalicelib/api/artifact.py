@@ -18,11 +18,11 @@ from chalicelib.oci import digests, names
 from chalicelib.oci.names import number_of
 from chalicelib.projects import additions, copying, holdings, labels, repositories
 from chalicelib.projects.records import Project
-from chalicelib.storage import artifacts as table
-from chalicelib.storage import labels as label_table
-from chalicelib.storage import listings
-from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.listings import Tagged
+from chalicelib.registry.store import artifacts as table
+from chalicelib.registry.store import labels as label_table
+from chalicelib.registry.store import listings
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.listings import Tagged
 
 _FILTERS = (
     *("digest", "type", "media_type", "manifest_media_type", "artifact_type", "size"),

@@ -11,11 +11,11 @@ from chalicelib.http import Request
 from chalicelib.oci.names import number_of
 from chalicelib.projects import additions, immutability, repositories
 from chalicelib.projects.records import Project
-from chalicelib.storage import artifacts as table
-from chalicelib.storage import labels as label_table
-from chalicelib.storage import listings
-from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.listings import Tagged
+from chalicelib.registry.store import artifacts as table
+from chalicelib.registry.store import labels as label_table
+from chalicelib.registry.store import listings
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.listings import Tagged
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from chalicelib.api.query import selection
 from chalicelib.http import Response
 from chalicelib.projects import labels, rules
 from chalicelib.projects.errors import LabelNotFoundError, NotFoundError
-from chalicelib.storage.labels import GLOBAL, Label
+from chalicelib.registry.store.labels import GLOBAL, Label
 
 _FIELDS = ("id", "name", "description", "color", "scope", "project_id", "creation_time", "update_time")
 

@@ -17,8 +17,8 @@ from chalicelib.http import Response
 from chalicelib.oci.names import number_of, project_of
 from chalicelib.projects import repositories, repository_deletion
 from chalicelib.projects.records import Project
-from chalicelib.storage import repositories as table
-from chalicelib.storage.repositories import Repository
+from chalicelib.registry.store import repositories as table
+from chalicelib.registry.store.repositories import Repository
 
 _FIELDS = (
     *("id", "repository_id", "project_id", "name", "description"),

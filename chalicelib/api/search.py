@@ -19,7 +19,7 @@ from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.project import to_json
 from chalicelib.http import Response
 from chalicelib.oci.names import project_of
-from chalicelib.storage import repositories as table
+from chalicelib.registry.store import repositories as table
 
 _PROJECTS = 100
 _REPOSITORIES = 1000

@@ -10,8 +10,8 @@ from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.work import Doomed
 from chalicelib.registry import unreferenced
+from chalicelib.registry.store.blobs import CONDEMNED, Blob
 from chalicelib.storage import bulk, collection
-from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
 
 THREADS = 2

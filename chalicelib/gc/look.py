@@ -8,9 +8,9 @@ from enum import Enum
 
 from chalicelib.gc.orphans import sort
 from chalicelib.gc.records import Times
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store.blobs import Blob, Edge, Link
 from chalicelib.storage import collection
-from chalicelib.storage.blobs import Blob, Edge, Link
 
 
 class Hold(Enum):

@@ -17,9 +17,9 @@ from chalicelib.oci.accessories import is_fallback_tag
 from chalicelib.oci.errors import Immutable, ManifestUnknown, Referenced
 from chalicelib.oci.manifests import Manifest
 from chalicelib.registry import attachments, deletion, pull
-from chalicelib.storage import manifests as table
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store.manifests import Record
 from chalicelib.storage.conditions import now
-from chalicelib.storage.manifests import Record
 
 _CHUNK = 20
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from chalicelib.gc.records import Times
 from chalicelib.registry import charges
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import Edge
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import Edge
 from chalicelib.storage.conditions import now
 
 

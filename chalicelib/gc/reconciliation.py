@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 
 from chalicelib.gc import orphans, work
 from chalicelib.gc.records import Tally, Times, Watch
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import bulk, scans
 from chalicelib.storage.conditions import now
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+from chalicelib.registry.store.blobs import Blob
 from chalicelib.storage import blobstore, bulk
-from chalicelib.storage.blobs import Blob
 
 PREFIX = "gc/work/"
 _RECONCILED = "gc/reconciled"

@@ -21,9 +21,9 @@ from chalicelib.projects import archives
 from chalicelib.projects.errors import AdditionInvalidError, AdditionNotFoundError, AdditionUnknownError
 from chalicelib.registry import blobs, pull
 from chalicelib.registry.pull import PulledManifest
-from chalicelib.storage import artifacts as table
+from chalicelib.registry.store import artifacts as table
+from chalicelib.registry.store.artifacts import Artifact
 from chalicelib.storage import blobstore
-from chalicelib.storage.artifacts import Artifact
 
 _CONFIG_LIMIT = 1 << 20
 _MANIFEST_LIMIT = 1 << 20

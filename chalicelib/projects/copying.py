@@ -17,8 +17,8 @@ from chalicelib.oci.errors import ManifestUnknown, Unavailable
 from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
 from chalicelib.registry import blobs, pull, push
-from chalicelib.storage import artifacts
-from chalicelib.storage import manifests as table
+from chalicelib.registry.store import artifacts
+from chalicelib.registry.store import manifests as table
 
 _SIDE_BY_SIDE = 8
 _REQUEST_SECONDS = 20.0

@@ -1,7 +1,7 @@
 """Deleting projects, with all that is theirs.
 
 A repository is added to the catalog in a transaction that requires its project to be live
-(storage/manifests.py). Deleting a project marks it first, and only then asks the catalog, strongly
+(registry/store/manifests.py). Deleting a project marks it first, and only then asks the catalog, strongly
 consistent, for a repository. So of a push that makes the first repository and a delete, one sees the other:
 either the delete finds the repository and takes its mark back, or the push finds the mark and is refused. The
 mark is fresh each time and the removal names it, so a second delete, or one that was killed half-way and is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.projects import rules
 from chalicelib.projects.store import directory
-from chalicelib.storage import repositories
+from chalicelib.registry.store import repositories
 
 
 def complete() -> None:

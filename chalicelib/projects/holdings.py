@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.oci.errors import TooMuchToRead
-from chalicelib.storage import artifacts as table
-from chalicelib.storage import repositories
-from chalicelib.storage.artifacts import Artifact
+from chalicelib.registry.store import artifacts as table
+from chalicelib.registry.store import repositories
+from chalicelib.registry.store.artifacts import Artifact
 
 _SIDE_BY_SIDE = 8
 _READ_LIMIT = 20_000

@@ -13,10 +13,10 @@ from chalicelib.projects.errors import (
     LabelInvalidError,
     LabelNotFoundError,
 )
-from chalicelib.storage import labels as table
-from chalicelib.storage.artifacts import Artifact
+from chalicelib.registry.store import labels as table
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.labels import GLOBAL, Label
 from chalicelib.storage.conditions import now
-from chalicelib.storage.labels import GLOBAL, Label
 
 _NAME_LENGTH = 128
 _DESCRIPTION_LENGTH = 2048

@@ -24,12 +24,13 @@ from chalicelib.projects.store import projects as project_table
 from chalicelib.projects.store import usage
 from chalicelib.projects.store.usage import Adjustment, Charge
 from chalicelib.registry import charges
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, recounts, repositories
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import Edge
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories
+from chalicelib.registry.store.blobs import Edge
+from chalicelib.registry.store.manifests import Stored
+from chalicelib.storage import blobstore, recounts
 from chalicelib.storage.conditions import now
-from chalicelib.storage.manifests import Stored
 
 _MANIFESTS_A_PAGE = 50
 _CHARGES_A_PAGE = 200

@@ -11,11 +11,11 @@ from chalicelib.oci import digests
 from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.projects.errors import ArtifactNotFoundError, RepositoryNotFoundError
 from chalicelib.registry import deletion, pull, push
-from chalicelib.storage import artifacts as artifact_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import repositories as table
-from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.repositories import Repository
+from chalicelib.registry.store import artifacts as artifact_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories as table
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.repositories import Repository
 
 
 def get(name: str) -> Repository:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.auditing import artifacts as audited
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import RunningError, StoppedError
@@ -24,9 +23,10 @@ from chalicelib.oci.names import number_of, project_of
 from chalicelib.projects import immutability, repositories, rules
 from chalicelib.projects.errors import NotEmptyError
 from chalicelib.registry import deletion, pull
-from chalicelib.storage import artifacts, listings
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import repositories as table
+from chalicelib.registry import events as audited
+from chalicelib.registry.store import artifacts, listings
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories as table
 from chalicelib.storage.conditions import now
 
 _REQUEST_SECONDS = 10.0

@@ -14,7 +14,7 @@ from chalicelib.jobs.steps import SLICE_SECONDS, Event
 from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Immutable
 from chalicelib.projects import repository_deletion
-from chalicelib.storage import repositories
+from chalicelib.registry.store import repositories
 
 _TASK = 1
 _LOOK_SECONDS = 5.0

@@ -18,9 +18,9 @@ from chalicelib.oci.errors import BlobUnknown, Unavailable
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import blobs
+from chalicelib.registry.store import blobs as table
+from chalicelib.registry.store.blobs import Blob
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as table
-from chalicelib.storage.blobs import Blob
 
 REDIRECTS = 7
 RETRY_SECONDS = 30

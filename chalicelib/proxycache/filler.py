@@ -26,16 +26,16 @@ from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
 from chalicelib.registry import blobs, charges, upload_writer, uploads
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import uploads as upload_table
+from chalicelib.registry.store.blobs import Blob
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 from chalicelib.storage import fills as table
-from chalicelib.storage import uploads as upload_table
-from chalicelib.storage.blobs import Blob
 from chalicelib.storage.conditions import now
 from chalicelib.storage.fills import Wanted
-from chalicelib.storage.uploads import Session
 from chalicelib.upstreams import client as upstream
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.client import Upstream

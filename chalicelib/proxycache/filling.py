@@ -22,7 +22,7 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.storage import fills as table
 from chalicelib.storage import reads, workflows
 from chalicelib.storage.aws_json import RefusedError

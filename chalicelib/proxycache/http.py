@@ -11,7 +11,7 @@ from chalicelib.proxycache.pulling import Read
 from chalicelib.proxycache.sources import LIBRARY, Source
 from chalicelib.registry.listings import Page
 from chalicelib.registry.pull import PulledManifest
-from chalicelib.storage.blobs import Blob
+from chalicelib.registry.store.blobs import Blob
 
 _WAITED = "berth-wait"
 """The query parameter that counts the redirects of a client which waits for a blob."""

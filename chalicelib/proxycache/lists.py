@@ -17,8 +17,8 @@ from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import listings
 from chalicelib.registry.listings import Page
+from chalicelib.registry.store import listings as listing_table
 from chalicelib.settings import settings
-from chalicelib.storage import listings as listing_table
 from chalicelib.upstreams.errors import UpstreamNotFound
 
 _REFERRERS = "proxy_referrer_api"

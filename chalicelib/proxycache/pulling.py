@@ -29,8 +29,8 @@ from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import pull, push
 from chalicelib.registry.pull import PulledManifest
+from chalicelib.registry.store import manifests as table
 from chalicelib.settings import settings
-from chalicelib.storage import manifests as table
 from chalicelib.storage import replies
 from chalicelib.upstreams.client import Descriptor
 from chalicelib.upstreams.errors import UpstreamContentInvalid

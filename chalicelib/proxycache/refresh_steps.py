@@ -13,7 +13,7 @@ from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
-from chalicelib.storage import repositories
+from chalicelib.registry.store import repositories
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
 

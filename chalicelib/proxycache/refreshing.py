@@ -19,11 +19,11 @@ from chalicelib.projects.store import usage
 from chalicelib.proxycache import connections, filling, pulling
 from chalicelib.proxycache.sources import Source
 from chalicelib.registry import pull, push
-from chalicelib.storage import artifacts, listings
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as table
-from chalicelib.storage import pulls as pull_table
-from chalicelib.storage.manifests import Tag
+from chalicelib.registry.store import artifacts, listings
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store import pulls as pull_table
+from chalicelib.registry.store.manifests import Tag
 from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamNotFound
 
 UNCHANGED, UPDATED, GONE = "unchanged", "updated", "gone upstream"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from chalicelib.oci.errors import TooLarge
 from chalicelib.proxycache.reception import HaltedError, Reception, Span
 from chalicelib.registry.buffers import Buffers
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import Writer
-from chalicelib.storage.uploads import Session
 from chalicelib.upstreams.client import Body
 
 PIECE = 8 << 20

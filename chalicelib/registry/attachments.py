@@ -16,9 +16,9 @@ from chalicelib.oci import accessories
 from chalicelib.oci.errors import Referenced
 from chalicelib.oci.manifests import INDEXES
 from chalicelib.registry import references
-from chalicelib.storage import artifacts
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as table
+from chalicelib.registry.store import artifacts
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as table
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from chalicelib.access.authorization import permitted
 from chalicelib.oci import names
 from chalicelib.oci.errors import BlobUnknown, Unavailable
 from chalicelib.projects import quotas
+from chalicelib.registry.store import blobs as table
+from chalicelib.registry.store.blobs import CONDEMNED, Blob
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as table
 from chalicelib.storage import blobstore
-from chalicelib.storage.blobs import CONDEMNED, Blob
 from chalicelib.storage.conditions import now
 from chalicelib.timed_cache import TimedCache
 

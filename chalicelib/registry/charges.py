@@ -16,7 +16,7 @@ from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.projects.store import usage
 from chalicelib.projects.store.usage import Charge
 from chalicelib.registry import references, unreferenced
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
 
 _ATTEMPTS = 12
 A_TRANSACTION = 60

@@ -7,18 +7,18 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.auditing import artifacts as audited
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
 from chalicelib.oci.manifests import Manifest
 from chalicelib.registry import attachments, blobs, pull, push, references
+from chalicelib.registry import events as audited
 from chalicelib.registry.preconditions import NONE, Preconditions
-from chalicelib.storage import artifacts, removals
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import DELETING, LIVE
-from chalicelib.storage.manifests import Record
+from chalicelib.registry.store import artifacts, removals
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import DELETING, LIVE
+from chalicelib.registry.store.manifests import Record
 
 _ATTEMPTS = 8
 _REQUEST_SECONDS = 20.0

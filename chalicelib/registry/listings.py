@@ -9,9 +9,9 @@ from typing import Any
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import NameUnknown, PaginationInvalid
 from chalicelib.oci.names import NAME_LENGTH, TAG_LENGTH, project_of
-from chalicelib.storage import listings as table
-from chalicelib.storage import repositories
-from chalicelib.storage.manifests import type_in_key
+from chalicelib.registry.store import listings as table
+from chalicelib.registry.store import repositories
+from chalicelib.registry.store.manifests import type_in_key
 
 PAGE_LIMIT = 1000
 """Entries a page has at most, and when the client names no `n`."""

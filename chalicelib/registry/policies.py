@@ -14,8 +14,8 @@ from chalicelib.oci.errors import PolicyViolation
 from chalicelib.projects.records import Project
 from chalicelib.registry import pull
 from chalicelib.registry.pull import PulledManifest, Standing
-from chalicelib.storage import manifests as table
-from chalicelib.storage import standings
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store import standings
 
 _SIGNERS = ("cosign", "notation")
 _SCANNABLE = "IMAGE"

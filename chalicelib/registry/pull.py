@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from chalicelib.oci import digests
 from chalicelib.oci.accessories import Accessory
 from chalicelib.oci.errors import ManifestUnknown, Unavailable
-from chalicelib.storage import blobstore, standings
-from chalicelib.storage import manifests as table
-from chalicelib.storage.standings import Signatures
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store import standings
+from chalicelib.registry.store.standings import Signatures
+from chalicelib.storage import blobstore
 
 _CACHE_BYTES = 32 * 1024 * 1024
 

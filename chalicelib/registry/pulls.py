@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.background import Gathered, GatheredByKey
-from chalicelib.events.records import Actor
+from chalicelib.events.records import Actor, Event
 from chalicelib.oci import digests
 from chalicelib.oci.names import project_of
 from chalicelib.projects.records import Project
-from chalicelib.storage import pulls as table
+from chalicelib.registry.store import pulls as table
 from chalicelib.storage.conditions import fresh, is_transient, now
 from chalicelib.timed_cache import TimedCache
 
@@ -147,12 +147,19 @@ def _written(write: Callable[[], None]) -> bool:
     return True
 
 
+def _event_of(pull: Pull) -> Event:
+    from chalicelib.events.topics import PULLED  # noqa: PLC0415 -- a pull's cold start does without it
+    from chalicelib.registry import events  # noqa: PLC0415 -- see above
+
+    event = events.of_artifact("pull", PULLED, pull.actor, pull.repository, pull.digest, pull.tag)
+    return replace(event, time=pull.time, id=pull.id)
+
+
 def _write_log(pulls: list[Pull]) -> list[Pull]:
-    from chalicelib.auditing import artifacts as audited  # noqa: PLC0415 -- a pull's cold start does without it
-    from chalicelib.events import store as audit  # noqa: PLC0415 -- see above
+    from chalicelib.events import store as audit  # noqa: PLC0415 -- a pull's cold start does without it
 
     def write() -> None:
-        audit.write_all(audited.pulled(each) for each in pulls)
+        audit.write_all(_event_of(each) for each in pulls)
 
     return [] if _written(write) else pulls
 

@@ -21,13 +21,13 @@ from chalicelib.registry import charges, push_plan, push_view
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_plan import Plan
 from chalicelib.registry.push_view import View, Wanted
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import LIVE, Edge
+from chalicelib.registry.store.manifests import Record
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import LIVE, Edge
 from chalicelib.storage.conditions import fresh, now
-from chalicelib.storage.manifests import Record
 
 TAG_LIMIT = 10
 """Tags that one push may put (distribution-spec: at least ten): all are in the transaction that commits it."""

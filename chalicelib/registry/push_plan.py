@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.auditing import artifacts as audited
 from chalicelib.events.records import Actor, Event
 from chalicelib.oci import accessories, summaries
 from chalicelib.oci.accessories import Accessory
@@ -19,10 +18,11 @@ from chalicelib.projects import quota_events, quotas
 from chalicelib.projects.records import Project
 from chalicelib.projects.store.usage import Adjustment
 from chalicelib.registry import blobs, charges, unreferenced
+from chalicelib.registry import events as audited
 from chalicelib.registry.push_view import View, Wanted
+from chalicelib.registry.store.blobs import DELETING, Blob, Link
+from chalicelib.registry.store.manifests import Commit, Record
 from chalicelib.settings import settings
-from chalicelib.storage.blobs import DELETING, Blob, Link
-from chalicelib.storage.manifests import Commit, Record
 
 INLINE_LIMIT = 350 * 1024
 """Bytes of a manifest kept in its item; larger ones go to S3 (DynamoDB: 400 KB an item)."""

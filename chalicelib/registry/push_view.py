@@ -11,11 +11,12 @@ from chalicelib.projects.store import projects as project_table
 from chalicelib.projects.store import usage
 from chalicelib.projects.store.usage import Charge, Total
 from chalicelib.registry.preconditions import Preconditions
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import reads, repositories
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories
+from chalicelib.registry.store.manifests import Record, Tag
+from chalicelib.storage import reads
 from chalicelib.storage.conditions import now
-from chalicelib.storage.manifests import Record, Tag
 
 _ATTRIBUTES = (
     *("object_key", "size", "state", "version", "candidate_since", "uploaded"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import Edge
 from chalicelib.settings import settings
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import Edge
 from chalicelib.storage.conditions import now
 
 

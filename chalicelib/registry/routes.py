@@ -20,8 +20,8 @@ from chalicelib.registry import blobs, pull, pulls
 from chalicelib.registry.answers import answered
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import PulledManifest
+from chalicelib.registry.store.blobs import Blob
 from chalicelib.storage import blobstore
-from chalicelib.storage.blobs import Blob
 
 blueprint = Blueprint(__name__)
 

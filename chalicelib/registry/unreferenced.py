@@ -22,10 +22,10 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
 from chalicelib.projects.store import usage
 from chalicelib.projects.store.usage import Adjustment
-from chalicelib.storage.blobs import Blob, Link
+from chalicelib.registry.store.blobs import Blob, Link
 
 if TYPE_CHECKING:
-    from chalicelib.storage.uploads import Session
+    from chalicelib.registry.store.uploads import Session
 
 
 def count(repository: str, size: int) -> None:

@@ -31,10 +31,10 @@ from chalicelib.oci.errors import (
 from chalicelib.oci.names import Target
 from chalicelib.projects import quota_events, quotas
 from chalicelib.registry import blobs, uploads
+from chalicelib.registry.store import uploads as upload_table
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import Buffer, OutOfOrderError, Writer
 from chalicelib.settings import settings
-from chalicelib.storage import uploads as upload_table
-from chalicelib.storage.uploads import Session
 
 _CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")

@@ -20,12 +20,12 @@ from chalicelib.oci.digests import Hasher
 from chalicelib.oci.errors import BlobUploadUnknown, DigestInvalid, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.projects import quotas
 from chalicelib.registry import unreferenced, uploads
+from chalicelib.registry.store import uploads as table
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.uploads import gone_is_unknown, sha256_of
 from chalicelib.storage import blobstore
-from chalicelib.storage import uploads as table
 from chalicelib.storage.blobstore import Part
 from chalicelib.storage.conditions import now
-from chalicelib.storage.uploads import Session
 from chalicelib.timed_cache import TimedCache
 
 Buffer = bytes | bytearray | memoryview

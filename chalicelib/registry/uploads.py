@@ -17,13 +17,13 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.store import projects as project_table
 from chalicelib.registry import blobs, unreferenced
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import uploads as table
+from chalicelib.registry.store.uploads import Session
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
-from chalicelib.storage import uploads as table
 from chalicelib.storage.blobstore import MultipartGoneError
 from chalicelib.storage.conditions import now
-from chalicelib.storage.uploads import Session
 
 _ATTEMPTS = 8
 

@@ -13,9 +13,9 @@ from chalicelib.jobs.steps import Event
 from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
 from chalicelib.projects.records import Project
+from chalicelib.registry.store import repositories
 from chalicelib.retention import cleaning, policies, rules
 from chalicelib.retention.cleaning import Outcome
-from chalicelib.storage import repositories
 
 _PAGE = 1000
 

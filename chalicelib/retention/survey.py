@@ -15,10 +15,10 @@ from chalicelib.oci import manifests as formats
 from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.oci.manifests import INDEXES
 from chalicelib.registry import pull
+from chalicelib.registry.store import artifacts, labels, listings, manifests
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.listings import Tagged
 from chalicelib.retention.records import Candidate
-from chalicelib.storage import artifacts, labels, listings, manifests
-from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.listings import Tagged
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
-from chalicelib.storage.blobs import (
+from chalicelib.registry.store.blobs import (
     BLOB,
     CONDEMNED,
     EDGE_PREFIX,
@@ -26,6 +24,8 @@ from chalicelib.storage.blobs import (
     to_edge,
     to_link,
 )
+from chalicelib.settings import settings
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.transactions import transact
 

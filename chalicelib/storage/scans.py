@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.registry.store.blobs import BLOB, EDGE_PREFIX, LINK_PREFIX, Edge, to_edge
+from chalicelib.registry.store.manifests import object_key
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json
-from chalicelib.storage.blobs import BLOB, EDGE_PREFIX, LINK_PREFIX, Edge, to_edge
-from chalicelib.storage.manifests import object_key
 from chalicelib.storage.reads import Item, decode_item
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 

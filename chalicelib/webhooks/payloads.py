@@ -10,8 +10,8 @@ from typing import Any
 
 from chalicelib.events.topics import COLLECTED
 from chalicelib.projects import rules
+from chalicelib.registry.store import repositories
 from chalicelib.settings import settings
-from chalicelib.storage import repositories
 from chalicelib.webhooks.records import CLOUD_EVENTS, SLACK, Message, Policy, Target
 
 CLOUD_EVENT_TYPES = {

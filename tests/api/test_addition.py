@@ -14,7 +14,7 @@ from chalicelib.http import Response
 from chalicelib.oci import manifests
 from chalicelib.projects import additions
 from chalicelib.registry import push
-from chalicelib.storage import artifacts
+from chalicelib.registry.store import artifacts
 from tests.api.people import content
 from tests.api.support import call
 from tests.api.test_repository import path

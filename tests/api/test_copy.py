@@ -13,8 +13,8 @@ from chalicelib.http import Response
 from chalicelib.oci import digests, manifests
 from chalicelib.projects import copying, rules
 from chalicelib.registry import pull, push
-from chalicelib.storage import artifacts
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import artifacts
+from chalicelib.registry.store import blobs as blob_table
 from tests.access.support import basic
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of

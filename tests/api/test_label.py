@@ -12,7 +12,7 @@ import pytest
 from chalicelib.http import Response
 from chalicelib.projects import labels
 from chalicelib.registry import deletion
-from chalicelib.storage import labels as table
+from chalicelib.registry.store import labels as table
 from tests.access.support import BASIC, basic, bearer, token_for
 from tests.api.support import call
 from tests.registry.images import push_image

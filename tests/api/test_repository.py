@@ -15,7 +15,8 @@ from chalicelib.oci import manifests
 from chalicelib.oci.errors import ManifestUnknown
 from chalicelib.projects import repository_deletion, rules
 from chalicelib.registry import pull, push
-from chalicelib.storage import aws_json, repositories
+from chalicelib.registry.store import repositories
+from chalicelib.storage import aws_json
 from tests.access.support import BASIC, bearer, token_for
 from tests.api.support import call, errors_of
 from tests.jobs.support import SECONDS

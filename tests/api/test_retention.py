@@ -13,7 +13,7 @@ from chalicelib.http import Response
 from chalicelib.jobs import schedules
 from chalicelib.jobs.kinds import RETENTION
 from chalicelib.projects import immutability, rules
-from chalicelib.storage import listings
+from chalicelib.registry.store import listings
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
 from tests.jobs.support import SECONDS, rule
@@ -250,7 +250,7 @@ def test_what_an_index_names_and_what_has_a_subject_follow_it(project: str, repo
     number = create(project, rule(tags="new"))
     log = log_of(number, carry_out(number), repository)
     assert verdicts(log) == {gone[0]: "DEL", kept[0]: "RETAIN"}
-    from chalicelib.storage.manifests import read_records
+    from chalicelib.registry.store.manifests import read_records
 
     assert read_records(repository, [*gone, *kept]).keys() == set(kept)
 

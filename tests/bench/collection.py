@@ -225,7 +225,8 @@ def _fill_peer(berth: Berth, blobs: int, garbage: int) -> None:
 
 def _fill(live: int, garbage: int) -> dict[str, int]:
     """Add records until there are `live` blobs that are no candidates, and garbage that is due, with its objects."""
-    from chalicelib.storage import blobs, blobstore
+    from chalicelib.registry.store import blobs
+    from chalicelib.storage import blobstore
     from chalicelib.storage.conditions import fresh, now
 
     since = now() - _HOUR_MS

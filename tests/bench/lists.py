@@ -310,7 +310,7 @@ def _count(added: int) -> None:
     """Add so many to the sums that are kept of what `_fill` copies."""
     from chalicelib.access.store import user_counts
     from chalicelib.projects.store import directory
-    from chalicelib.storage.repositories import catalog_key
+    from chalicelib.registry.store.repositories import catalog_key
     from chalicelib.storage.tables.projects import ProjectItem
     from chalicelib.storage.tables.repositories import CatalogItem
     from chalicelib.storage.transactions import transact

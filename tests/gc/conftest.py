@@ -13,9 +13,9 @@ from chalicelib.gc import collector
 from chalicelib.gc.records import Tally, Times
 from chalicelib.oci import digests, manifests
 from chalicelib.registry import push
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.storage import blobstore, conditions
-from chalicelib.storage import manifests as manifest_table
 from tests.registry.images import CONFIG, image, push_blob
 
 HOUR = 3600

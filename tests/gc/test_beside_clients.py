@@ -22,8 +22,8 @@ from chalicelib.gc.records import unwatched
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
 from chalicelib.registry import blobs, deletion, push
+from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.settings import settings as configured
-from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage import reads
 from tests.gc.conftest import HOUR, TIMES, Clock, is_whole
 from tests.gc.referenced import assert_only_what_is_referenced

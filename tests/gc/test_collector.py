@@ -15,10 +15,10 @@ from chalicelib.oci.errors import Referenced
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.store import usage
 from chalicelib.registry import deletion, push, uploads
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import CONDEMNED, Edge
 from chalicelib.storage import blobstore
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import CONDEMNED, Edge
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
 from tests.gc.garbage import condemned, standing

@@ -11,10 +11,10 @@ from chalicelib.gc.records import Tally, Task, unwatched
 from chalicelib.oci import digests, manifests
 from chalicelib.projects import rules as projects
 from chalicelib.registry import deletion, push
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.retention import rules
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, collection, retentions
-from chalicelib.storage import manifests as manifest_table
 from tests.gc.conftest import HOUR, TIMES, Collect, push_by_digest
 from tests.jobs.support import rule
 from tests.registry.images import descriptor, index, push_blob, push_image

@@ -10,10 +10,10 @@ from chalicelib.gc import reconciliation, work
 from chalicelib.gc.records import Tally, unwatched
 from chalicelib.oci import digests
 from chalicelib.registry import uploads
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import Writer
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
-from chalicelib.storage.uploads import Session
 from tests.gc.conftest import HOUR, TIMES, Clock
 
 pytestmark = pytest.mark.usefixtures("cloud")

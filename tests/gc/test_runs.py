@@ -19,8 +19,8 @@ from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.jobs.store import executions as execution_table
 from chalicelib.jobs.store import tasks
 from chalicelib.registry import deletion
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from tests.gc.conftest import HOUR, TIMES, Clock, names_of
 from tests.jobs.support import wait, wait_for
 from tests.registry.images import push_blob, push_image

@@ -18,8 +18,8 @@ from chalicelib.projects import rules as projects
 from chalicelib.projects.labels import attach
 from chalicelib.projects.repositories import artifact
 from chalicelib.registry import push
+from chalicelib.registry.store import repositories
 from chalicelib.retention import steps
-from chalicelib.storage import repositories
 from chalicelib.storage.conditions import now
 from infra.policies import (
     purge_statements,

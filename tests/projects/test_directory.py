@@ -13,7 +13,7 @@ from chalicelib.projects.errors import ChangedError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import directory
 from chalicelib.projects.store.directory import Totals
-from chalicelib.storage import repositories as table
+from chalicelib.registry.store import repositories as table
 from chalicelib.storage.tables.projects import ListedItem, TotalsItem
 from chalicelib.storage.tables.repositories import NameItem
 from tests.registry.images import push_image

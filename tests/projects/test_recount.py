@@ -16,7 +16,7 @@ from chalicelib.projects.errors import NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import usage
 from chalicelib.registry import charges, deletion, push, push_plan
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.storage import recounts
 from chalicelib.storage.conditions import now
 from chalicelib.storage.transactions import transact

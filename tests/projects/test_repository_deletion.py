@@ -23,7 +23,7 @@ from chalicelib.projects import repository_deletion_steps as steps
 from chalicelib.projects.errors import NotEmptyError, RepositoryNotFoundError
 from chalicelib.projects.repository_deletion import Deletion
 from chalicelib.registry import blobs, pull, push
-from chalicelib.storage import manifests as manifest_table
+from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.storage.conditions import now
 from tests.registry.accessories import attach
 from tests.registry.images import CONFIG, image, index, push_blob, push_image

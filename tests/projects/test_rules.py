@@ -17,7 +17,8 @@ from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import projects as table
-from chalicelib.storage import aws_json, repositories
+from chalicelib.registry.store import repositories
+from chalicelib.storage import aws_json
 from tests.registry.images import push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")

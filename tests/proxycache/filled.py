@@ -11,9 +11,10 @@ from typing import Any
 from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import rules
 from chalicelib.proxycache import filling, steps
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import uploads
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import blobstore, fills, reads, uploads
+from chalicelib.storage import blobstore, fills, reads
 from chalicelib.storage.fills import Wanted
 from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 from chalicelib.upstreams import endpoints

@@ -22,10 +22,10 @@ from chalicelib.proxycache import filler, filling, leases, reception, steps
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, push, uploads
-from chalicelib.storage import blobs as blob_table
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store.uploads import Session
 from chalicelib.storage import fills, workflows
 from chalicelib.storage.conditions import now
-from chalicelib.storage.uploads import Session
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
 from tests.conftest import ADMIN

@@ -7,10 +7,11 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import UNLIMITED
 from chalicelib.projects.store import usage
 from chalicelib.registry import pull
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import reads, repositories
+from chalicelib.storage import reads
 
 
 def used(project: str) -> int:

@@ -13,10 +13,10 @@ from chalicelib.oci.errors import ManifestUnknown, Referenced, Unavailable
 from chalicelib.projects import repositories as managed
 from chalicelib.projects import repository_deletion
 from chalicelib.registry import deletion, listings, pull, push
-from chalicelib.storage import artifacts, removals, repositories, standings
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import LIVE
-from chalicelib.storage.standings import Signatures
+from chalicelib.registry.store import artifacts, removals, repositories, standings
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import LIVE
+from chalicelib.registry.store.standings import Signatures
 from tests.registry.accessories import BUNDLE, COSIGN, NOTATION, about, attach, attach_by_tag
 from tests.registry.images import CONFIG, descriptor, image, index, push_image
 from tests.registry.test_budgets import counted

@@ -18,8 +18,8 @@ from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnkn
 from chalicelib.projects import rules
 from chalicelib.projects.store import usage
 from chalicelib.registry import charges, deletion, push
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.storage import aws_json
-from chalicelib.storage import blobs as blob_table
 from tests.registry.accounting import assert_exact, assert_summed, charged, named, used
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_faults import Killed, killed_at

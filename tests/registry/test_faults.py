@@ -16,10 +16,10 @@ from urllib3 import HTTPResponse
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.registry.routes import handle
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore, reads
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
 from chalicelib.storage.tables.item import connection
 from tests.registry.images import CONFIG, descriptor, image, push_image
 

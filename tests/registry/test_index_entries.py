@@ -13,11 +13,11 @@ from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, Referenced
 from chalicelib.oci.names import project_of
 from chalicelib.projects import recount, repository_deletion, rules
 from chalicelib.registry import deletion, pull, push
+from chalicelib.registry.store import artifacts, repositories
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.blobs import DELETING
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, repositories
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage.blobs import DELETING
 from tests.registry.accounting import assert_exact, charged
 from tests.registry.images import descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted

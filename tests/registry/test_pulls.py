@@ -16,9 +16,9 @@ from chalicelib.oci.errors import Unavailable
 from chalicelib.registry import pull, pulls, push
 from chalicelib.registry.pulls import Pull
 from chalicelib.registry.routes import handle
-from chalicelib.storage import listings, repositories
-from chalicelib.storage import pulls as table
-from chalicelib.storage.artifacts import Artifact, read_all
+from chalicelib.registry.store import listings, repositories
+from chalicelib.registry.store import pulls as table
+from chalicelib.registry.store.artifacts import Artifact, read_all
 from tests.api.conftest import administrator  # noqa: F401 -- a fixture
 from tests.api.support import call
 from tests.registry.images import push_image

@@ -14,8 +14,8 @@ from chalicelib.projects.store.usage import SHARDS, Charge, Total
 from chalicelib.registry import charges, push_plan
 from chalicelib.registry.preconditions import NONE, Preconditions
 from chalicelib.registry.push_view import View, Wanted
-from chalicelib.storage.blobs import CONDEMNED, DELETING, LIVE, Blob, Link
-from chalicelib.storage.manifests import Record, Tag
+from chalicelib.registry.store.blobs import CONDEMNED, DELETING, LIVE, Blob, Link
+from chalicelib.registry.store.manifests import Record, Tag
 from tests.registry.images import CONFIG, descriptor, image, index
 
 NOW = 1_800_000_000_000

@@ -21,9 +21,10 @@ from chalicelib.oci.errors import (
     Referenced,
 )
 from chalicelib.registry import blobs, deletion, listings, pull, push
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import removals, repositories, tables
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import removals, repositories
+from chalicelib.storage import tables
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -10,9 +10,9 @@ import pytest
 from chalicelib.oci import digests
 from chalicelib.oci.errors import BlobUploadUnknown
 from chalicelib.registry import uploads
+from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.storage import blobstore
-from chalicelib.storage.uploads import Session
 from tests.registry.test_faults import Killed, killed_at
 from tests.registry.upload_paths import FunctionPath, random_content, start, stored
 

@@ -20,7 +20,7 @@ from chalicelib.oci import digests, names
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry import routes, upload_http, uploads
-from chalicelib.storage import uploads as table
+from chalicelib.registry.store import uploads as table
 from tests.access.support import NAME, PASSWORD, basic, be_administrator, bearer, token_for
 from tests.registry.test_budgets import counted
 from tests.registry.upload_paths import Path, RelayPath, random_content, served_relay, stored, upload_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.registry import uploads
+from chalicelib.registry.store import uploads as table
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage import blobstore
-from chalicelib.storage import uploads as table
 from tests.registry.upload_paths import FunctionPath, random_content, start, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")

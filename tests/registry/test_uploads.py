@@ -21,10 +21,10 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import upload_http, upload_writer, uploads
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import uploads as table
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore, conditions
-from chalicelib.storage import uploads as table
 from tests.registry.upload_paths import (
     ADMIN,
     FunctionPath,

@@ -20,9 +20,9 @@ from chalicelib.http import Request, Response, to_response
 from chalicelib.oci import digests, names
 from chalicelib.oci.errors import RegistryError
 from chalicelib.registry import upload_http
+from chalicelib.registry.store import blobs as blob_table
 from chalicelib.relay import Relay
 from chalicelib.relay.protocol import BoundedHeads
-from chalicelib.storage import blobs as blob_table
 from chalicelib.storage import blobstore
 
 ADMIN = Caller("admin", 1, is_admin=True)

@@ -15,9 +15,9 @@ from chalicelib.oci import accessories, digests, manifests
 from chalicelib.projects import immutability
 from chalicelib.projects import rules as projects
 from chalicelib.registry import listings, push
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store import pulls
 from chalicelib.retention import cleaning, decisions, rules, survey
-from chalicelib.storage import manifests as table
-from chalicelib.storage import pulls
 from chalicelib.storage.conditions import now
 from tests.api.test_retention import verdicts
 from tests.jobs.support import rule

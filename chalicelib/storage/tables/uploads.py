@@ -9,7 +9,7 @@ from chalicelib.storage.tables.item import Item
 
 
 class UploadItem(Item):
-    """An upload session (chalicelib/storage/uploads.py). `expires` is the table's TTL attribute, in seconds."""
+    """An upload session (chalicelib/registry/store/uploads.py). `expires` is the table's TTL attribute, in seconds."""
 
     class Meta:
         table_name = settings().uploads_table

@@ -17,9 +17,9 @@ from chalicelib.oci.errors import Referenced, Unavailable
 from chalicelib.projects import quotas
 from chalicelib.proxycache import blobs
 from chalicelib.registry import deletion
+from chalicelib.registry.store import blobs as table
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
-from chalicelib.storage import blobs as table
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.contents import INDEX, LAYER, digest_of
 from tests.proxycache.upstreams.faults import drip, refuse, wrong_bytes

@@ -17,10 +17,10 @@ from chalicelib.projects import immutability, quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.projects.store import usage
 from chalicelib.registry import listings, references
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store import repositories
 from chalicelib.settings import settings
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import manifests as manifest_table
-from chalicelib.storage import repositories
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.upstreams.faults import (
     Fault,

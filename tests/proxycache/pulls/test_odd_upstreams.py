@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import RegistryError
-from chalicelib.storage import manifests as table
+from chalicelib.registry.store import manifests as table
 from chalicelib.upstreams.authorization import Credential
 from chalicelib.upstreams.client import Upstream
 from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden

@@ -18,10 +18,10 @@ from chalicelib.jobs.store import schedules as schedule_table
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import refreshing, sources
-from chalicelib.storage import blobs as blob_table
-from chalicelib.storage import listings
-from chalicelib.storage import manifests as table
-from chalicelib.storage import pulls as pull_table
+from chalicelib.registry.store import blobs as blob_table
+from chalicelib.registry.store import listings
+from chalicelib.registry.store import manifests as table
+from chalicelib.registry.store import pulls as pull_table
 from chalicelib.storage.conditions import now
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy

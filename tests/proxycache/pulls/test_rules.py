@@ -14,7 +14,7 @@ from chalicelib.http import Request, Response
 from chalicelib.proxycache import filters
 from chalicelib.registry import pulls
 from chalicelib.registry.routes import handle
-from chalicelib.storage import repositories
+from chalicelib.registry.store import repositories
 from tests.api.support import call
 from tests.conftest import ADMIN
 from tests.proxycache.pulls.conftest import Proxy

@@ -7,25 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.events.records import Actor, Event
-from chalicelib.events.topics import DELETED, PULLED, PUSHED
+from chalicelib.events.topics import DELETED, PUSHED
 from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
-from chalicelib.registry.pulls import Pull
 
 
 def pushed(actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
     """As in Harbor every push is told, by its tag if it has one, also one that finds the artifact there."""
-    return _artifact("create", PUSHED, actor, repository, digest, tag)
-
-
-def pulled(pull: Pull) -> Event:
-    event = _artifact("pull", PULLED, pull.actor, pull.repository, pull.digest, pull.tag)
-    return replace(event, time=pull.time, id=pull.id)
+    return of_artifact("create", PUSHED, actor, repository, digest, tag)
 
 
 def deleted(actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
     """Of an artifact; `tag` is one of those that it had, if any. The log tells its digest, as Harbor's does."""
-    event = _artifact("delete", DELETED, actor, repository, digest, tag)
+    event = of_artifact("delete", DELETED, actor, repository, digest, tag)
     return replace(event, resource=f"{repository}:{digest}")
 
 
@@ -37,7 +31,8 @@ def repository_deleted(actor: Actor, repository: str) -> Event:
     return _event("delete", "repository", repository, actor, repository)
 
 
-def _artifact(operation: str, topic: str, actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
+def of_artifact(operation: str, topic: str, actor: Actor, repository: str, digest: str, tag: str | None) -> Event:
+    """An event of an artifact, which webhooks are notified of as `topic` if the project wants it."""
     detail = {"repository": repository, "digest": digest, "tag": tag or digest, "registry": actor.registry}
     return _event(operation, "artifact", f"{repository}:{tag or digest}", actor, repository, topic, detail)
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.registry.store.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX, type_in_key
 from chalicelib.settings import settings
 from chalicelib.storage import reads
-from chalicelib.storage.manifests import REFERRER_PREFIX, TAG_PREFIX, TAGGED_PREFIX, type_in_key
 from chalicelib.storage.reads import Item
 from chalicelib.storage.tables.keys import CATALOG_PREFIX
 

@@ -11,10 +11,11 @@ from chalicelib.events.records import Event
 from chalicelib.oci.accessories import Accessory
 from chalicelib.projects.store import usage
 from chalicelib.projects.store.usage import Adjustment
+from chalicelib.registry.store import artifacts, blobs, repositories
+from chalicelib.registry.store.artifacts import Artifact
+from chalicelib.registry.store.blobs import LIVE
 from chalicelib.settings import settings
-from chalicelib.storage import artifacts, blobs, reads, repositories, tables
-from chalicelib.storage.artifacts import Artifact
-from chalicelib.storage.blobs import LIVE
+from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX, shard

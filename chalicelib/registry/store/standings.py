@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.oci.accessories import Accessory
-from chalicelib.storage import manifests, reads
-from chalicelib.storage.artifacts import signed_key
-from chalicelib.storage.manifests import Stored
+from chalicelib.registry.store import manifests
+from chalicelib.registry.store.artifacts import signed_key
+from chalicelib.registry.store.manifests import Stored
+from chalicelib.storage import reads
 from chalicelib.storage.reads import Item
 
 _COUNTS = ("cosign", "notation")

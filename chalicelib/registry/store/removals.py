@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
-from chalicelib.storage import artifacts, labels, manifests, repositories, tables
-from chalicelib.storage.manifests import Record, Tag
+from chalicelib.registry.store import artifacts, labels, manifests, repositories
+from chalicelib.registry.store.manifests import Record, Tag
+from chalicelib.storage import tables
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:

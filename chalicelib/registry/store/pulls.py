@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.storage import artifacts, tables
-from chalicelib.storage import manifests as manifest_table
+from chalicelib.registry.store import artifacts
+from chalicelib.registry.store import manifests as manifest_table
+from chalicelib.registry.store.repositories import catalog_key
+from chalicelib.storage import tables
 from chalicelib.storage.conditions import holds
-from chalicelib.storage.repositories import catalog_key
 
 
 def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) -> None:

@@ -1,0 +1,1 @@
+"""What the registry keeps: manifests, tags, blobs, uploads and their lists."""
