@@ -45,7 +45,7 @@ def collect_garbage(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 @app.lambda_function(name="recount_usage")
 def recount_usage(event: dict[str, Any], context: Any) -> list[dict[str, Any]]:
-    from chalicelib.projects.recount import run  # noqa: PLC0415 -- see above
+    from chalicelib.artifacts.recount import run  # noqa: PLC0415 -- see above
 
     # A page takes seconds at most; what is not done by then is left to the next run.
     return run(event.get("project", ""), lambda: context.get_remaining_time_in_millis() > 60_000)
@@ -81,7 +81,7 @@ def run_retention(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 @app.lambda_function(name="delete_repositories")
 def delete_repositories(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    from chalicelib.projects.repository_deletion_steps import run  # noqa: PLC0415 -- see above
+    from chalicelib.artifacts.repository_deletion_steps import run  # noqa: PLC0415 -- see above
 
     return run(event)
 

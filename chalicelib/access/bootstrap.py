@@ -11,8 +11,9 @@ from contextlib import suppress
 from chalicelib.access import accounts, passwords
 from chalicelib.access.store import user_counts
 from chalicelib.access.store import users as account_table
+from chalicelib.artifacts import directory_repair
 from chalicelib.jobs import executions, schedules
-from chalicelib.projects import directories, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError
 
 LIBRARY = "library"
@@ -32,7 +33,7 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
         accounts.set_administrator(
             admin_name, password_or_hash if is_hash else passwords.hash_password(password_or_hash)
         )
-    directories.complete()
+    directory_repair.complete()
     user_counts.complete(account_table.count_all)
     if rules.find(LIBRARY) is None:
         with suppress(AlreadyExistsError):  # another bootstrap made it meanwhile

@@ -13,10 +13,10 @@ from chalicelib.api.guards import repository_name, require_other_project, requir
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.artifacts import additions, copying, holdings, labels, repositories
 from chalicelib.http import Response
 from chalicelib.oci import digests, names
 from chalicelib.oci.names import number_of
-from chalicelib.projects import additions, copying, holdings, labels, repositories
 from chalicelib.projects.records import Project
 from chalicelib.registry.store import artifacts as table
 from chalicelib.registry.store import labels as label_table

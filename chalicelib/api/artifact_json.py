@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from chalicelib.api import PREFIX, fields, label
+from chalicelib.artifacts import additions, repositories
 from chalicelib.http import Request
 from chalicelib.oci.names import number_of
-from chalicelib.projects import additions, immutability, repositories
+from chalicelib.projects import immutability
 from chalicelib.projects.records import Project
 from chalicelib.registry.store import artifacts as table
 from chalicelib.registry.store import labels as label_table

@@ -13,8 +13,9 @@ from chalicelib.api.guards import refusal, require_account
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
+from chalicelib.artifacts import labels
 from chalicelib.http import Response
-from chalicelib.projects import labels, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import LabelNotFoundError, NotFoundError
 from chalicelib.registry.store.labels import GLOBAL, Label
 

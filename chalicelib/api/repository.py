@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib.access import catalog
 from chalicelib.access.visibility import Visibility, read_each, visibility_of
 from chalicelib.api import fields
 from chalicelib.api.errors import BadRequestError
@@ -13,9 +12,9 @@ from chalicelib.api.guards import repository_name, require_project
 from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import Window, page, window
 from chalicelib.api.query import Selection, selection
+from chalicelib.artifacts import catalog, repositories, repository_deletion
 from chalicelib.http import Response
 from chalicelib.oci.names import number_of, project_of
-from chalicelib.projects import repositories, repository_deletion
 from chalicelib.projects.records import Project
 from chalicelib.registry.store import repositories as table
 from chalicelib.registry.store.repositories import Repository

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from chalicelib.access import catalog
 from chalicelib.access.authentication import Caller
 from chalicelib.access.visibility import read_each, visibility_of
 from chalicelib.api.errors import BadRequestError
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.api.project import to_json
+from chalicelib.artifacts import catalog
 from chalicelib.http import Response
 from chalicelib.oci.names import project_of
 from chalicelib.registry.store import repositories as table

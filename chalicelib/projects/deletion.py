@@ -12,15 +12,17 @@ that can be pulled from and that takes no new repositories until it is deleted a
 from __future__ import annotations
 
 from chalicelib.access.store import robots as robot_table
+from chalicelib.artifacts import labels
+from chalicelib.artifacts import store as recounts
 from chalicelib.events.records import JOBS, Actor
-from chalicelib.projects import labels, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import allowlists as allowlist_table
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store import usage
-from chalicelib.storage import recounts, traffic
+from chalicelib.storage import traffic
 from chalicelib.storage import webhooks as webhook_table
 
 

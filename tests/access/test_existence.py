@@ -10,8 +10,9 @@ import pytest
 
 from chalicelib.access import accounts, memberships
 from chalicelib.access.authentication import Caller
+from chalicelib.artifacts import labels
 from chalicelib.http import Request, Response
-from chalicelib.projects import labels, rules
+from chalicelib.projects import rules
 from chalicelib.registry import blobs, routes
 from tests.access.support import ORIGIN, basic, get_token
 from tests.api.people import PASSWORD, new_user

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import additions
 from chalicelib.chalice_http import to_chalice
 from chalicelib.http import Response
 from chalicelib.oci import manifests
-from chalicelib.projects import additions
 from chalicelib.registry import push
 from chalicelib.registry.store import artifacts
 from tests.api.people import content

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.artifacts import copying
 from chalicelib.http import Response
 from chalicelib.oci import digests, manifests
-from chalicelib.projects import copying, rules
+from chalicelib.projects import rules
 from chalicelib.registry import pull, push
 from chalicelib.registry.store import artifacts
 from chalicelib.registry.store import blobs as blob_table

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import labels
 from chalicelib.http import Response
-from chalicelib.projects import labels
 from chalicelib.registry import deletion
 from chalicelib.registry.store import labels as table
 from tests.access.support import BASIC, basic, bearer, token_for

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.artifacts import repository_deletion
 from chalicelib.http import Response
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import ManifestUnknown
-from chalicelib.projects import repository_deletion, rules
+from chalicelib.projects import rules
 from chalicelib.registry import pull, push
 from chalicelib.registry.store import repositories
 from chalicelib.storage import aws_json

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.access import catalog, members
+from chalicelib.access import members
 from chalicelib.access.roles import Role
-from chalicelib.projects import repository_deletion, rules
+from chalicelib.artifacts import catalog, repository_deletion
+from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import directory
 from tests.access.support import BASIC, bearer, token_for

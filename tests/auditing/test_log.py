@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.artifacts import repository_deletion
 from chalicelib.auditing import log
 from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as audit
@@ -15,7 +16,7 @@ from chalicelib.events.records import Actor, Event
 from chalicelib.events.store import ALWAYS, Period
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import RegistryError
-from chalicelib.projects import repository_deletion, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError
 from chalicelib.registry import deletion, push
 from chalicelib.storage.conditions import now

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.artifacts import labels, repository_deletion_steps
+from chalicelib.artifacts.labels import attach
+from chalicelib.artifacts.repositories import artifact
 from chalicelib.auditing import purge_steps
 from chalicelib.events.records import JOBS
 from chalicelib.jobs import schedules
@@ -13,10 +16,7 @@ from chalicelib.jobs.store import executions as table
 from chalicelib.jobs.store import tasks
 from chalicelib.oci import manifests
 from chalicelib.oci.names import number_of
-from chalicelib.projects import labels, repository_deletion_steps
 from chalicelib.projects import rules as projects
-from chalicelib.projects.labels import attach
-from chalicelib.projects.repositories import artifact
 from chalicelib.registry import push
 from chalicelib.registry.store import repositories
 from chalicelib.retention import steps

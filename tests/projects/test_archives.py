@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.projects import archives, tarfiles
+from chalicelib.artifacts import archives, tarfiles
 from chalicelib.projects.errors import AdditionInvalidError
 from tests.hostile import bombs
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.projects import deletion, directories, repository_deletion, rules
+from chalicelib.artifacts import directory_repair, repository_deletion
+from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import ChangedError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import directory
@@ -103,7 +104,7 @@ def test_what_was_made_before_there_was_a_directory_is_entered_by_the_next_deplo
     NameItem(table.NAMES, f"{project.name}/a").delete()
     part = next(item for item in TotalsItem.query("totals") if item.sk.startswith("private") and item.repositories)
     part.update(actions=[TotalsItem.projects.add(-1), TotalsItem.repositories.add(-1)])
-    directories.complete()
+    directory_repair.complete()
     require_exact()
-    directories.complete()
+    directory_repair.complete()
     require_exact()

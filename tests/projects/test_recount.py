@@ -9,15 +9,16 @@ from itertools import count
 
 import pytest
 
+from chalicelib.artifacts import recount
+from chalicelib.artifacts import store as recounts
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import QuotaExceeded
-from chalicelib.projects import quotas, recount, rules
+from chalicelib.projects import quotas, rules
 from chalicelib.projects.errors import NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import usage
 from chalicelib.registry import charges, deletion, push, push_plan
 from chalicelib.registry.store import blobs as blob_table
-from chalicelib.storage import recounts
 from chalicelib.storage.conditions import now
 from chalicelib.storage.transactions import transact
 from infra.policies import recount_statements

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import repositories, repository_deletion
+from chalicelib.artifacts import repository_deletion_steps as steps
+from chalicelib.artifacts.repository_deletion import Deletion
 from chalicelib.events.records import JOBS
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
@@ -18,10 +21,8 @@ from chalicelib.jobs.store import tasks
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, Immutable
 from chalicelib.oci.names import number_of
-from chalicelib.projects import immutability, repositories, repository_deletion, rules
-from chalicelib.projects import repository_deletion_steps as steps
+from chalicelib.projects import immutability, rules
 from chalicelib.projects.errors import NotEmptyError, RepositoryNotFoundError
-from chalicelib.projects.repository_deletion import Deletion
 from chalicelib.registry import blobs, pull, push
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.storage.conditions import now

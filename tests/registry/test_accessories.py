@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import repositories as managed
+from chalicelib.artifacts import repository_deletion
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import ManifestUnknown, Referenced, Unavailable
-from chalicelib.projects import repositories as managed
-from chalicelib.projects import repository_deletion
 from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.store import artifacts, removals, repositories, standings
 from chalicelib.registry.store import manifests as manifest_table

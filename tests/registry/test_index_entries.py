@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import recount, repository_deletion
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, Referenced
 from chalicelib.oci.names import project_of
-from chalicelib.projects import recount, repository_deletion, rules
+from chalicelib.projects import rules
 from chalicelib.registry import deletion, pull, push
 from chalicelib.registry.store import artifacts, repositories
 from chalicelib.registry.store import blobs as blob_table

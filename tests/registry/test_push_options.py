@@ -12,6 +12,7 @@ import pytest
 
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
+from chalicelib.artifacts import repository_deletion
 from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as audit
 from chalicelib.http import Request, Response
@@ -19,7 +20,7 @@ from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
 from chalicelib.oci.names import project_of
 from chalicelib.projects import deletion as project_deletion
-from chalicelib.projects import repository_deletion, rules
+from chalicelib.projects import rules
 from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import _contents

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.artifacts import repository_deletion
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
 from chalicelib.projects import deletion as project_deletion
-from chalicelib.projects import quotas, repository_deletion, rules
+from chalicelib.projects import quotas, rules
 from chalicelib.projects.errors import LimitInvalidError
 from chalicelib.projects.store import projects as project_table
 from chalicelib.projects.store import usage

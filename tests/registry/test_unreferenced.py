@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.artifacts import recount
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import QuotaExceeded
-from chalicelib.projects import quotas, recount, rules
+from chalicelib.projects import quotas, rules
 from chalicelib.projects.store import usage
 from chalicelib.registry import blobs, deletion, push, uploads
 from chalicelib.registry.routes import handle

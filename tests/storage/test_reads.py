@@ -7,8 +7,8 @@ import uuid
 import pytest
 from pynamodb.exceptions import PynamoDBException
 
+from chalicelib.artifacts import labels
 from chalicelib.oci.errors import TooMuchToRead
-from chalicelib.projects import labels
 from chalicelib.settings import settings
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import is_key_refused

@@ -190,7 +190,7 @@ class StoredItem(Item):
 
 
 class RecountItem(Item):
-    """How far a recount of usage has come, or what it found (chalicelib/storage/recounts.py)."""
+    """How far a recount of usage has come, or what it found (chalicelib/artifacts/store.py)."""
 
     class Meta:
         table_name = settings().projects_table

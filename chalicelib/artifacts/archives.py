@@ -9,8 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from chalicelib.artifacts.tarfiles import Pieces, TarInvalidError, files
 from chalicelib.projects.errors import AdditionInvalidError
-from chalicelib.projects.tarfiles import Pieces, TarInvalidError, files
 
 ARCHIVE_LIMIT = 8 << 20
 """Bytes of an archive that is looked into."""

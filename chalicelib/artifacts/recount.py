@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from chalicelib.artifacts import store as recounts
 from chalicelib.observability import logger, measured
 from chalicelib.oci import manifests
 from chalicelib.projects import rules
@@ -29,7 +30,7 @@ from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store import repositories
 from chalicelib.registry.store.blobs import Edge
 from chalicelib.registry.store.manifests import Stored
-from chalicelib.storage import blobstore, recounts
+from chalicelib.storage import blobstore
 from chalicelib.storage.conditions import now
 
 _MANIFESTS_A_PAGE = 50

@@ -11,10 +11,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from chalicelib.artifacts import repositories
 from chalicelib.events.records import Actor
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import ManifestUnknown, Unavailable
-from chalicelib.projects import repositories
 from chalicelib.projects.errors import AccessoryAloneError
 from chalicelib.registry import blobs, pull, push
 from chalicelib.registry.store import artifacts

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.artifacts import repositories
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import RunningError, StoppedError
@@ -20,7 +21,7 @@ from chalicelib.jobs.store import executions as execution_table
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestUnknown, Referenced
 from chalicelib.oci.names import number_of, project_of
-from chalicelib.projects import immutability, repositories, rules
+from chalicelib.projects import immutability, rules
 from chalicelib.projects.errors import NotEmptyError
 from chalicelib.registry import deletion, pull
 from chalicelib.registry import events as audited

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib import bounded_json
+from chalicelib.artifacts import archives
 from chalicelib.bounded_json import Bounds, JsonRefusedError
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestUnknown
 from chalicelib.oci.manifests import INDEXES, Manifest
-from chalicelib.projects import archives
 from chalicelib.projects.errors import AdditionInvalidError, AdditionNotFoundError, AdditionUnknownError
 from chalicelib.registry import blobs, pull
 from chalicelib.registry.pull import PulledManifest

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.artifacts import repository_deletion
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
 from chalicelib.jobs.steps import SLICE_SECONDS, Event
 from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Immutable
-from chalicelib.projects import repository_deletion
 from chalicelib.registry.store import repositories
 
 _TASK = 1
