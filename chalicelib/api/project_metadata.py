@@ -17,7 +17,7 @@ from chalicelib.http import Response
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import filters
-from chalicelib.storage.retentions import RETENTION_ID
+from chalicelib.retention.store import RETENTION_ID
 
 _BOOLEANS = frozenset(
     {

@@ -6,7 +6,7 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import rules as projects
 from chalicelib.projects.errors import NotFoundError
 from chalicelib.retention import rules, survey
-from chalicelib.storage import retentions
+from chalicelib.retention import store as retentions
 from chalicelib.storage.conditions import now
 
 

@@ -15,9 +15,9 @@ from chalicelib.projects import selectors
 from chalicelib.projects.errors import NotFoundError, RuleInvalidError, RuleNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.retention import rules as retention_rules
+from chalicelib.retention import store as table
 from chalicelib.retention.records import Policy
-from chalicelib.storage import retentions as table
-from chalicelib.storage.retentions import RETENTION_ID
+from chalicelib.retention.store import RETENTION_ID
 
 _ATTEMPTS = 8
 _PROXY_CACHE_DAYS = 7

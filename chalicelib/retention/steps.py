@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.auditing import retention
 from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
@@ -14,7 +13,7 @@ from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
 from chalicelib.projects.records import Project
 from chalicelib.registry.store import repositories
-from chalicelib.retention import cleaning, policies, rules
+from chalicelib.retention import cleaning, events, policies, rules
 from chalicelib.retention.cleaning import Outcome
 
 _PAGE = 1000
@@ -76,4 +75,4 @@ def _finished(execution: Execution, project: Project, repository: str, outcome: 
         }
         for each in outcome.deleted
     ]
-    return retention.finished(project, execution.trigger, detail, deleted)
+    return events.finished(project, execution.trigger, detail, deleted)

@@ -14,7 +14,8 @@ from chalicelib.registry import deletion, push
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.retention import rules
-from chalicelib.storage import blobstore, collection, retentions
+from chalicelib.retention import store as retentions
+from chalicelib.storage import blobstore, collection
 from tests.gc.conftest import HOUR, TIMES, Collect, push_by_digest
 from tests.jobs.support import rule
 from tests.registry.images import descriptor, index, push_blob, push_image

@@ -9,8 +9,8 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
 from chalicelib.projects import rules as projects
 from chalicelib.retention import rules
+from chalicelib.retention import store as table
 from chalicelib.retention.records import Policy
-from chalicelib.storage import retentions as table
 
 SECONDS = 240.0
 
