@@ -17,10 +17,10 @@ from chalicelib.api.query import selection
 from chalicelib.http import Response
 from chalicelib.jobs.records import Status
 from chalicelib.projects.records import Project
-from chalicelib.storage import deliveries as delivery_table
 from chalicelib.webhooks import deliveries, policies
 from chalicelib.webhooks.policies import KEPT_SECRET
 from chalicelib.webhooks.records import DEFAULT, HTTP, SYSTEM_EVENT_TYPES, Delivery, Policy, Target
+from chalicelib.webhooks.store import deliveries as delivery_table
 
 _RESOURCE = "notification-policy"
 _WEBHOOK = "/projects/{project_name_or_id}/webhook"

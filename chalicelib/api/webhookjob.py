@@ -12,9 +12,9 @@ from chalicelib.api.paging import page
 from chalicelib.api.query import selection
 from chalicelib.http import Response
 from chalicelib.jobs.records import Status
-from chalicelib.storage import deliveries as table
 from chalicelib.webhooks import policies
 from chalicelib.webhooks.records import Delivery
+from chalicelib.webhooks.store import deliveries as table
 
 _FIELDS = ("id", "policy_id", "status", "event_type", "notify_type", "creation_time", "update_time")
 

@@ -23,7 +23,7 @@ from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store import usage
 from chalicelib.storage import traffic
-from chalicelib.storage import webhooks as webhook_table
+from chalicelib.webhooks.store import policies as webhook_table
 
 
 def delete(project: Project, actor: Actor = JOBS) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chalicelib.storage import deliveries as table
 from chalicelib.webhooks.errors import DeliveryNotFoundError
 from chalicelib.webhooks.records import Delivery, Policy
+from chalicelib.webhooks.store import deliveries as table
 
 
 def get(policy: Policy, number: int) -> Delivery:

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 from chalicelib import outbound
 from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
-from chalicelib.storage import deliveries as table
 from chalicelib.storage import queues
-from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks.records import Delivery, Target
+from chalicelib.webhooks.store import deliveries as table
+from chalicelib.webhooks.store import policies as policy_table
 
 ATTEMPTS = 4
 """One, and Harbor's three retries (JOBSERVICE_WEBHOOK_JOB_MAX_RETRY). The queue's redrive policy gives as many."""

@@ -14,11 +14,11 @@ from typing import Any
 from chalicelib.access import configuration
 from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
-from chalicelib.storage import deliveries as table
 from chalicelib.storage import queues
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import payloads, policies
 from chalicelib.webhooks.records import Delivery, Message, Policy, Target
+from chalicelib.webhooks.store import deliveries as table
 
 _LOST_SECONDS = 600
 """What has waited for longer, or was not touched for so long, is taken up again by `resume`."""

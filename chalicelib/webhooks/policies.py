@@ -11,7 +11,6 @@ from chalicelib.events.records import Actor, Event
 from chalicelib.events.topics import DELETED, EXCEEDED, FINISHED, PULLED, PUSHED, WARNED
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.storage import webhooks as table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks.errors import (
     PoliciesChangedError,
@@ -20,6 +19,7 @@ from chalicelib.webhooks.errors import (
     PolicyNotFoundError,
 )
 from chalicelib.webhooks.records import CLOUD_EVENTS, DEFAULT, HTTP, SLACK, SYSTEM_EVENT_TYPES, Message, Policy, Target
+from chalicelib.webhooks.store import policies as table
 
 PROJECT_EVENT_TYPES = (PUSHED, PULLED, DELETED, EXCEEDED, WARNED, FINISHED)
 """Those that can happen: of an event that nothing fires, nobody is promised to be told."""

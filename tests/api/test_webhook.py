@@ -13,10 +13,10 @@ from chalicelib.access.roles import Role
 from chalicelib.jobs.records import Status
 from chalicelib.projects import rules
 from chalicelib.settings import settings
-from chalicelib.storage import deliveries as table
-from chalicelib.storage import webhooks as policy_table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks.records import Delivery
+from chalicelib.webhooks.store import deliveries as table
+from chalicelib.webhooks.store import policies as policy_table
 from tests.access.support import basic
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call

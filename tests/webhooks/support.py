@@ -6,9 +6,9 @@ import time
 
 from chalicelib.events.records import Actor
 from chalicelib.projects import rules
-from chalicelib.storage import deliveries as table
 from chalicelib.webhooks import policies
 from chalicelib.webhooks.records import Delivery, Policy, Target
+from chalicelib.webhooks.store import deliveries as table
 
 ALICE = Actor("alice", "203.0.113.7", "registry.example.com")
 

@@ -17,10 +17,10 @@ from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, pulls, push
 from chalicelib.settings import settings
-from chalicelib.storage import deliveries as table
 from chalicelib.storage.conditions import now
 from chalicelib.webhooks import delivery, dispatch, policies
 from chalicelib.webhooks.records import Message, Policy, Target
+from chalicelib.webhooks.store import deliveries as table
 from infra.policies import delivery_statements, dispatch_statements
 from tests.infra import iam
 from tests.registry.images import image, push_blob

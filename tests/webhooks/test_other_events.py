@@ -25,10 +25,10 @@ from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import push, upload_http
-from chalicelib.storage import deliveries as table
-from chalicelib.storage import webhooks as webhook_table
 from chalicelib.webhooks import dispatch, policies
 from chalicelib.webhooks.records import Message
+from chalicelib.webhooks.store import deliveries as table
+from chalicelib.webhooks.store import policies as webhook_table
 from tests.jobs import support as jobs
 from tests.registry.images import CONFIG, image, push_blob, push_image
 from tests.registry.test_budgets import counted

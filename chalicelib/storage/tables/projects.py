@@ -105,7 +105,7 @@ class LabelNameItem(Item):
 
 
 class WebhookItem(Item):
-    """A policy of webhooks (chalicelib/storage/webhooks.py)."""
+    """A policy of webhooks (chalicelib/webhooks/store/policies.py)."""
 
     class Meta:
         table_name = settings().projects_table
