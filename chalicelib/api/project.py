@@ -28,9 +28,9 @@ from chalicelib.projects.records import Project
 from chalicelib.projects.store.allowlists import Allowlist
 from chalicelib.projects.usage import Usage, usage
 from chalicelib.proxycache import refreshes
+from chalicelib.proxycache.store import traffic
 from chalicelib.retention import policies
 from chalicelib.retention.store import RETENTION_ID
-from chalicelib.storage import traffic
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.upstreams import endpoints
 

@@ -22,7 +22,7 @@ from chalicelib.projects.store import allowlists as allowlist_table
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store import usage
-from chalicelib.storage import traffic
+from chalicelib.proxycache.store import traffic
 from chalicelib.webhooks.store import policies as webhook_table
 
 

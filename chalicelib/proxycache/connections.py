@@ -14,7 +14,7 @@ from chalicelib.observability import logger
 from chalicelib.oci.errors import Unavailable
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
-from chalicelib.storage import connections as table
+from chalicelib.proxycache.store import connections as table
 from chalicelib.upstreams.errors import ConnectionsTaken
 
 LIMIT = "max_upstream_conn"

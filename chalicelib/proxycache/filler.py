@@ -24,6 +24,8 @@ from chalicelib.proxycache import leases
 from chalicelib.proxycache.filling import LANES
 from chalicelib.proxycache.leases import Hold
 from chalicelib.proxycache.reception import HaltedError, Pace, Reception
+from chalicelib.proxycache.store import fills as table
+from chalicelib.proxycache.store.fills import Wanted
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
 from chalicelib.registry import blobs, charges, upload_writer, uploads
 from chalicelib.registry.store import blobs as blob_table
@@ -33,9 +35,7 @@ from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.settings import settings
 from chalicelib.storage import blobstore
-from chalicelib.storage import fills as table
 from chalicelib.storage.conditions import now
-from chalicelib.storage.fills import Wanted
 from chalicelib.upstreams import client as upstream
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.client import Upstream

@@ -22,12 +22,12 @@ from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
+from chalicelib.proxycache.store import fills as table
+from chalicelib.proxycache.store.fills import Failure, Request, Wanted
 from chalicelib.registry.store import blobs as blob_table
-from chalicelib.storage import fills as table
 from chalicelib.storage import reads, workflows
 from chalicelib.storage.aws_json import RefusedError
 from chalicelib.storage.conditions import fresh, now
-from chalicelib.storage.fills import Failure, Request, Wanted
 
 MACHINE = "proxy-fill"
 

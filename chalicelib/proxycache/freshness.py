@@ -26,10 +26,10 @@ from chalicelib.oci.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from chalicelib.proxycache.store import replies as table
+from chalicelib.proxycache.store.replies import Asked
 from chalicelib.settings import settings
-from chalicelib.storage import replies as table
 from chalicelib.storage.conditions import now
-from chalicelib.storage.replies import Asked
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams.errors import (
     ConnectionsTaken,

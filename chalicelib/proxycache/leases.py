@@ -16,9 +16,9 @@ from chalicelib.observability import logger
 from chalicelib.oci.errors import Unavailable
 from chalicelib.proxycache.filling import ASKED_SECONDS
 from chalicelib.proxycache.reception import HaltedError
-from chalicelib.storage import fills as table
+from chalicelib.proxycache.store import fills as table
+from chalicelib.proxycache.store.fills import Lease, Wanted
 from chalicelib.storage.conditions import fresh, is_transient, now
-from chalicelib.storage.fills import Lease, Wanted
 
 LEASE_SECONDS = 20
 """How long a holder may be silent."""

@@ -27,11 +27,11 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.proxycache import connections, filling, freshness, traffic
 from chalicelib.proxycache.freshness import Reply
 from chalicelib.proxycache.sources import Source
+from chalicelib.proxycache.store import replies
 from chalicelib.registry import pull, push
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.registry.store import manifests as table
 from chalicelib.settings import settings
-from chalicelib.storage import replies
 from chalicelib.upstreams.client import Descriptor
 from chalicelib.upstreams.errors import UpstreamContentInvalid
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chalicelib.storage import bandwidth
+from chalicelib.proxycache.store import bandwidth
 from chalicelib.upstreams.client import Body
 from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamError, UpstreamRateLimited, UpstreamUnreachable
 

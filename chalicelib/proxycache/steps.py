@@ -17,10 +17,10 @@ from chalicelib.projects import quota_events
 from chalicelib.proxycache import filler
 from chalicelib.proxycache.filler import Attempt, Outcome
 from chalicelib.proxycache.filling import ASKED_SECONDS
-from chalicelib.storage import fills as table
+from chalicelib.proxycache.store import fills as table
+from chalicelib.proxycache.store.fills import Failure, Wanted
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import now
-from chalicelib.storage.fills import Failure, Wanted
 from chalicelib.upstreams.errors import (
     EndpointNotFoundError,
     UpstreamContentInvalid,

@@ -1,6 +1,6 @@
 """What pulls through proxy projects come to: gathered in memory, written off the request path, told as metrics.
 
-The project's summary shows the sums (storage/traffic.py). CloudWatch gets the same as EMF, by project.
+The project's summary shows the sums (proxycache/store/traffic.py). CloudWatch gets the same as EMF, by project.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections import defaultdict
 
 from chalicelib import observability
 from chalicelib.background import Gathered
-from chalicelib.storage import traffic as table
+from chalicelib.proxycache.store import traffic as table
+from chalicelib.proxycache.store.traffic import Traffic
 from chalicelib.storage.conditions import is_transient
-from chalicelib.storage.traffic import Traffic
 
 _Entry = tuple[int, Traffic]
 

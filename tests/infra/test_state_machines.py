@@ -40,7 +40,7 @@ def machines(machine: State) -> Iterator[State]:
 
 NAMES = [name for name, _ in MACHINES.values()]
 JOBS = [name for name in NAMES if name != filling.MACHINE]
-"""Those that are executions of a job: a fill's record is what repositories want (chalicelib/storage/fills.py)."""
+"""Those that are executions of a job: a fill's record is what repositories want (proxycache/store/fills.py)."""
 
 
 def test_every_kind_of_job_has_its_machine_and_no_definition_lies_about() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import rules
 from chalicelib.proxycache import filling, steps
+from chalicelib.proxycache.store import fills
+from chalicelib.proxycache.store.fills import Wanted
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import uploads
 from chalicelib.settings import settings
-from chalicelib.storage import blobstore, fills, reads
-from chalicelib.storage.fills import Wanted
+from chalicelib.storage import blobstore, reads
 from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes

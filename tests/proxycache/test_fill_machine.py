@@ -13,7 +13,8 @@ import pytest
 
 from chalicelib.oci.errors import BlobUnknown, RegistryError, UpstreamFailed
 from chalicelib.proxycache import filling
-from chalicelib.storage import fills, reads
+from chalicelib.proxycache.store import fills
+from chalicelib.storage import reads
 from tests.conftest import URL
 from tests.proxycache.filled import Proxy, content_of, let_be_tried_again
 from tests.proxycache.upstreams import faults

@@ -20,11 +20,12 @@ from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import filler, filling, leases, reception, steps
 from chalicelib.proxycache.filler import SAMPLE
+from chalicelib.proxycache.store import fills
 from chalicelib.proxycache.transfer import PIECE
 from chalicelib.registry import deletion, push, uploads
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store.uploads import Session
-from chalicelib.storage import fills, workflows
+from chalicelib.storage import workflows
 from chalicelib.storage.conditions import now
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes

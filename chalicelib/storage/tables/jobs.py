@@ -110,7 +110,7 @@ class PauseItem(Item):
 
 
 class ReplyItem(Item):
-    """What an upstream registry replied lately, and whose turn it is to ask (chalicelib/storage/replies.py)."""
+    """What an upstream registry replied lately, and whose turn it is to ask (proxycache/store/replies.py)."""
 
     class Meta:
         table_name = settings().jobs_table
@@ -134,7 +134,7 @@ class WaitingTagItem(Item):
 
 
 class PlaceItem(Item):
-    """A connection to an upstream registry (chalicelib/storage/connections.py)."""
+    """A connection to an upstream registry (chalicelib/proxycache/store/connections.py)."""
 
     class Meta:
         table_name = settings().jobs_table
@@ -145,7 +145,7 @@ class PlaceItem(Item):
 
 
 class BandwidthItem(Item):
-    """Until when the line to a project's upstream registry is booked (chalicelib/storage/bandwidth.py)."""
+    """Until when the line to a project's upstream registry is booked (chalicelib/proxycache/store/bandwidth.py)."""
 
     class Meta:
         table_name = settings().jobs_table
@@ -155,7 +155,7 @@ class BandwidthItem(Item):
 
 
 class FillRequestItem(Item):
-    """A repository wants a blob of an upstream registry (chalicelib/storage/fills.py)."""
+    """A repository wants a blob of an upstream registry (chalicelib/proxycache/store/fills.py)."""
 
     class Meta:
         table_name = settings().jobs_table

@@ -200,7 +200,7 @@ class RecountItem(Item):
 
 
 class TrafficItem(Item):
-    """What pulls through a proxy project came to (chalicelib/storage/traffic.py)."""
+    """What pulls through a proxy project came to (chalicelib/proxycache/store/traffic.py)."""
 
     class Meta:
         table_name = settings().projects_table

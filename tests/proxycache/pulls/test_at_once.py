@@ -13,8 +13,9 @@ import pytest
 
 from chalicelib.oci.errors import Unavailable
 from chalicelib.proxycache import freshness
+from chalicelib.proxycache.store import connections, replies
 from chalicelib.settings import settings
-from chalicelib.storage import connections, replies, tables
+from chalicelib.storage import tables
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.crowd import pull_at_once
 from tests.proxycache.upstreams.faults import late, refuse, too_many

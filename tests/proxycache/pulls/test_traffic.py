@@ -11,10 +11,10 @@ from chalicelib import background
 from chalicelib.projects import rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import traffic
+from chalicelib.proxycache.store import traffic as table
+from chalicelib.proxycache.store.traffic import Traffic
 from chalicelib.registry import pulls
 from chalicelib.settings import settings
-from chalicelib.storage import traffic as table
-from chalicelib.storage.traffic import Traffic
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.test_blobs import follow

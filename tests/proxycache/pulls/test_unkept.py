@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from chalicelib import background
+from chalicelib.proxycache.store import replies
 from chalicelib.registry.store import repositories
-from chalicelib.storage import replies
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.test_blobs import follow
 from tests.proxycache.upstreams.scripted import Scripted

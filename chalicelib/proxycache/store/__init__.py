@@ -1,0 +1,1 @@
+"""What the proxy cache keeps: replies, fills, bandwidth, connections, sums."""
