@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from chalicelib.gc import look, orphans, work
 from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.records import Tally, Times, Watch
+from chalicelib.gc.store import blobs
 from chalicelib.gc.work import Doomed
 from chalicelib.registry import unreferenced
 from chalicelib.registry.store.blobs import CONDEMNED, Blob
-from chalicelib.storage import bulk, collection
+from chalicelib.storage import bulk
 from chalicelib.storage.conditions import now
 
 THREADS = 2
@@ -52,7 +53,7 @@ def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, *, ea
 
     With `early`, at what will be due in time as well: every candidate.
     """
-    found = collection.read_blobs(digests)
+    found = blobs.read_blobs(digests)
     due = [blob for blob in found if is_due(blob, times) or (early and blob.candidate_since is not None)]
     return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
 
@@ -82,24 +83,24 @@ def _settle(
     free = [blob for each, blob in seen if each.hold is Hold.FREE and blob.digest not in going]
     waiting = [blob for blob in free if blob.state == CONDEMNED]
     last = max((blob.candidate_since or 0 for blob in waiting), default=0)
-    if condemn and (condemned := collection.condemn([blob for blob in free if blob.state != CONDEMNED])):
+    if condemn and (condemned := blobs.condemn([blob for blob in free if blob.state != CONDEMNED])):
         waiting += condemned
         last = now()
     orphans.sweep(edges)
-    deleted = collection.delete((blob, each.links) for each, blob in seen if blob.digest in going)
+    deleted = blobs.delete((blob, each.links) for each, blob in seen if blob.digest in going)
     unreferenced.count_collected(deleted)
     return Tally(
         condemned=len(waiting),
         condemned_space=sum(blob.size for blob in waiting),
         condemned_last=last,
-        cleared=sum(pool.map(collection.clear, held)),
+        cleared=sum(pool.map(blobs.clear, held)),
         purged_edges=len(edges),
     )
 
 
 def _delete_objects(doomed: Sequence[Doomed]) -> Tally:
     """Delete the objects of the doomed whose records are gone: the record first, the object after."""
-    standing = {blob.object_key for blob in collection.read_blobs(each.digest for each in doomed)}
+    standing = {blob.object_key for blob in blobs.read_blobs(each.digest for each in doomed)}
     gone = {each.object_key: each for each in doomed if each.object_key not in standing}
     bulk.delete(list(gone))
     return _sum(gone.values())

@@ -17,8 +17,8 @@ from chalicelib.gc.blobs import THREADS
 from chalicelib.gc.look import Hold, Look
 from chalicelib.gc.manifests import Seen
 from chalicelib.gc.records import Due, Tally, Task, Times, Watch
+from chalicelib.gc.store import candidates
 from chalicelib.registry.store.blobs import CONDEMNED
-from chalicelib.storage import candidates
 from chalicelib.storage.conditions import now
 
 MANIFESTS, CHILDREN = "forecast-manifests", "forecast-children"

@@ -8,9 +8,9 @@ from enum import Enum
 
 from chalicelib.gc.orphans import sort
 from chalicelib.gc.records import Times
+from chalicelib.gc.store import blobs
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store.blobs import Blob, Edge, Link
-from chalicelib.storage import collection
 
 
 class Hold(Enum):
@@ -44,7 +44,7 @@ def at_blob(digest: str, times: Times, *, every: bool = False) -> Look:
     orphans: list[Edge] = []
     pending = False
     holders: set[tuple[str, str]] = set()
-    for page in collection.partition(digest):
+    for page in blobs.partition(digest):
         blob = blob or page.blob
         links += page.links
         held, young, old = sort(page.edges, times)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 
 from chalicelib.gc import orphans, work
 from chalicelib.gc.records import Tally, Times, Watch
+from chalicelib.gc.store import scans
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.settings import settings
-from chalicelib.storage import bulk, scans
+from chalicelib.storage import bulk
 from chalicelib.storage.conditions import now
 
 SEGMENTS = range(scans.SEGMENTS)

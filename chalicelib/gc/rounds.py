@@ -12,8 +12,8 @@ from typing import Any
 
 from chalicelib.gc import blobs, forecast, manifests, reconciliation, work
 from chalicelib.gc.records import Due, Tally, Task, Times, Watch
+from chalicelib.gc.store import candidates
 from chalicelib.registry import uploads
-from chalicelib.storage import candidates
 from chalicelib.storage.conditions import now
 
 UPLOADS, MANIFESTS, BLOBS, CONDEMNED = "uploads", "manifests", "blobs", "condemned"

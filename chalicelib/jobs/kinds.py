@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.auditing import collection
+from chalicelib.gc import events
 from chalicelib.jobs.records import Execution, Kind
 
 
@@ -15,7 +15,7 @@ def _account(execution: Execution) -> Mapping[str, Any]:
     return runs.account(execution, runs.progress(execution))
 
 
-GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc", tell=collection.ended, account=_account)
+GARBAGE_COLLECTION = Kind("GARBAGE_COLLECTION", "gc", tell=events.ended, account=_account)
 PURGE_AUDIT_LOG = Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False)
 RETENTION = Kind("RETENTION", "retention", is_exclusive=False)
 PROXY_REFRESH = Kind("PROXY_REFRESH", "proxy-refresh")

@@ -86,7 +86,7 @@ def _of_retention(message: Message) -> dict[str, Any]:
 
 
 def _of_collection(message: Message) -> dict[str, Any]:
-    """How a garbage collection has ended, and what it freed: chalicelib/auditing/collection.py."""
+    """How a garbage collection has ended, and what it freed: chalicelib/gc/events.py."""
     return {"garbage_collection": dict(message.detail)}
 
 

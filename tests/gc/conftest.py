@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.gc import collector
 from chalicelib.gc.records import Tally, Times
 from chalicelib.oci import digests, manifests
 from chalicelib.registry import push
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.storage import blobstore, conditions
+from tests.gc import collector
 from tests.registry.images import CONFIG, image, push_blob
 
 HOUR = 3600

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from chalicelib.gc.store import blobs as collection
 from chalicelib.oci import digests
 from chalicelib.registry.store.blobs import BLOB, CONDEMNED
-from chalicelib.storage import blobstore, collection
+from chalicelib.storage import blobstore
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.tables.blobs import BlobItem
 from chalicelib.storage.tables.keys import shard

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from chalicelib.gc.store import scans
 from chalicelib.oci import manifests
 from chalicelib.registry import charges
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
-from chalicelib.storage import blobstore, bulk, scans
+from chalicelib.storage import blobstore, bulk
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX
 from chalicelib.storage.tables.repositories import ManifestItem
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from chalicelib.access.authentication import Caller
-from chalicelib.gc import collector, rounds
+from chalicelib.gc import rounds
 from chalicelib.gc.records import unwatched
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, Referenced
@@ -25,6 +25,7 @@ from chalicelib.registry import blobs, deletion, push
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.settings import settings as configured
 from chalicelib.storage import reads
+from tests.gc import collector
 from tests.gc.conftest import HOUR, TIMES, Clock, is_whole
 from tests.gc.referenced import assert_only_what_is_referenced
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.gc import blobs, collector, rounds
+from chalicelib.gc import blobs, rounds
 from chalicelib.gc.records import Tally, unwatched
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import Referenced
@@ -20,6 +20,7 @@ from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store.blobs import CONDEMNED, Edge
 from chalicelib.storage import blobstore
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS
+from tests.gc import collector
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, is_whole, names_of, push_by_digest
 from tests.gc.garbage import condemned, standing
 from tests.registry.accounting import charged, used

@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.gc import rounds
 from chalicelib.gc.records import Tally, Task, unwatched
+from chalicelib.gc.store import blobs
 from chalicelib.oci import digests, manifests
 from chalicelib.projects import rules as projects
 from chalicelib.registry import deletion, push
@@ -15,7 +16,7 @@ from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.retention import rules
 from chalicelib.retention import store as retentions
-from chalicelib.storage import blobstore, collection
+from chalicelib.storage import blobstore
 from tests.gc.conftest import HOUR, TIMES, Collect, push_by_digest
 from tests.jobs.support import rule
 from tests.registry.images import descriptor, index, push_blob, push_image
@@ -101,11 +102,11 @@ def test_one_blob_that_was_touched_does_not_keep_those_that_are_written_with_it(
         assert blob is not None
         found.append(blob)
     blob_table.touch(found[1].digest)
-    assert collection.condemn(found) == [found[0], found[2]]
+    assert blobs.condemn(found) == [found[0], found[2]]
     condemned = [blob for each in found if (blob := blob_table.read_record(each.digest))]
     assert [blob.state for blob in condemned] == ["condemned", "live", "condemned"]
     blob_table.touch(found[0].digest)
-    collection.delete((blob, ()) for blob in condemned)
+    blobs.delete((blob, ()) for blob in condemned)
     assert [bool(blob_table.read_record(blob.digest)) for blob in found] == [True, False, False]
 
 

@@ -6,10 +6,11 @@ import os
 
 import pytest
 
-from chalicelib.gc import collector, rounds, work
+from chalicelib.gc import rounds, work
 from chalicelib.gc.records import Tally, Times, unwatched
 from chalicelib.oci import manifests
 from chalicelib.registry import deletion, push
+from tests.gc import collector
 from tests.gc.conftest import HOUR, TIMES, Clock, Collect, push_by_digest
 from tests.registry.images import descriptor, index, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chalicelib.gc import collector
 from chalicelib.oci import digests, manifests
 from chalicelib.registry import deletion, push, push_plan, uploads
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
 from infra.policies import collector_statements
+from tests.gc import collector
 from tests.gc.conftest import HOUR, TIMES, Collect
 from tests.infra import iam
 from tests.infra.test_policies import S3_ACTIONS, actions_under_prefixes

@@ -13,16 +13,17 @@ import time
 
 
 def main() -> None:
-    from chalicelib.gc import collector, look, rounds, times, work
+    from chalicelib.gc import look, rounds, times, work
     from chalicelib.gc.look import Hold, Look
-    from chalicelib.storage import collection
+    from chalicelib.gc.store import blobs
     from chalicelib.storage.conditions import fresh
+    from tests.gc import collector
     from tests.gc.referenced import assert_only_what_is_referenced
 
     if "blind" in sys.argv:
 
         def see_nothing(digest: str, _times: object, **_options: object) -> Look:
-            pages = list(collection.partition(digest))
+            pages = list(blobs.partition(digest))
             return Look(pages[0].blob, Hold.FREE, [link for page in pages for link in page.links])
 
         look.at_blob = see_nothing  # type: ignore[assignment]

@@ -13,9 +13,8 @@ from chalicelib.access import accounts, configuration, members, users
 from chalicelib.access.authentication import caller_of
 from chalicelib.access.configuration import Configuration
 from chalicelib.access.roles import Role
-from chalicelib.auditing import collection
 from chalicelib.events import store as audit
-from chalicelib.gc import runs
+from chalicelib.gc import events, runs
 from chalicelib.http import Request, Response
 from chalicelib.jobs import executions
 from chalicelib.jobs.kinds import RETENTION
@@ -207,7 +206,7 @@ def test_a_garbage_collection_is_told_once_to_every_project_that_asked(
 
 
 def outbox_message(ended: Execution) -> Message:
-    event = collection.ended(ended)
+    event = events.ended(ended)
     [item] = audit._told_of(event)
     return Message(item.sk, item.pk, item.topic, item.project_id, item.operator, item.detail)
 
