@@ -17,6 +17,6 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 # The balancer ends TLS and tells the scheme. A connection is kept longer than the balancer keeps it idle, or it would use
 # one that is just being closed, and answer 502. Uploads that are under way get their time when a task is replaced.
-CMD ["python", "-m", "uvicorn", "chalicelib.relay:app", "--host", "0.0.0.0", "--port", "8080", \
-     "--http", "chalicelib.relay.protocol:BoundedHeads", "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
+CMD ["python", "-m", "uvicorn", "chalicelib.v2.relay:app", "--host", "0.0.0.0", "--port", "8080", \
+     "--http", "chalicelib.v2.relay.protocol:BoundedHeads", "--proxy-headers", "--forwarded-allow-ips", "*", "--no-access-log", "--no-server-header", \
      "--timeout-keep-alive", "310", "--timeout-graceful-shutdown", "110"]

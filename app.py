@@ -10,7 +10,7 @@ from chalicelib.access.console_routes import blueprint as console_routes
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
-from chalicelib.registry.routes import blueprint as registry_routes
+from chalicelib.v2.routes import blueprint as registry_routes
 
 app = BerthApp(app_name="berth")
 app.register_blueprint(registry_routes)

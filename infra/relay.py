@@ -17,7 +17,7 @@ from infra.policies import allow, assumed_by, upload_statements
 
 PORT = 8080
 HEALTH_PATH = "/healthz"
-"""What the relay answers however many uploads it is receiving (chalicelib/relay)."""
+"""What the relay answers however many uploads it is receiving (chalicelib/v2/relay)."""
 DRAIN_SECONDS = 300
 """How long a task that is replaced may go on with the uploads that it is receiving."""
 

@@ -28,13 +28,13 @@ from chalicelib.oci import digests, names
 from chalicelib.oci.errors import Unavailable
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import upload_http
 from chalicelib.registry.store import blobs
 from chalicelib.registry.store import uploads as table
-from chalicelib.relay import Relay, shares
-from chalicelib.relay import body as relay_body
-from chalicelib.relay.memory import Memory
 from chalicelib.storage import aws_json, blobstore
+from chalicelib.v2 import uploads
+from chalicelib.v2.relay import Relay, shares
+from chalicelib.v2.relay import body as relay_body
+from chalicelib.v2.relay.memory import Memory
 from chalicelib.webhooks.records import Target
 from infra.policies import upload_statements
 from tests.hostile.slow_uploads import slow_uploads
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 MIB = 1 << 20
 _READ_AHEAD = MIB // 2
-PROTOCOL = "chalicelib.relay.protocol:BoundedHeads"
+PROTOCOL = "chalicelib.v2.relay.protocol:BoundedHeads"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,16 @@ def relay_process() -> Iterator[tuple[RelayPath, subprocess.Popen[bytes]]]:
     """A relay as it is deployed: a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         descriptor = listener.fileno()
-        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--http", PROTOCOL, "--fd", str(descriptor)]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "chalicelib.v2.relay:app",
+            "--http",
+            PROTOCOL,
+            "--fd",
+            str(descriptor),
+        ]
         child = subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.DEVNULL)
         try:
             yield RelayPath(listener.getsockname()[1]), child
@@ -76,7 +85,7 @@ def started_by_user(project: Project) -> str:
     members.add(project, Role.DEVELOPER, user.number)
     path = f"/v2/{project.name}/app/blobs/uploads/"
     caller = caller_of(accounts.of_user(user))
-    return upload_http.handle(Request("POST", path), names.parse_path(path), caller).headers["Location"]
+    return uploads.handle(Request("POST", path), names.parse_path(path), caller).headers["Location"]
 
 
 def resident(process: subprocess.Popen[bytes], field: str = "VmHWM") -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from chalicelib.relay import protocol
+from chalicelib.v2.relay import protocol
 from tests.registry.upload_paths import RelayPath, served_relay, start
 
 pytestmark = pytest.mark.usefixtures("cloud")

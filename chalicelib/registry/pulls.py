@@ -15,11 +15,8 @@ from typing import Any
 from chalicelib.background import Gathered, GatheredByKey
 from chalicelib.events.records import Actor, Event
 from chalicelib.oci import digests
-from chalicelib.oci.names import project_of
-from chalicelib.projects.records import Project
 from chalicelib.registry.store import pulls as table
 from chalicelib.storage.conditions import fresh, is_transient, now
-from chalicelib.timed_cache import TimedCache
 
 UNCERTAIN_MS = 2 * 60_000
 """How much later than the time that is written an artifact may have been pulled, and a process know it alone: a minute,
@@ -29,10 +26,6 @@ SETTLED_MS = 24 * 3_600_000
 (background.py), which it does after a few hours even of those that are asked all the time."""
 
 _SIDE_BY_SIDE = 8
-_UNCOUNTED_SECONDS = 3600
-
-_uncounted: TimedCache[str, None] = TimedCache(1024)
-"""Projects whose pulls of blobs nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +64,6 @@ def note(repository: str, reference: str, digest: str, actor: Actor) -> None:
     pull = Pull(repository, digest, tag, actor, now())
     for consumer in _consumers:
         consumer.add(pull)
-
-
-def note_blob(repository: str, method: str, size: int) -> None:
-    """Remember that a client was sent to a blob of `size` bytes: a proxy project's traffic is counted."""
-    name = project_of(repository)
-    if _uncounted.get(name) is None:
-        blobs.add((name, size if method == "GET" else None))
-
-
-def _write_blobs(pulled: list[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
-    """Hand on what was pulled from proxy projects; the others are remembered, and cost nothing from then on."""
-    from chalicelib.projects import rules  # noqa: PLC0415 -- a pull's cold start does without it
-
-    projects: dict[str, Project | None] = {}
-    if not _written(lambda: projects.update({name: rules.find(name) for name, _ in pulled})):
-        return pulled
-    for name, size in pulled:
-        project = projects[name]
-        if project is None or not project.is_proxy:
-            _uncounted.put(name, None, _UNCOUNTED_SECONDS)
-            continue
-        from chalicelib.proxycache import traffic  # noqa: PLC0415 -- see above
-
-        if size is None:
-            traffic.looked(project.project_id)
-        else:
-            traffic.hit(project.project_id, size)
-    return []
 
 
 def _write_times(pulls: list[Pull]) -> list[Pull]:
@@ -168,4 +133,3 @@ times = _consumed_by(GatheredByKey(_write_times, artifact_of))
 """Retention goes by these: of an artifact that was not pulled for a minute, none waits in a process."""
 counts = on_pull(_write_counts)
 log = on_pull(_write_log)
-blobs = Gathered(_write_blobs)

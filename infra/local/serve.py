@@ -16,9 +16,10 @@ import sys
 import uvicorn
 
 from app import app
-from chalicelib import background, relay
+from chalicelib import background
 from chalicelib.access.bootstrap import bootstrap
-from chalicelib.relay.protocol import BoundedHeads
+from chalicelib.v2 import relay
+from chalicelib.v2.relay.protocol import BoundedHeads
 from chalicelib.webhooks.dispatch import resume
 from infra.http_routes import routes
 from infra.local.downloads import Downloads

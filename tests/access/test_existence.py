@@ -13,7 +13,8 @@ from chalicelib.access.authentication import Caller
 from chalicelib.artifacts import labels
 from chalicelib.http import Request, Response
 from chalicelib.projects import rules
-from chalicelib.registry import blobs, routes
+from chalicelib.registry import blobs
+from chalicelib.v2 import routes
 from tests.access.support import ORIGIN, basic, get_token
 from tests.api.people import PASSWORD, new_user
 from tests.api.support import call

@@ -21,7 +21,7 @@ from chalicelib.http import Response
 from chalicelib.oci.errors import TooManyRequests
 from chalicelib.projects import deletion, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
-from chalicelib.registry import routes
+from chalicelib.v2 import routes
 from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token_for, request, token_for
 from tests.registry.images import push_image
 

@@ -12,7 +12,7 @@ import pytest
 from chalicelib.http import Request
 from chalicelib.projects import rules
 from chalicelib.registry import pulls
-from chalicelib.registry.routes import handle
+from chalicelib.v2.routes import handle
 from tests.access.support import BASIC, ORIGIN
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call

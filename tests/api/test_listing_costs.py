@@ -14,8 +14,8 @@ from chalicelib.access import members
 from chalicelib.access.roles import Role
 from chalicelib.http import Request, Response
 from chalicelib.projects import rules
-from chalicelib.registry import routes
 from chalicelib.storage import reads
+from chalicelib.v2 import routes
 from tests.access.support import BASIC, ORIGIN
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call

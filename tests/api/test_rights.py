@@ -14,7 +14,7 @@ from chalicelib.access import roles
 from chalicelib.access.roles import Permission, Role
 from chalicelib.api import dispatch, operations
 from chalicelib.http import Response
-from chalicelib.registry import routes
+from chalicelib.v2 import routes
 from tests.access.support import bearer, get_token, json_of, request
 from tests.access.test_roles import ANYONE, EXPECTED
 from tests.api import world as worlds

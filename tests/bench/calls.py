@@ -43,7 +43,7 @@ def main(repository: str) -> None:
     from chalicelib.access.authentication import Caller
     from chalicelib.http import Request, Response
     from chalicelib.registry.pull import _contents
-    from chalicelib.registry.routes import handle
+    from chalicelib.v2.routes import handle
     from tests.registry.images import push_image
     from tests.registry.test_budgets import counted
 

@@ -130,7 +130,7 @@ def _cloud(folder: Path) -> Iterator[None]:
 
 def _requests() -> dict[str, Callable[[], Response]]:
     from chalicelib.http import Request
-    from chalicelib.registry import routes
+    from chalicelib.v2 import routes
     from tests.access.support import BASIC, ORIGIN, bearer, token_for
     from tests.api.support import call
 

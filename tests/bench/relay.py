@@ -71,9 +71,9 @@ def _account(name: str) -> dict[str, str]:
 @contextlib.contextmanager
 def _relay(folder: Path, berth: Berth) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A relay on the stores of `berth`, with the protocol of its container (Dockerfile)."""
-    protocol = "chalicelib.relay.protocol:BoundedHeads"
+    protocol = "chalicelib.v2.relay.protocol:BoundedHeads"
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener, (folder / "relay.log").open("ab") as log:
-        command = [sys.executable, "-m", "uvicorn", "chalicelib.relay:app", "--http", protocol, "--no-access-log"]
+        command = [sys.executable, "-m", "uvicorn", "chalicelib.v2.relay:app", "--http", protocol, "--no-access-log"]
         process = subprocess.Popen(
             [*command, "--fd", str(listener.fileno())],
             cwd=PROJECT,

@@ -233,4 +233,4 @@ def test_the_dockerfile_runs_the_relay_as_nobody_in_particular() -> None:
     assert re.search(r"^FROM python:3\.\d+-slim", lines, re.M)
     assert lines.index("USER relay") < lines.index("CMD [")
     assert f'"--port", "{relay.PORT}"' in lines
-    assert "chalicelib.relay:app" in lines
+    assert "chalicelib.v2.relay:app" in lines

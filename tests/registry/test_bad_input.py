@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
-from chalicelib.registry.routes import handle
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store import repositories
 from chalicelib.storage import aws_json
+from chalicelib.v2.routes import handle
 from tests.hostile.bombs import ODD_TEXTS
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -14,11 +14,11 @@ from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
 from chalicelib.http import Request, Response
 from chalicelib.registry.pull import _contents
-from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json
 from chalicelib.storage.tables.blobs import BlobItem, LinkItem
 from chalicelib.storage.tables.item import connection
 from chalicelib.storage.tables.repositories import CatalogItem, ManifestItem, TagItem
+from chalicelib.v2.routes import handle
 from tests.registry.images import CONFIG, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")

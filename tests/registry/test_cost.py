@@ -16,9 +16,9 @@ from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
-from chalicelib.registry.routes import handle
 from chalicelib.storage import aws_json
 from chalicelib.storage.tables.item import connection
+from chalicelib.v2.routes import handle
 from tests.registry.images import CONFIG, descriptor, image, push_image
 from tests.registry.upload_paths import RelayPath, served_relay
 

@@ -15,12 +15,12 @@ from urllib3 import HTTPResponse
 
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
-from chalicelib.registry.routes import handle
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore, reads
 from chalicelib.storage.tables.item import connection
+from chalicelib.v2.routes import handle
 from tests.registry.images import CONFIG, descriptor, image, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -13,7 +13,7 @@ from chalicelib.http import Request, Response
 from chalicelib.oci import manifests
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, pull, push
-from chalicelib.registry.routes import handle
+from chalicelib.v2.routes import handle
 from tests.registry.accessories import NOTATION, attach, attach_by_tag
 from tests.registry.images import image, index, push_blob, push_image
 from tests.registry.test_budgets import counted

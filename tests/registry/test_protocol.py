@@ -15,9 +15,10 @@ from chalicelib.access.authentication import ANONYMOUS, Caller
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.projects import rules
-from chalicelib.registry import pull, routes
+from chalicelib.registry import pull
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.settings import settings
+from chalicelib.v2 import routes
 from tests.registry.images import CONFIG, LAYER, descriptor, image, index, push_blob, push_image
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -15,10 +15,10 @@ from chalicelib.oci import manifests
 from chalicelib.oci.errors import Unavailable
 from chalicelib.registry import pull, pulls, push
 from chalicelib.registry.pulls import Pull
-from chalicelib.registry.routes import handle
 from chalicelib.registry.store import listings, repositories
 from chalicelib.registry.store import pulls as table
 from chalicelib.registry.store.artifacts import Artifact, read_all
+from chalicelib.v2.routes import handle
 from tests.api.conftest import administrator  # noqa: F401 -- a fixture
 from tests.api.support import call
 from tests.registry.images import push_image

@@ -24,7 +24,7 @@ from chalicelib.projects import rules
 from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import _contents
-from chalicelib.registry.routes import handle
+from chalicelib.v2.routes import handle
 from tests.registry.accounting import assert_exact
 from tests.registry.images import CONFIG, descriptor, image, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -20,7 +20,7 @@ from chalicelib.projects.errors import LimitInvalidError
 from chalicelib.projects.store import projects as project_table
 from chalicelib.projects.store import usage
 from chalicelib.registry import blobs, charges, deletion, push, push_plan, uploads
-from chalicelib.registry.routes import handle
+from chalicelib.v2.routes import handle
 from tests.registry.accounting import assert_exact, assert_summed, charged, used
 from tests.registry.images import CONFIG, descriptor, image, index, push_blob, push_image
 from tests.registry.test_budgets import counted

@@ -15,8 +15,8 @@ from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.store import usage
 from chalicelib.registry import blobs, deletion, push, uploads
-from chalicelib.registry.routes import handle
 from chalicelib.registry.upload_writer import Writer
+from chalicelib.v2.routes import handle
 from tests.registry.accounting import assert_exact
 from tests.registry.images import CONFIG, LAYER, descriptor, image
 

@@ -19,8 +19,10 @@ from chalicelib.http import Request, Response
 from chalicelib.oci import digests, names
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
-from chalicelib.registry import routes, upload_http, uploads
+from chalicelib.registry import uploads
 from chalicelib.registry.store import uploads as table
+from chalicelib.v2 import routes
+from chalicelib.v2 import uploads as upload_http
 from tests.access.support import NAME, PASSWORD, basic, be_administrator, bearer, token_for
 from tests.registry.test_budgets import counted
 from tests.registry.upload_paths import Path, RelayPath, random_content, served_relay, stored, upload_of

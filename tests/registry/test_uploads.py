@@ -20,11 +20,12 @@ from chalicelib.oci import digests, names
 from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
-from chalicelib.registry import upload_http, upload_writer, uploads
+from chalicelib.registry import upload_writer, uploads
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import uploads as table
 from chalicelib.settings import settings
 from chalicelib.storage import blobstore, conditions
+from chalicelib.v2 import uploads as upload_http
 from tests.registry.upload_paths import (
     ADMIN,
     FunctionPath,

@@ -19,11 +19,11 @@ from chalicelib.access.authentication import Caller
 from chalicelib.http import Request, Response, to_response
 from chalicelib.oci import digests, names
 from chalicelib.oci.errors import RegistryError
-from chalicelib.registry import upload_http
 from chalicelib.registry.store import blobs as blob_table
-from chalicelib.relay import Relay
-from chalicelib.relay.protocol import BoundedHeads
 from chalicelib.storage import blobstore
+from chalicelib.v2 import uploads
+from chalicelib.v2.relay import Relay
+from chalicelib.v2.relay.protocol import BoundedHeads
 
 ADMIN = Caller("admin", 1, is_admin=True)
 
@@ -50,8 +50,8 @@ class FunctionPath:
         )
         target = names.parse_path(url.path)
         try:
-            is_capability = target.kind == "upload" and upload_http.is_capability(request, target)
-            return upload_http.handle(request, target, None if is_capability else ADMIN)
+            is_capability = target.kind == "upload" and uploads.is_capability(request, target)
+            return uploads.handle(request, target, None if is_capability else ADMIN)
         except RegistryError as error:
             return to_response(error)
 

@@ -23,7 +23,8 @@ from chalicelib.oci import digests, manifests, names
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
-from chalicelib.registry import push, upload_http
+from chalicelib.registry import push
+from chalicelib.v2 import uploads
 from chalicelib.webhooks import dispatch, policies
 from chalicelib.webhooks.records import Message
 from chalicelib.webhooks.store import deliveries as table
@@ -96,7 +97,7 @@ def test_an_upload_that_is_refused_for_its_size_is_told_with_who_began_it(projec
         found = {**({"_state": state} if state else {}), **query}
         request = Request(method, path, found, {"content-length": str(len(body))}, body)
         caller = None if state else caller_of(carol)
-        return upload_http.handle(request, names.parse_path(path), caller)
+        return uploads.handle(request, names.parse_path(path), caller)
 
     location = send("POST", f"/v2/{project}/app/blobs/uploads/").headers["Location"]
     location = f"/v2/{location.partition('/v2/')[2]}"

@@ -13,10 +13,10 @@ from chalicelib.access.authentication import Caller
 from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from chalicelib.proxycache import freshness, sources
-from chalicelib.registry.routes import handle
 from chalicelib.settings import settings
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
+from chalicelib.v2.routes import handle
 from tests.access.support import be_administrator
 from tests.conftest import ADMIN
 from tests.proxycache.upstreams.scripted import Scripted, scripted

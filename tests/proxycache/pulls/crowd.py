@@ -40,7 +40,7 @@ def pull_at_once(processes: int, clients: int, path: str, authorization: str) ->
 
 def _main(path: str, authorization: str, clients: int) -> None:
     from chalicelib.http import Request
-    from chalicelib.registry.routes import handle
+    from chalicelib.v2.routes import handle
 
     request = Request("GET", path, {}, {"authorization": authorization}, b"", "http://localhost")
 

@@ -24,13 +24,13 @@ _PROJECT = Path(__file__).resolve().parents[3]
 
 _SCRIPT = """
 import json, sys
-from chalicelib.registry import pulls
+from chalicelib.v2 import hits
 from chalicelib.http import Request
-from chalicelib.registry.routes import handle
+from chalicelib.v2.routes import handle
 for path in sys.argv[2:]:
     answer = handle(Request("GET", path, {}, {"authorization": sys.argv[1]}, b"", "http://localhost"))
     assert answer.status in (200, 307), answer
-pulls.blobs.flush()
+hits.blobs.flush()
 print(json.dumps([name for name in sys.modules if name.startswith("chalicelib.proxycache")]))
 """
 

@@ -13,8 +13,8 @@ from chalicelib.access.authentication import Caller
 from chalicelib.http import Request, Response
 from chalicelib.proxycache import filters
 from chalicelib.registry import pulls
-from chalicelib.registry.routes import handle
 from chalicelib.registry.store import repositories
+from chalicelib.v2.routes import handle
 from tests.api.support import call
 from tests.conftest import ADMIN
 from tests.proxycache.pulls.conftest import Proxy

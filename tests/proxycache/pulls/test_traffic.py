@@ -13,8 +13,8 @@ from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import traffic
 from chalicelib.proxycache.store import traffic as table
 from chalicelib.proxycache.store.traffic import Traffic
-from chalicelib.registry import pulls
 from chalicelib.settings import settings
+from chalicelib.v2 import hits
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.test_blobs import follow
@@ -37,7 +37,7 @@ def test_hits_misses_and_what_they_saved(
         assert proxy.get(f"app/{path}").status in (200, 307)
     assert proxy.head(f"app/blobs/{layer}").status == 307
     capsys.readouterr()
-    pulls.blobs.flush()
+    hits.blobs.flush()
     traffic.gathered.flush()
     fetched = sum(len(upstream.blobs[digest]) for digest in image.blobs)
     saved = 2 * len(image.manifest) + 10_000 - fetched
@@ -72,7 +72,7 @@ def test_a_cold_pull_saves_nothing_and_a_warm_one_all(
         assert proxy.get(f"app/manifests/{image.digest}").status == 200
         for blob in image.blobs:
             redirects += follow(proxy, f"app/blobs/{blob}")[1]
-        pulls.blobs.flush()
+        hits.blobs.flush()
         traffic.gathered.flush()
     assert redirects >= 4
     size = len(image.manifest) + sum(len(upstream.blobs[digest]) for digest in image.blobs)

@@ -1,11 +1,11 @@
 """The upload relay: an ASGI app that streams request bodies of any size into S3 multipart uploads.
 
 It serves the upload addresses alone, authorised by the `_state` that they carry, by the rules of
-chalicelib/registry/upload_http.py. The event loop gathers the bytes of all uploads as they come (body.py), in memory
+chalicelib/v2/uploads.py. The event loop gathers the bytes of all uploads as they come (body.py), in memory
 that is bounded (memory.py); a thread hashes and sends a part once it is whole (transfer.py). So a client that is slow
 holds no thread, and a client that is faster than S3 finds its connection not being read.
 
-Run it with `uvicorn --http chalicelib.relay.protocol:BoundedHeads chalicelib.relay:app`.
+Run it with `uvicorn --http chalicelib.v2.relay.protocol:BoundedHeads chalicelib.v2.relay:app`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from chalicelib.observability import observed_async
 from chalicelib.oci import names
 from chalicelib.oci.errors import BlobUploadInvalid
 from chalicelib.oci.names import Target
-from chalicelib.registry import upload_http
-from chalicelib.registry.answers import answered_async
-from chalicelib.registry.upload_http import Receiving
-from chalicelib.relay.body import Body, Receive
-from chalicelib.relay.memory import Memory
-from chalicelib.relay.shares import Shares
-from chalicelib.relay.transfer import Transfer
+from chalicelib.v2 import uploads
+from chalicelib.v2.answers import answered_async
+from chalicelib.v2.relay.body import Body, Receive
+from chalicelib.v2.relay.memory import Memory
+from chalicelib.v2.relay.shares import Shares
+from chalicelib.v2.relay.transfer import Transfer
+from chalicelib.v2.uploads import Receiving
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -75,12 +75,12 @@ class Relay:
         loop = asyncio.get_running_loop()
         target = await loop.run_in_executor(self._calls, _authorized, request)
         if request.method not in ("PATCH", "PUT"):
-            begun = await loop.run_in_executor(self._calls, upload_http.begin, request, target)
+            begun = await loop.run_in_executor(self._calls, uploads.begin, request, target)
             return begun if isinstance(begun, Response) else begun.end(0, None)
-        body = Body(receive, self._memory, upload_http.user_of(request))
+        body = Body(receive, self._memory, uploads.user_of(request))
         try:
             with self._shares.receiving(target, body):
-                begun = await loop.run_in_executor(self._calls, upload_http.begin, request, target)
+                begun = await loop.run_in_executor(self._calls, uploads.begin, request, target)
                 if isinstance(begun, Response):
                     return begun
                 return await self._receive(begun, body)
@@ -105,7 +105,7 @@ async def _observed_answer(request: Request, respond: Callable[[Request], Awaita
 def _authorized(request: Request) -> Target:
     """The upload that a request is for. Raises BlobUploadInvalid or BlobUploadUnknown when its address is no grant."""
     target = names.parse_path(request.path)
-    if target.kind != "upload" or not upload_http.is_capability(request, target):
+    if target.kind != "upload" or not uploads.is_capability(request, target):
         raise BlobUploadInvalid("the upload relay serves the addresses of started uploads only")
     return target
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from chalicelib.oci.errors import TooManyRequests
 from chalicelib.oci.names import Target, project_of
-from chalicelib.relay.body import Body
+from chalicelib.v2.relay.body import Body
 
 ALL, OF_A_USER, OF_A_PROJECT = 4096, 512, 256
 """A docker client sends five layers at a time: so fifty of them may push into one project at once."""

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from chalicelib.http import Response
 from chalicelib.oci.errors import RangeInvalid, SizeInvalid, Unavailable
-from chalicelib.registry.upload_http import Receiving
-from chalicelib.relay.body import Body
 from chalicelib.storage.conditions import is_transient
+from chalicelib.v2.relay.body import Body
+from chalicelib.v2.uploads import Receiving
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from chalicelib.oci.errors import RangeInvalid, RegistryError, UploadTooSlow
-from chalicelib.relay.memory import Memory
+from chalicelib.v2.relay.memory import Memory
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -3,7 +3,7 @@
 uvicorn limits the pause between two requests (`timeout_keep_alive`) alone, and that only until a byte comes: who sends
 no head, or one without end, would hold a connection and memory for ever. How slowly a body may come is the app's.
 
-Run with `uvicorn --http chalicelib.relay.protocol:BoundedHeads`.
+Run with `uvicorn --http chalicelib.v2.relay.protocol:BoundedHeads`.
 """
 
 from __future__ import annotations

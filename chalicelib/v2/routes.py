@@ -17,11 +17,12 @@ from chalicelib.oci.names import Target
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.registry import blobs, pull, pulls
-from chalicelib.registry.answers import answered
 from chalicelib.registry.preconditions import Preconditions
 from chalicelib.registry.pull import PulledManifest
 from chalicelib.registry.store.blobs import Blob
 from chalicelib.storage import blobstore
+from chalicelib.v2 import hits
+from chalicelib.v2.answers import answered
 
 blueprint = Blueprint(__name__)
 
@@ -73,31 +74,31 @@ def handle(request: Request) -> Response:
 def _handlers(kind: str, method: str) -> Handlers:
     """Where the handler is, if there is one. A cold start imports what its request needs: most are pulls."""
     if kind in ("tags", "referrers"):
-        from chalicelib.registry import list_http  # noqa: PLC0415 -- see above
+        from chalicelib.v2 import lists  # noqa: PLC0415 -- see above
 
-        return list_http.HANDLERS
+        return lists.HANDLERS
     if method in ("PUT", "DELETE"):
-        from chalicelib.registry import push_http  # noqa: PLC0415 -- see above
+        from chalicelib.v2 import pushes  # noqa: PLC0415 -- see above
 
-        return push_http.HANDLERS
+        return pushes.HANDLERS
     return _PULLS
 
 
 def _upload(request: Request, target: Target) -> Response:
-    from chalicelib.registry import push_http, upload_http  # noqa: PLC0415 -- see _handlers
+    from chalicelib.v2 import pushes, uploads  # noqa: PLC0415 -- see _handlers
 
-    if target.kind == "upload" and upload_http.is_capability(request, target):
-        return upload_http.handle(request, target, None)
+    if target.kind == "upload" and uploads.is_capability(request, target):
+        return uploads.handle(request, target, None)
     caller = authenticate(request)
     authorize(caller, "push", target.repository, request)
-    push_http.require_pushable(target.repository)
-    return upload_http.handle(request, target, caller)
+    pushes.require_pushable(target.repository)
+    return uploads.handle(request, target, caller)
 
 
 def _catalog(request: Request, caller: Caller) -> Response:
-    from chalicelib.registry import list_http  # noqa: PLC0415 -- see _handlers
+    from chalicelib.v2 import lists  # noqa: PLC0415 -- see _handlers
 
-    return list_http.catalog(request, caller)
+    return lists.catalog(request, caller)
 
 
 def _base(request: Request, caller: Caller) -> Response:
@@ -165,7 +166,7 @@ def _send_blob(request: Request, target: Target, find: Callable[[str, str], Blob
 
         found = http.blob(request, target, project)
         return _redirect(request, found) if isinstance(found, Blob) else found
-    pulls.note_blob(target.repository, request.method, blob.size)
+    hits.note_blob(target.repository, request.method, blob.size)
     return _redirect(request, blob)
 
 

@@ -1,0 +1,1 @@
+"""The OCI protocol over HTTP, in the function and in the relay."""
