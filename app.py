@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from chalicelib import background
-from chalicelib.access.console_routes import blueprint as console_routes
 from chalicelib.access.routes import blueprint as access_routes
 from chalicelib.api.routes import blueprint as api_routes
 from chalicelib.chalice_http import BerthApp
+from chalicelib.console.routes import blueprint as console_routes
 from chalicelib.v2.routes import blueprint as registry_routes
 
 app = BerthApp(app_name="berth")

@@ -7,8 +7,8 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from chalicelib.access import console
 from chalicelib.api import dispatch
+from chalicelib.console import login
 from chalicelib.http import Request, Response
 from tests.access.support import ORIGIN
 
@@ -27,7 +27,7 @@ class Browser:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         request = Request(method, parts.path, query, sent, body, self.origin)
-        response = (console.handle if parts.path.startswith("/c/") else dispatch.handle)(request)
+        response = (login.handle if parts.path.startswith("/c/") else dispatch.handle)(request)
         for text in response.cookies:
             for name, morsel in SimpleCookie(text).items():
                 if morsel["max-age"] == "0":

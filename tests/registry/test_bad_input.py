@@ -80,7 +80,7 @@ def test_odd_names_queries_and_headers_are_no_fault(odd: str, send: Send, reposi
 
 @pytest.mark.parametrize("odd", ODD_TEXTS)
 def test_odd_token_requests_and_logins_are_no_fault(odd: str) -> None:
-    from chalicelib.access import console
+    from chalicelib.console import login
     from tests.access.support import ORIGIN, basic, get_token, post_token
 
     for scope in (odd, f"repository:{odd}:pull", f"repository:p/app:{odd}", f"{odd}:p/app:pull"):
@@ -95,7 +95,7 @@ def test_odd_token_requests_and_logins_are_no_fault(odd: str) -> None:
         for method in ("GET", "POST"):
             query = {"redirect_url": odd, "state": odd, "code": odd}
             sent = Request(method, path, query, {**headers, "x-harbor-csrf-token": odd}, body, ORIGIN)
-            assert console.handle(sent).status < 500
+            assert login.handle(sent).status < 500
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ PREFIX = "/c"
 
 @blueprint.route(f"{PREFIX}/{{proxy+}}", methods=["GET", "POST"], content_types=[])
 def console() -> ExactResponse:
-    from chalicelib.access.console import handle  # noqa: PLC0415 -- a pull does without
+    from chalicelib.console.login import handle  # noqa: PLC0415 -- a pull does without
 
     current = blueprint.current_request
     path = f"{PREFIX}/{unquote((current.uri_params or {})['proxy'])}"

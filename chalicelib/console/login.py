@@ -108,9 +108,9 @@ def _oidc(name: str) -> Handler:
     """A handler of console_oidc's, which is imported when it is called: it needs Authlib."""
 
     def handler(request: Request) -> Response:
-        from chalicelib.access import console_oidc  # noqa: PLC0415 -- see above
+        from chalicelib.console import oidc_login  # noqa: PLC0415 -- see above
 
-        answer: Handler = getattr(console_oidc, name)
+        answer: Handler = getattr(oidc_login, name)
         return answer(request)
 
     return handler

@@ -1,0 +1,1 @@
+"""The console's logins under /c: with a password, and by OpenID Connect."""
