@@ -102,6 +102,7 @@ def fill_blobs(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 @app.lambda_function(name="run_scheduled_job")
 def run_scheduled_job(event: dict[str, Any], _context: Any) -> int | None:
+    from chalicelib import job_kinds  # noqa: F401, PLC0415 -- a schedule may be of any kind
     from chalicelib.jobs.schedules import run  # noqa: PLC0415 -- see above
 
     return run(event)

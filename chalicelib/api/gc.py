@@ -12,9 +12,9 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
 from chalicelib.gc import runs
+from chalicelib.gc.runs import GARBAGE_COLLECTION
 from chalicelib.http import Response
 from chalicelib.jobs import cron, executions, schedules
-from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Trigger
 from chalicelib.storage.conditions import now
 

@@ -15,10 +15,10 @@ from chalicelib.api.paging import page
 from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ExecutionNotFoundError
-from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Execution
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import refreshes
+from chalicelib.proxycache.refreshes import PROXY_REFRESH
 from chalicelib.storage.conditions import now
 
 _BASE = "/projects/{project_name_or_id}/refreshes"

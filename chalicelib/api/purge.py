@@ -13,9 +13,9 @@ from chalicelib.api.operations import Call, json_body, json_response, operation
 from chalicelib.api.paging import page
 from chalicelib.api.query import selection
 from chalicelib.auditing import purging
+from chalicelib.auditing.purging import PURGE_AUDIT_LOG
 from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
-from chalicelib.jobs.kinds import PURGE_AUDIT_LOG
 from chalicelib.jobs.records import SYSTEM, Execution
 from chalicelib.jobs.store import tasks
 from chalicelib.storage.conditions import now

@@ -13,7 +13,6 @@ from chalicelib.api.paging import page, window
 from chalicelib.http import Response
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ExecutionNotFoundError, TaskNotFoundError
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Execution, Task, Trigger
 from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
@@ -22,6 +21,7 @@ from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.errors import RuleNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.retention import policies, rules
+from chalicelib.retention.policies import RETENTION
 from chalicelib.retention.records import Policy
 from chalicelib.storage.conditions import now
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from chalicelib.artifacts import repositories
 from chalicelib.events.records import JOBS, Actor
-from chalicelib.jobs import executions
+from chalicelib.jobs import executions, kinds
 from chalicelib.jobs.errors import RunningError, StoppedError
-from chalicelib.jobs.kinds import REPOSITORY_DELETION
-from chalicelib.jobs.records import Trigger
+from chalicelib.jobs.records import Kind, Trigger
 from chalicelib.jobs.store import executions as execution_table
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import BlobUnknown, ManifestUnknown, Referenced
@@ -29,6 +28,9 @@ from chalicelib.registry.store import artifacts, listings
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store import repositories as table
 from chalicelib.storage.conditions import now
+
+REPOSITORY_DELETION = kinds.register(Kind("REPOSITORY_DELETION", "repository-deletion"))
+"""Berth's own: of a repository, whose number is the vendor id (oci/names.py)."""
 
 _REQUEST_SECONDS = 10.0
 """How long a request deletes before a job goes on: the gateway gives up at 30, and clients often before."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.artifacts import repository_deletion
+from chalicelib.artifacts.repository_deletion import REPOSITORY_DELETION
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
@@ -23,7 +24,7 @@ _LOOK_SECONDS = 5.0
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
-    return dict(steps.run(event, {"delete": _delete}))
+    return dict(steps.run(REPOSITORY_DELETION, event, {"delete": _delete}))
 
 
 def _delete(execution: Execution, event: Event) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.auditing import log
+from chalicelib.auditing.purging import PURGE_AUDIT_LOG
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status
@@ -20,7 +21,7 @@ _TASK = 1
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
-    return dict(steps.run(event, {"purge": _purge}))
+    return dict(steps.run(PURGE_AUDIT_LOG, event, {"purge": _purge}))
 
 
 def _purge(execution: Execution, event: Event) -> Mapping[str, Any]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.events.types import EVENT_TYPES
-from chalicelib.jobs import executions, schedules
+from chalicelib.jobs import executions, kinds, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
-from chalicelib.jobs.kinds import PURGE_AUDIT_LOG
-from chalicelib.jobs.records import SYSTEM, Execution, Trigger
+from chalicelib.jobs.records import SYSTEM, Execution, Kind, Trigger
 from chalicelib.jobs.store.schedules import Schedule
+
+PURGE_AUDIT_LOG = kinds.register(Kind("PURGE_AUDIT_LOG", "purge-audit-log", is_exclusive=False))
 
 HOURS = 240_000
 """The longest time that entries can be kept (Harbor, src/common/const.go, MaxAuditRetentionHour)."""

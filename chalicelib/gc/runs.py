@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.gc import times
+from chalicelib.gc import events, times
 from chalicelib.gc.errors import ParameterInvalidError
 from chalicelib.gc.records import Parameters, Tally
-from chalicelib.jobs import executions
-from chalicelib.jobs.kinds import GARBAGE_COLLECTION
-from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
+from chalicelib.jobs import executions, kinds
+from chalicelib.jobs.records import SYSTEM, Execution, Kind, Status, Trigger
 from chalicelib.jobs.store import tasks
 from chalicelib.storage.conditions import now
 
@@ -104,6 +103,13 @@ def account(execution: Execution, so_far: Progress) -> dict[str, Any]:
         "duration_seconds": round(seconds, 1),
         "percent": 100 if execution.status is Status.SUCCESS else _percent(execution, so_far),
     }
+
+
+def _account(execution: Execution) -> Mapping[str, Any]:
+    return account(execution, progress(execution))
+
+
+GARBAGE_COLLECTION = kinds.register(Kind("GARBAGE_COLLECTION", "gc", tell=events.ended, account=_account))
 
 
 def _percent(execution: Execution, so_far: Progress) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from chalicelib.gc import forecast, rounds, runs, times, work
 from chalicelib.gc.records import Due, Parameters, Tally
 from chalicelib.gc.records import Task as Piece
+from chalicelib.gc.runs import GARBAGE_COLLECTION
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
@@ -28,7 +29,9 @@ _WATCH_SECONDS = 1.0
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
-    return dict(steps.run(event, {"plan": _plan, "work": _work, "settle": _settle, "finish": _finish}))
+    return dict(
+        steps.run(GARBAGE_COLLECTION, event, {"plan": _plan, "work": _work, "settle": _settle, "finish": _finish})
+    )
 
 
 def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib.jobs import executions
-from chalicelib.jobs.errors import StoppedError
-from chalicelib.jobs.records import Execution, Status, Task
+from chalicelib.jobs.errors import ExecutionNotFoundError, StoppedError
+from chalicelib.jobs.records import Execution, Kind, Status, Task
 from chalicelib.jobs.store import executions as execution_table
 from chalicelib.jobs.store import tasks
 from chalicelib.observability import logger
@@ -41,12 +41,17 @@ _RUNS = 3
 """How often a task is begun before it is given up, as Harbor's jobs (MaxFails)."""
 
 
-def run(event: Event, steps: Mapping[str, Step]) -> Mapping[str, Any]:
-    """Do the step that a state machine asks for. Raises StoppedError when the execution is over."""
+def run(kind: Kind, event: Event, steps: Mapping[str, Step]) -> Mapping[str, Any]:
+    """Do the step that a state machine asks for of an execution of `kind`.
+
+    Raises StoppedError when the execution is over, and ExecutionNotFoundError when it is of another kind.
+    """
     if event["step"] == "fail":
         _fail(event)
         return {}
     execution = executions.require_running(event["execution"])
+    if execution.vendor_type != kind.vendor_type:
+        raise ExecutionNotFoundError(f"execution {execution.number} is no {kind.vendor_type}")
     return {"finish": finish, **steps}[event["step"]](execution, event)
 
 

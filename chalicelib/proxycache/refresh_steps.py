@@ -13,6 +13,7 @@ from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
 from chalicelib.proxycache import refreshing, sources
+from chalicelib.proxycache.refreshes import PROXY_REFRESH
 from chalicelib.registry.store import repositories
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams.errors import ConnectionsTaken, UpstreamError, UpstreamRateLimited
@@ -28,7 +29,7 @@ _limits: TimedCache[int, str] = TimedCache(64)
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
-    return dict(steps.run(event, {"plan": _plan, "work": _work, "finish": _finish}))
+    return dict(steps.run(PROXY_REFRESH, event, {"plan": _plan, "work": _work, "finish": _finish}))
 
 
 def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:

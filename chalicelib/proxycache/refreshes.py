@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.jobs import executions, schedules
+from chalicelib.jobs import executions, kinds, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
-from chalicelib.jobs.kinds import PROXY_REFRESH
-from chalicelib.jobs.records import Execution, Status, Task, Trigger
+from chalicelib.jobs.records import Execution, Kind, Status, Task, Trigger
 from chalicelib.jobs.store import tasks
 from chalicelib.jobs.store.schedules import Schedule
+
+PROXY_REFRESH = kinds.register(Kind("PROXY_REFRESH", "proxy-refresh"))
+"""Berth's own: of a project, whose number is the vendor id."""
 
 ALL, PULLED = "all", "pulled"
 POLICIES = (ALL, PULLED)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.jobs import cron as crons
-from chalicelib.jobs import executions, schedules
+from chalicelib.jobs import executions, kinds, schedules
 from chalicelib.jobs.errors import ChangedError
-from chalicelib.jobs.kinds import RETENTION
-from chalicelib.jobs.records import Execution, Trigger
+from chalicelib.jobs.records import Execution, Kind, Trigger
 from chalicelib.projects import rules as projects
 from chalicelib.projects import selectors
 from chalicelib.projects.errors import NotFoundError, RuleInvalidError, RuleNotFoundError
@@ -18,6 +17,8 @@ from chalicelib.retention import rules as retention_rules
 from chalicelib.retention import store as table
 from chalicelib.retention.records import Policy
 from chalicelib.retention.store import RETENTION_ID
+
+RETENTION = kinds.register(Kind("RETENTION", "retention", is_exclusive=False))
 
 _ATTEMPTS = 8
 _PROXY_CACHE_DAYS = 7

@@ -15,6 +15,7 @@ from chalicelib.projects.records import Project
 from chalicelib.registry.store import repositories
 from chalicelib.retention import cleaning, events, policies, rules
 from chalicelib.retention.cleaning import Outcome
+from chalicelib.retention.policies import RETENTION
 
 _PAGE = 1000
 
@@ -25,7 +26,7 @@ _REFERENCES = 5
 
 def run(event: Event) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
-    return dict(steps.run(event, {"plan": _plan, "work": _work}))
+    return dict(steps.run(RETENTION, event, {"plan": _plan, "work": _work}))
 
 
 def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.jobs import executions, monitor
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.jobs.store import executions as table
 from chalicelib.jobs.store import schedules, tasks
+from chalicelib.retention.policies import RETENTION
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 

@@ -11,9 +11,9 @@ import pytest
 
 from chalicelib.http import Response
 from chalicelib.jobs import schedules
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.projects import immutability, rules
 from chalicelib.registry.store import listings
+from chalicelib.retention.policies import RETENTION
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
 from tests.jobs.support import SECONDS, rule

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.jobs import schedules
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.store import schedules as table
+from chalicelib.retention.policies import RETENTION
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call
 

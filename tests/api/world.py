@@ -18,11 +18,11 @@ from chalicelib.access.store.robots import NEVER, SYSTEM, Access, Grant
 from chalicelib.api import operations
 from chalicelib.artifacts import labels
 from chalicelib.events.records import JOBS, Event
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Status, Trigger
 from chalicelib.jobs.store import executions, tasks
 from chalicelib.projects import rules
 from chalicelib.projects.records import Project
+from chalicelib.retention.policies import RETENTION
 from tests.access.support import BASIC, basic
 from tests.api.people import PASSWORD, join, new_user
 from tests.api.support import call

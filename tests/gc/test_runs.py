@@ -12,9 +12,9 @@ from chalicelib.events.records import Event
 from chalicelib.gc import rounds, runs, steps, work
 from chalicelib.gc.errors import ParameterInvalidError, TimesTooShortError
 from chalicelib.gc.records import Parameters, Tally, Times, unwatched
+from chalicelib.gc.runs import GARBAGE_COLLECTION
 from chalicelib.jobs import executions, monitor
 from chalicelib.jobs import steps as job_steps
-from chalicelib.jobs.kinds import GARBAGE_COLLECTION
 from chalicelib.jobs.records import SYSTEM, Execution, Status, Trigger
 from chalicelib.jobs.store import executions as execution_table
 from chalicelib.jobs.store import tasks
@@ -75,7 +75,9 @@ def test_a_run_that_is_stopped_or_dies_is_in_the_audit_log_once(repository: str)
 
 
 def fail(execution: Execution) -> None:
-    job_steps.run({"step": "fail", "execution": execution.number, "error": {"Error": "States.Timeout"}}, {})
+    job_steps.run(
+        GARBAGE_COLLECTION, {"step": "fail", "execution": execution.number, "error": {"Error": "States.Timeout"}}, {}
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib import job_kinds
 from chalicelib.jobs.errors import StoppedError
-from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.steps import WORKERS
 from chalicelib.proxycache import filling
 from chalicelib.proxycache.steps import SLICE_SECONDS
@@ -44,7 +44,7 @@ JOBS = [name for name in NAMES if name != filling.MACHINE]
 
 
 def test_every_kind_of_job_has_its_machine_and_no_definition_lies_about() -> None:
-    assert sorted(JOBS) == sorted(kind.machine for kind in KINDS.values())
+    assert sorted(JOBS) == sorted(kind.machine for kind in job_kinds.ALL)
     assert sorted(path.name for path in DEFINITIONS.iterdir()) == sorted(f"{name}.asl.json" for name in NAMES)
 
 

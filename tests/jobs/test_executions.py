@@ -14,11 +14,11 @@ import pytest
 
 from chalicelib.jobs import executions, kinds, steps
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
 from chalicelib.jobs.store import executions as table
 from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Unavailable
+from chalicelib.retention.policies import RETENTION
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, workflows
@@ -110,8 +110,8 @@ def test_steps_of_a_stopped_execution_do_nothing(policy: Policy) -> None:
     executions.stop(execution)
     for step in ("plan", "work", "finish"):
         with pytest.raises(StoppedError):
-            steps.run({"step": step, "execution": execution.number}, {})
-    steps.run({"step": "fail", "execution": execution.number, "error": {"Error": "Late"}}, {})
+            steps.run(RETENTION, {"step": step, "execution": execution.number}, {})
+    steps.run(RETENTION, {"step": "fail", "execution": execution.number, "error": {"Error": "Late"}}, {})
     assert executions.get(execution.number).status is Status.STOPPED
 
 

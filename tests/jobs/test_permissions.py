@@ -7,10 +7,11 @@ from typing import Any
 from chalicelib.artifacts import labels, repository_deletion_steps
 from chalicelib.artifacts.labels import attach
 from chalicelib.artifacts.repositories import artifact
+from chalicelib.artifacts.repository_deletion import REPOSITORY_DELETION
 from chalicelib.auditing import purge_steps
+from chalicelib.auditing.purging import PURGE_AUDIT_LOG
 from chalicelib.events.records import JOBS
 from chalicelib.jobs import schedules
-from chalicelib.jobs.kinds import PURGE_AUDIT_LOG, REPOSITORY_DELETION, RETENTION
 from chalicelib.jobs.records import SYSTEM, Status, Trigger
 from chalicelib.jobs.store import executions as table
 from chalicelib.jobs.store import tasks
@@ -20,6 +21,7 @@ from chalicelib.projects import rules as projects
 from chalicelib.registry import push
 from chalicelib.registry.store import repositories
 from chalicelib.retention import steps
+from chalicelib.retention.policies import RETENTION
 from chalicelib.storage.conditions import now
 from infra.policies import (
     purge_statements,

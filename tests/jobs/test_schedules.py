@@ -13,10 +13,10 @@ import pytest
 
 from chalicelib.jobs import executions, schedules
 from chalicelib.jobs.errors import ScheduleInvalidError
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.jobs.store import schedules as table
 from chalicelib.oci.errors import Unavailable
+from chalicelib.retention.policies import RETENTION
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import scheduler

@@ -8,10 +8,10 @@ import pytest
 
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import TASKS, Execution, Status, Task, Trigger
 from chalicelib.jobs.store import executions as table
 from chalicelib.jobs.store import tasks
+from chalicelib.retention.policies import RETENTION
 from chalicelib.storage.conditions import is_transient
 
 COUNT = 20

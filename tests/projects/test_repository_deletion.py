@@ -9,11 +9,10 @@ import pytest
 
 from chalicelib.artifacts import repositories, repository_deletion
 from chalicelib.artifacts import repository_deletion_steps as steps
-from chalicelib.artifacts.repository_deletion import Deletion
+from chalicelib.artifacts.repository_deletion import REPOSITORY_DELETION, Deletion
 from chalicelib.events.records import JOBS
 from chalicelib.jobs import executions
 from chalicelib.jobs.errors import StoppedError
-from chalicelib.jobs.kinds import REPOSITORY_DELETION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.jobs.steps import run
 from chalicelib.jobs.store import executions as table
@@ -150,7 +149,7 @@ def slices(execution: Execution) -> int:
     while not progress["done"]:
         progress = steps.run({"step": "delete", "execution": execution.number, "progress": progress})
         count += 1
-    run({"step": "finish", "execution": execution.number}, {})
+    run(REPOSITORY_DELETION, {"step": "finish", "execution": execution.number}, {})
     return count
 
 

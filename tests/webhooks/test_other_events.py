@@ -17,13 +17,13 @@ from chalicelib.events import store as audit
 from chalicelib.gc import events, runs
 from chalicelib.http import Request, Response
 from chalicelib.jobs import executions
-from chalicelib.jobs.kinds import RETENTION
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.oci import digests, manifests, names
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import push
+from chalicelib.retention.policies import RETENTION
 from chalicelib.v2 import uploads
 from chalicelib.webhooks import dispatch, policies
 from chalicelib.webhooks.records import Message

@@ -12,12 +12,12 @@ import boto3
 import pytest
 
 from chalicelib.jobs import executions, schedules
-from chalicelib.jobs.kinds import PROXY_REFRESH
 from chalicelib.jobs.records import Status
 from chalicelib.jobs.store import schedules as schedule_table
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.projects import quotas, rules
 from chalicelib.proxycache import refreshing, sources
+from chalicelib.proxycache.refreshes import PROXY_REFRESH
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import listings
 from chalicelib.registry.store import manifests as table
