@@ -100,7 +100,7 @@ def _bootstrap(session: Any, outputs: Mapping[str, str]) -> None:
         "AWS_REGION": session.region_name,
     }
     subprocess.run(
-        [sys.executable, "-m", "chalicelib.access.bootstrap", administrator["username"]],
+        [sys.executable, "-m", "chalicelib.bootstrap", administrator["username"]],
         input=administrator["password"],
         env={**os.environ, **environment(outputs, {}), **variables},
         cwd=PROJECT,

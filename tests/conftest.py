@@ -98,7 +98,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         assert fixed.items() <= os.environ.items()
         os.environ.update(variables)
 
-        from chalicelib.access.bootstrap import bootstrap
+        from chalicelib.bootstrap import bootstrap
         from chalicelib.settings import settings
 
         settings.cache_clear()
@@ -177,7 +177,7 @@ def other_repository(project: str) -> str:
 def admin_authorization(cloud: dict[str, str]) -> str:
     """The administrator's `Authorization` header, whatever password another test has set."""
     from chalicelib.access import accounts
-    from chalicelib.access.bootstrap import bootstrap
+    from chalicelib.bootstrap import bootstrap
 
     account = accounts.administrator()
     if account is None or not passwords.verify_password(ADMIN_PASSWORD, account.password_hash):

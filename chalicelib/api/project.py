@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from chalicelib import project_deletion
 from chalicelib.access import configuration, users
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permissions, permissions_nowhere, permits_in_system
@@ -22,15 +23,13 @@ from chalicelib.api.paging import Window, window
 from chalicelib.api.query import Selection, selection
 from chalicelib.api.registry import to_json as registry_to_json
 from chalicelib.http import Response
-from chalicelib.projects import allowlists, deletion, quotas, rules
+from chalicelib.projects import allowlists, quotas, rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store.allowlists import Allowlist
 from chalicelib.projects.usage import Usage, usage
-from chalicelib.proxycache import refreshes
 from chalicelib.proxycache.store import traffic
 from chalicelib.retention import policies
-from chalicelib.retention.store import RETENTION_ID
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.upstreams import endpoints
 
@@ -180,11 +179,7 @@ def update_project(call: Call) -> Response:
 @operation("DELETE", "/projects/{project_name_or_id}")
 def delete_project(call: Call) -> Response:
     project = require_project(call, "project", "delete")
-    deletion.delete(project, call.actor)
-    if RETENTION_ID in project.metadata:
-        policies.forget(int(project.metadata[RETENTION_ID]))
-    if project.is_proxy:
-        refreshes.forget(project.project_id)
+    project_deletion.delete(project, call.actor)
     return Response(200)
 
 

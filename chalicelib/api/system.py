@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.access import configuration
+from chalicelib.api import probes
 from chalicelib.api.errors import NotFoundError
 from chalicelib.api.guards import require_system
 from chalicelib.api.operations import Call, json_response, operation
 from chalicelib.http import Response
 from chalicelib.oci.errors import Unavailable
 from chalicelib.projects.usage import stored
-from chalicelib.storage import probes
 from chalicelib.storage.aws_json import RefusedError
 from chalicelib.timed_cache import TimedCache
 

@@ -17,7 +17,7 @@ import uvicorn
 
 from app import app
 from chalicelib import background
-from chalicelib.access.bootstrap import bootstrap
+from chalicelib.bootstrap import bootstrap
 from chalicelib.v2 import relay
 from chalicelib.v2.relay.protocol import BoundedHeads
 from chalicelib.webhooks.dispatch import resume

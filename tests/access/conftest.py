@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.access import accounts, passwords
-from chalicelib.access.bootstrap import bootstrap
+from chalicelib.bootstrap import bootstrap
 from chalicelib.projects import rules
 from tests.access import support
 from tests.conftest import FULL_COST

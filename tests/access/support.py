@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from chalicelib.access import accounts, passwords, token_service
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.store import logins
+from chalicelib.bootstrap import bootstrap
 from chalicelib.http import Request, Response
 
 NAME = "admin"

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from chalicelib.access import accounts, passwords, users
-from chalicelib.access.bootstrap import LIBRARY, bootstrap
+from chalicelib.bootstrap import LIBRARY, bootstrap
 from chalicelib.projects import rules
 from tests.access.support import NAME, PASSWORD
 

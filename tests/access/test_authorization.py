@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.access import keys
 from chalicelib.access.authentication import ANONYMOUS, REGISTRY_AUDIENCE, Caller, authenticate
 from chalicelib.access.authorization import (
@@ -16,7 +17,7 @@ from chalicelib.access.authorization import (
 )
 from chalicelib.http import Request, to_response
 from chalicelib.oci.errors import Denied, NameUnknown, RegistryError, Unauthorized
-from chalicelib.projects import deletion, rules
+from chalicelib.projects import rules
 from tests.access.support import BASIC, bearer, request, token_for
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -98,7 +99,7 @@ def test_the_challenge_of_a_token_without_the_scope_says_so(private_project: str
 def test_a_push_token_outlives_its_project_in_vain() -> None:
     project = rules.create(f"gone-{uuid.uuid4().hex[:8]}", "admin", public=False)
     caller = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{project.name}/a:push"))))
-    deletion.delete(project)
+    project_deletion.delete(project)
     assert outcome(caller, "push", f"{project.name}/a") is NameUnknown
 
 
@@ -139,7 +140,7 @@ def test_a_token_ends_with_its_project_though_another_takes_the_name(public: boo
     project = rules.create(f"again-{uuid.uuid4().hex[:8]}", "admin", public=False)
     repository = f"{project.name}/a"
     old = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, f"repository:{repository}:pull,push,delete"))))
-    deletion.delete(project)
+    project_deletion.delete(project)
     rules.create(project.name, "someone", public=public)
     assert outcome(old, "push", repository) is Unauthorized
     assert outcome(old, "delete", repository) is Unauthorized
@@ -157,7 +158,7 @@ def forgotten_remake() -> tuple[str, Caller, Caller]:
     scope = f"repository:{repository}:pull,push,delete"
     old = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, scope))))
     remembered = rules.find(project.name)
-    deletion.delete(project)
+    project_deletion.delete(project)
     rules.create(project.name, "someone", public=False)
     new = authenticate(request("GET", "/v2/", bearer(token_for(BASIC, scope))))
     rules._found.put(project.name, remembered, 30)

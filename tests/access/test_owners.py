@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.access import accounts, members, robots, users
 from chalicelib.access.authentication import Caller, Owner, authenticate, caller_of
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.errors import AlreadyExistsError
 from chalicelib.access.owners import may_still_push
 from chalicelib.access.roles import Role
 from chalicelib.access.store.robots import Access, Grant
 from chalicelib.access.store.users import User
+from chalicelib.bootstrap import bootstrap
 from chalicelib.oci.errors import Unauthorized
-from chalicelib.projects import deletion, rules
+from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from tests.access.support import BASIC, NAME, basic, bearer, request, token_for
 from tests.registry.test_budgets import counted
@@ -132,7 +133,7 @@ def test_an_upload_may_go_on_while_its_user_may_push_to_its_project(user: User, 
 def test_an_upload_ends_with_its_project_though_another_takes_the_name(project: Project) -> None:
     repository = f"{project.name}/a"
     assert may_still_push(Owner(NAME), repository, project.project_id)
-    deletion.delete(project)
+    project_deletion.delete(project)
     assert not may_still_push(Owner(NAME), repository, project.project_id)
     again = rules.create(project.name, "admin", public=False)
     assert not may_still_push(Owner(NAME), repository, project.project_id)

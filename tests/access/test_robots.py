@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.access import accounts, robots, tokens
 from chalicelib.access.authentication import Caller, caller_of
 from chalicelib.access.authorization import granted, permissions, permits_in_system, visible_projects
@@ -19,7 +20,7 @@ from chalicelib.access.store.robots import ALL_PROJECTS, NEVER, SYSTEM, Access, 
 from chalicelib.events.records import JOBS, Event
 from chalicelib.http import Response
 from chalicelib.oci.errors import TooManyRequests
-from chalicelib.projects import deletion, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.v2 import routes
 from tests.access.support import basic, bearer, get_token, json_of, post_token, refresh_token_for, request, token_for
@@ -260,7 +261,7 @@ def test_a_project_takes_its_robots_along_and_its_name_gives_no_rights(puller: t
     robot, secret = puller
     system, _ = make("", grant(robot.project, "repository:pull"), grant("/", "catalog:read", kind="system"))
     accounts.forget(robot.login)
-    deletion.delete(rules.get(robot.project))
+    project_deletion.delete(rules.get(robot.project))
     assert table.read_all(robot.project_id) == []
     assert accounts.verify(robot.login, secret) is None
     assert [each.kind for each in robots.live_grants(system)] == ["system"]
@@ -271,7 +272,7 @@ def test_a_project_takes_its_robots_along_and_its_name_gives_no_rights(puller: t
 
 def test_no_robot_is_made_in_a_project_that_is_gone(private_project: str) -> None:
     project = rules.get(private_project)
-    deletion.delete(project)
+    project_deletion.delete(project)
     robot, _ = make("", grant("*", "repository:pull"))
     kept = {**robot.__dict__, "number": robot.number + 10**6, "project": project.name, "project_id": project.project_id}
     assert not table.create(Robot(**kept), Event("create", "robot", "late", JOBS))

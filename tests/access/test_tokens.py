@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chalicelib import settings as deployed
 from chalicelib.access import members, token_service, tokens, users
 from chalicelib.access.authentication import ANONYMOUS, authenticate
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
+from chalicelib.bootstrap import bootstrap
 from chalicelib.http import Response
 from chalicelib.projects import rules
 from tests.access.support import (

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from chalicelib.access import tokens
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.store import user_counts
 from chalicelib.access.store import users as accounts_table
+from chalicelib.bootstrap import bootstrap
 from chalicelib.http import Response
 from chalicelib.storage.tables.accounts import UserCountItem
 from tests.access.support import BASIC, NAME, PASSWORD, basic, bearer, refresh_token_for, token_for

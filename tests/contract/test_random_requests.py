@@ -19,8 +19,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.api import PREFIX, dispatch, operations
+from chalicelib.bootstrap import bootstrap
 from chalicelib.http import Request, Response
 from chalicelib.projects import rules
 from tests.access.support import BASIC, NAME, ORIGIN, PASSWORD

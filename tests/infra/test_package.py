@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chalicelib.access.bootstrap import bootstrap
+from chalicelib.bootstrap import bootstrap
 from infra.dependencies import ARCHITECTURE, SERVICES
 from infra.package import build_template_only, build_zip
 from tests.conftest import ADMIN, ADMIN_PASSWORD

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.artifacts import directory_repair, repository_deletion
-from chalicelib.projects import deletion, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import ChangedError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import directory
@@ -63,7 +64,7 @@ def test_it_follows_projects_and_repositories() -> None:
     for name in "abc":
         repository_deletion.delete(f"{project.name}/{name}")
     require_exact()
-    deletion.delete(rules.get(project.name))
+    project_deletion.delete(rules.get(project.name))
     assert project.name not in directory.names(public=True)
     require_exact()
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib import project_deletion
 from chalicelib.events.records import JOBS, Event
 from chalicelib.oci.errors import NameUnknown
-from chalicelib.projects import deletion, rules
+from chalicelib.projects import rules
 from chalicelib.projects.errors import AlreadyExistsError, NameInvalidError, NotEmptyError, NotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.projects.store import projects as table
@@ -117,14 +118,14 @@ def test_a_found_project_costs_no_read_for_a_while(project: Project) -> None:
 
 
 def test_an_empty_project_is_deleted_and_its_name_is_free_again(project: Project) -> None:
-    deletion.delete(project)
+    project_deletion.delete(project)
     assert rules.find(project.name) is None
     with pytest.raises(NotFoundError):
         rules.get(project.name)
     with pytest.raises(NotFoundError):
         rules.get_by_id(project.project_id)
     with pytest.raises(NotFoundError):
-        deletion.delete(project)
+        project_deletion.delete(project)
     assert rules.create(project.name, "admin", public=False).project_id > project.project_id
 
 
@@ -132,7 +133,7 @@ def test_a_project_with_a_repository_stays_and_takes_more(project: Project) -> N
     push_image(f"{project.name}/a")
     assert rules.get(project.name).repositories == 1
     with pytest.raises(NotEmptyError):
-        deletion.delete(project)
+        project_deletion.delete(project)
     push_image(f"{project.name}/b")
     assert rules.get(project.name).repositories == 2
 
@@ -143,7 +144,7 @@ def test_a_push_that_comes_behind_the_mark_is_refused(project: Project) -> None:
             push_image(f"{project.name}/late")
 
     with at_query(push):
-        deletion.delete(project)
+        project_deletion.delete(project)
     assert not repositories.exists(f"{project.name}/late")
 
 
@@ -152,14 +153,14 @@ def test_a_delete_killed_behind_its_mark_is_finished_by_another(project: Project
     assert rules.get(project.name).project_id == project.project_id
     with pytest.raises(AlreadyExistsError):
         rules.create(project.name, "admin", public=False)
-    deletion.delete(project)
+    project_deletion.delete(project)
     with pytest.raises(NotFoundError):
         rules.get(project.name)
 
 
 def test_of_two_deletes_the_later_mark_acts(project: Project) -> None:
-    with at_query(lambda: deletion.delete(project)), pytest.raises(NotFoundError):
-        deletion.delete(project)
+    with at_query(lambda: project_deletion.delete(project)), pytest.raises(NotFoundError):
+        project_deletion.delete(project)
     with pytest.raises(NotFoundError):
         rules.get(project.name)
 
@@ -176,10 +177,10 @@ def test_a_delete_does_not_act_on_what_it_saw_before_another_let_the_project_liv
 
 
 def test_a_delete_of_an_earlier_project_of_the_name_leaves_the_new_one(project: Project) -> None:
-    deletion.delete(project)
+    project_deletion.delete(project)
     successor = rules.create(project.name, "admin", public=False)
     with pytest.raises(NotFoundError):
-        deletion.delete(project)
+        project_deletion.delete(project)
     assert rules.get(project.name) == successor
 
 
@@ -199,7 +200,7 @@ def test_a_first_push_and_a_delete_at_once_never_leave_a_repository_without_proj
     def delete() -> None:
         start.wait()
         try:
-            deletion.delete(project)
+            project_deletion.delete(project)
         except NotEmptyError:
             outcomes["delete"] = "refused"
 

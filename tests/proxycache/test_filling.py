@@ -16,8 +16,8 @@ import pytest
 
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import BlobUnknown, QuotaExceeded, TooManyRequests, UpstreamFailed
+from chalicelib.project_deletion import delete as delete_project
 from chalicelib.projects import quotas, rules
-from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import filler, filling, leases, reception, steps
 from chalicelib.proxycache.filler import SAMPLE
 from chalicelib.proxycache.store import fills

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.access import tokens
 from chalicelib.access.authentication import Caller
 from chalicelib.artifacts import repository_deletion
@@ -19,7 +20,6 @@ from chalicelib.http import Request, Response
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import ManifestInvalid, ManifestUnknown, PreconditionFailed
 from chalicelib.oci.names import project_of
-from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, listings, pull, push
 from chalicelib.registry.preconditions import Preconditions

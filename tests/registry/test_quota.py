@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.artifacts import repository_deletion
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import ManifestBlobUnknown, QuotaExceeded, Referenced
-from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import quotas, rules
 from chalicelib.projects.errors import LimitInvalidError
 from chalicelib.projects.store import projects as project_table

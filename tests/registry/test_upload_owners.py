@@ -12,9 +12,9 @@ import pytest
 
 from chalicelib.access import accounts, members, memberships, robots, users
 from chalicelib.access.authentication import Caller, caller_of
-from chalicelib.access.bootstrap import bootstrap
 from chalicelib.access.roles import Role
 from chalicelib.access.store.robots import Access, Grant, Robot
+from chalicelib.bootstrap import bootstrap
 from chalicelib.http import Request, Response
 from chalicelib.oci import digests, names
 from chalicelib.projects import rules

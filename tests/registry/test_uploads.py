@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
+from chalicelib import project_deletion
 from chalicelib.access import keys
 from chalicelib.http import Request, Response, to_response
 from chalicelib.oci import digests, names
 from chalicelib.oci.errors import RegistryError
-from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import upload_writer, uploads
 from chalicelib.registry.store import blobs as blob_table

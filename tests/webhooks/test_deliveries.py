@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from chalicelib import project_deletion
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.jobs.records import Status
 from chalicelib.oci import manifests
-from chalicelib.projects import deletion as project_deletion
 from chalicelib.projects import rules
 from chalicelib.registry import deletion, pulls, push
 from chalicelib.settings import settings

@@ -20,8 +20,8 @@ from chalicelib.jobs import executions
 from chalicelib.jobs.records import Execution, Status, Trigger
 from chalicelib.oci import digests, manifests, names
 from chalicelib.oci.errors import QuotaExceeded
+from chalicelib.project_deletion import delete as delete_project
 from chalicelib.projects import quotas, rules
-from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.registry import push
 from chalicelib.retention.policies import RETENTION
 from chalicelib.v2 import uploads

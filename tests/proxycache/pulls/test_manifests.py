@@ -13,8 +13,8 @@ import pytest
 from chalicelib import outbound
 from chalicelib.oci import digests
 from chalicelib.oci.names import project_of
+from chalicelib.project_deletion import delete as delete_project
 from chalicelib.projects import immutability, quotas, rules
-from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.projects.store import usage
 from chalicelib.registry import listings, references
 from chalicelib.registry.store import blobs as blob_table

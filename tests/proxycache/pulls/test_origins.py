@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chalicelib.projects import deletion, rules
+from chalicelib import project_deletion
+from chalicelib.projects import rules
 from chalicelib.settings import settings
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
@@ -35,7 +36,7 @@ def remade(make_proxy: Callable[..., Proxy], proxy: Proxy, other: Scripted) -> C
     """Delete `proxy`, and make one of the same name of another registry."""
 
     def remake() -> Proxy:
-        deletion.delete(rules.get(proxy.name))
+        project_deletion.delete(rules.get(proxy.name))
         return make_proxy(other.url, name=proxy.name)
 
     return remake

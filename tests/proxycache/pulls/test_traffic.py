@@ -8,8 +8,8 @@ import os
 import pytest
 
 from chalicelib import background
+from chalicelib.project_deletion import delete as delete_project
 from chalicelib.projects import rules
-from chalicelib.projects.deletion import delete as delete_project
 from chalicelib.proxycache import traffic
 from chalicelib.proxycache.store import traffic as table
 from chalicelib.proxycache.store.traffic import Traffic

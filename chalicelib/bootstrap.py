@@ -1,6 +1,6 @@
 """What a fresh deployment needs before its first client: the administrator's account and the project `library`.
 
-python -m chalicelib.access.bootstrap <name>      reads the password, or its hash, from standard input
+python -m chalicelib.bootstrap <name>      reads the password, or its hash, from standard input
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from chalicelib import job_kinds  # noqa: F401 -- what is taken up may be of any kind
 from chalicelib.access import accounts, passwords
 from chalicelib.access.store import user_counts
 from chalicelib.access.store import users as account_table

@@ -22,7 +22,10 @@ from chalicelib.projects.store import allowlists as allowlist_table
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store import usage
+from chalicelib.proxycache import refreshes
 from chalicelib.proxycache.store import traffic
+from chalicelib.retention import policies
+from chalicelib.retention.store import RETENTION_ID
 from chalicelib.webhooks.store import policies as webhook_table
 
 
@@ -48,5 +51,9 @@ def delete(project: Project, actor: Actor = JOBS) -> None:
         traffic.delete(project.project_id)
         recounts.delete(project.project_id)
         webhook_table.delete_all(project.project_id)
+        if RETENTION_ID in project.metadata:
+            policies.forget(int(project.metadata[RETENTION_ID]))
+        if project.is_proxy:
+            refreshes.forget(project.project_id)
     if not removed:
         raise NotFoundError(f"project {project.name} is being deleted by another request")
