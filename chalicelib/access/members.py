@@ -57,7 +57,7 @@ def add_group(
 
 
 def _add(project: Project, role: int, entity: Entity, name: str, actor: Actor) -> Member:
-    number = counters.next_number("member", 0)
+    number = counters.account_number("member")
     member = Member(project.project_id, entity, name, role, number)
     if not table.create(member, project.name, _event("create", project, member, actor)):
         raise AlreadyExistsError(f"{name} is a member of {project.name} already")

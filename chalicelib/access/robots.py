@@ -27,7 +27,7 @@ from chalicelib.projects import rules
 from chalicelib.projects.errors import NotFoundError as ProjectNotFoundError
 from chalicelib.projects.records import Project
 from chalicelib.storage.conditions import now
-from chalicelib.storage.counters import next_number
+from chalicelib.storage.counters import account_number
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _DESCRIPTION_LENGTH = 1024
@@ -143,7 +143,7 @@ def create(
     secret = _secret(secret)
     time = now()
     robot = Robot(
-        next_number("robot", 0),
+        account_number("robot"),
         project.project_id if project else SYSTEM,
         project.name if project else "",
         name,

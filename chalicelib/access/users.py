@@ -101,7 +101,7 @@ def create(username: str, password: str, email: str, realname: str, comment: str
 
 def next_number() -> int:
     """A number that no user had before."""
-    return counters.next_number("user", _ANONYMOUS)
+    return counters.account_number("user", _ANONYMOUS)
 
 
 def set_cli_secret(number: int, secret: str, actor: Actor = JOBS, *, ends_sessions: bool = False) -> str:

@@ -20,7 +20,7 @@ from chalicelib.projects.errors import (
 from chalicelib.projects.records import UNLIMITED, Project
 from chalicelib.projects.store import projects as table
 from chalicelib.projects.store.members import Entity, Member
-from chalicelib.storage.counters import next_number
+from chalicelib.storage.counters import account_number
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 from chalicelib.timed_cache import TimedCache
 
@@ -130,7 +130,7 @@ def create(
             raise AlreadyExistsError(f"The project named {name} already exists")
         if registry_id and not table.has_registry(registry_id):
             raise RegistryInvalidError(f"failed to get the registry {registry_id}: there is none")
-        number = next_number("member", 0)
+        number = account_number("member")
         member = Member(table.next_id(), Entity("user", owner_number), owner, _PROJECT_ADMIN, number)
         event = event_of("create", name, member.project_id, actor)
         project = table.create(

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.projects.records import Project
-from chalicelib.projects.store.projects import COUNTER, LIVE, PROJECT
+from chalicelib.projects.store.projects import LIVE, PROJECT
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import padded
@@ -34,9 +34,7 @@ def read(number: int) -> Policy | None:
 
 def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> Policy | None:
     """Write a policy, and its number in its project. None when the project has changed since it was read."""
-    counter = tables.ProjectCounterItem(COUNTER, RETENTION)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    policy = Policy(int(counter.last), project.project_id, rules, cron, fresh())
+    policy = Policy(counters.project_number(RETENTION), project.project_id, rules, cron, fresh())
 
     def write(transaction: TransactWrite) -> None:
         transaction.save(_to_item(policy), condition=tables.RetentionItem.pk.does_not_exist())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chalicelib.projects.store.projects import COUNTER, REGISTRY
+from chalicelib.projects.store.projects import REGISTRY
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import holds
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
@@ -36,9 +36,7 @@ def read_all() -> list[Endpoint]:
 
 def next_number() -> int:
     """A number that no registry had before."""
-    counter = tables.ProjectCounterItem(COUNTER, REGISTRY)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.project_number(REGISTRY)
 
 
 def is_taken(name: str) -> bool:

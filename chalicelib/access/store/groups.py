@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh
-from chalicelib.storage.counters import next_number
+from chalicelib.storage.counters import account_number
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import GROUP, padded
 from chalicelib.storage.transactions import transact
@@ -48,7 +48,7 @@ def read_numbers(kind: int, names: Iterable[str]) -> dict[str, int]:
 
 def create(kind: int, name: str) -> Group | None:
     """Write a group with a number of its own, and its name. None when the name is taken."""
-    group = Group(next_number(GROUP, 0), name, kind, fresh())
+    group = Group(account_number(GROUP), name, kind, fresh())
 
     def write(transaction: TransactWrite) -> None:
         taken = tables.NumberItem.pk.does_not_exist()

@@ -14,7 +14,7 @@ from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
@@ -30,7 +30,6 @@ EXECUTION = "execution"
 EXECUTION_PREFIX = "execution|"
 EXECUTION_NUMBER = "execution-number"
 OCCASION_PREFIX = "occasion|"
-COUNTER = "counter"
 UNFINISHED_PARTITION = "unfinished"
 
 _MESSAGE_LENGTH = 4096
@@ -38,9 +37,7 @@ _MESSAGE_LENGTH = 4096
 
 def next_number() -> int:
     """A number that no execution had before. Those of starts that fail are lost."""
-    counter = tables.JobCounterItem(COUNTER, EXECUTION)
-    counter.update(actions=[tables.JobCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.job_number(EXECUTION)
 
 
 def expiry() -> int:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.jobs.store.executions import COUNTER
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
@@ -51,11 +50,9 @@ def read_all() -> list[Schedule]:
 
 def write(vendor_type: str, vendor_id: int, kind: str, cron: str, parameters: Mapping[str, Any]) -> None:
     """Set a job's schedule, in place of the one that it has: its number and the time of its creation stay."""
-    counter = tables.JobCounterItem(COUNTER, SCHEDULE)
-    counter.update(actions=[tables.JobCounterItem.last.add(1)])
     time = now()
     actions: list[Action] = [
-        tables.ScheduleItem.number.set(tables.ScheduleItem.number | counter.last),
+        tables.ScheduleItem.number.set(tables.ScheduleItem.number | counters.job_number(SCHEDULE)),
         tables.ScheduleItem.kind.set(kind),
         tables.ScheduleItem.cron.set(cron),
         tables.ScheduleItem.parameters.set(dict(parameters)),

@@ -13,7 +13,7 @@ from chalicelib.projects.store import directory, members, usage
 from chalicelib.projects.store.members import Member
 from chalicelib.projects.store.usage import Adjustment
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import fresh, holds, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import ADMINISTRATOR, CATALOG_PREFIX, padded
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PROJECT = "project"
 PROJECT_ID = "project-id"
-COUNTER = "counter"
 IMMUTABLE_RULE = "immutable-rule"
 REGISTRY = "registry"
 
@@ -82,9 +81,7 @@ def read_all() -> list[Project]:
 
 def next_id() -> int:
     """A number that no project had before. Numbers of creations that fail are lost."""
-    counter = tables.ProjectCounterItem(COUNTER, PROJECT)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.project_number(PROJECT)
 
 
 def create(
@@ -219,9 +216,7 @@ def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> 
 
 def next_immutable_rule() -> int:
     """A number that no immutable tag rule had before."""
-    counter = tables.ProjectCounterItem(COUNTER, IMMUTABLE_RULE)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.project_number(IMMUTABLE_RULE)
 
 
 def mark_deleting(project: Project) -> str | None:

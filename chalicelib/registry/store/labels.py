@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX, padded
@@ -41,9 +41,7 @@ class Label:
 
 
 def next_number() -> int:
-    counter = tables.ProjectCounterItem("counter", LABEL)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.project_number(LABEL)
 
 
 def read(number: int) -> Label | None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.projects.records import Project
-from chalicelib.projects.store.projects import COUNTER, LIVE, PROJECT
+from chalicelib.projects.store.projects import LIVE, PROJECT
 from chalicelib.settings import settings
-from chalicelib.storage import reads, tables
+from chalicelib.storage import counters, reads, tables
 from chalicelib.storage.conditions import fresh
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
@@ -41,9 +41,7 @@ def read_all(project_id: int) -> list[Policy]:
 
 def next_number() -> int:
     """A number that no policy had before."""
-    counter = tables.ProjectCounterItem(COUNTER, _WEBHOOK)
-    counter.update(actions=[tables.ProjectCounterItem.last.add(1)])
-    return int(counter.last)
+    return counters.project_number(_WEBHOOK)
 
 
 def save(project: Project, policy: Policy, events: Sequence[str], event: Event) -> bool:
