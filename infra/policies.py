@@ -68,7 +68,7 @@ _UPLOAD_ITEM_ACTIONS = {
     "EventsTable": ("PutItem",),  # webhooks are told when it does not
     "AccountsTable": ("BatchGetItem", "GetItem"),  # whether who began an upload may still push
 }
-"""tests/test_relay.py holds the relay to this."""
+"""tests/v2/test_relay.py holds the relay to this."""
 
 _OBJECT_ACTIONS = [
     "s3:AbortMultipartUpload",

@@ -18,8 +18,8 @@ import pytest
 from chalicelib import outbound
 from chalicelib.outbound import AddressRefusedError, AnswerTooLargeError, UnreachableError, call, check
 from chalicelib.settings import settings
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.scripted import scripted
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.scripted import scripted
 
 Allow = Callable[..., None]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from chalicelib.v2.relay import protocol
-from tests.registry.upload_paths import RelayPath, served_relay, start
+from tests.v2.upload_paths import RelayPath, served_relay, start
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

@@ -18,8 +18,8 @@ from chalicelib.registry.store import artifacts
 from tests.api.people import content
 from tests.api.support import call
 from tests.api.test_repository import path
+from tests.artifacts.test_archives import CPU_SECONDS, archive
 from tests.hostile import bombs
-from tests.projects.test_archives import CPU_SECONDS, archive
 from tests.registry.images import CONFIG, image, index, push_blob
 from tests.registry.test_budgets import counted
 

@@ -21,10 +21,10 @@ from chalicelib.upstreams import credentials, endpoints, health
 from chalicelib.upstreams import store as registries
 from tests.api.people import as_user, content, new_user
 from tests.api.support import call, errors_of
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.certificates import Certificate, make_certificate
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, token_service
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.certificates import Certificate, make_certificate
+from tests.upstreams.servers.scripted import Scripted, scripted
+from tests.upstreams.servers.tokens import PASSWORD, USER, token_service
 
 NOWHERE = "http://127.0.0.1:1"
 

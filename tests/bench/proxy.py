@@ -21,7 +21,7 @@ from tests.bench.images import MANIFEST, make_image
 from tests.bench.scale import Scale
 from tests.bench.servers import Berth, Server
 from tests.bench.table import Row, pair
-from tests.proxycache.upstreams.docker import docker_registry
+from tests.upstreams.servers.docker import docker_registry
 
 ROUND_TRIP, SPEED = 0.05, 20e6
 """Seconds; bytes a second of one connection."""

@@ -16,11 +16,11 @@ from chalicelib.upstreams.client import Upstream
 from chalicelib.upstreams.errors import UpstreamNotFound, UpstreamUnauthorized, UpstreamUnreachable
 from tests.clients import layout
 from tests.clients.conftest import Run
-from tests.proxycache.endpoints import endpoint
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.contents import digest_of
-from tests.proxycache.upstreams.docker import docker_registry
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, token_service
+from tests.upstreams.endpoints import endpoint
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.contents import digest_of
+from tests.upstreams.servers.docker import docker_registry
+from tests.upstreams.servers.tokens import PASSWORD, USER, token_service
 
 
 @pytest.fixture(autouse=True)

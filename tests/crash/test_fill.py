@@ -21,9 +21,9 @@ import urllib3
 
 from tests.crash.client import Client
 from tests.infra.local.instance import PASSWORD, Instance
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.contents import MANIFEST, Image, digest_of
-from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.contents import MANIFEST, Image, digest_of
+from tests.upstreams.servers.scripted import Scripted, scripted
 
 ROUNDS = int(os.environ.get("BERTH_CRASH_ROUNDS", "2"))
 IMAGES = 5

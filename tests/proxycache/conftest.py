@@ -1,47 +1,17 @@
-"""Upstreams on this machine, which Berth otherwise refuses to call, and projects that pull through from them."""
+"""Projects that pull through from upstreams on this machine."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import boto3
 import pytest
 
-from chalicelib import outbound
-from chalicelib.settings import settings
 from tests.proxycache.filled import Proxy, proxy_of
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-
-Allow = Callable[..., None]
-
-
-@pytest.fixture
-def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
-    """Set which private networks and hosts may be called."""
-    present = settings()
-
-    def set_allowed(*entries: str) -> None:
-        outbound.pool.cache_clear()
-        monkeypatch.setattr(outbound, "settings", lambda: replace(present, outbound_allowed=entries))
-
-    yield set_allowed
-    outbound.pool.cache_clear()
+from tests.upstreams.conftest import allow, loopback, upstream  # noqa: F401 -- fixtures
+from tests.upstreams.servers.scripted import Scripted
 
 
 @pytest.fixture
-def loopback(allow: Allow) -> None:
-    allow("127.0.0.0/8")
-
-
-@pytest.fixture
-def upstream() -> Iterator[Scripted]:
-    with scripted() as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(cloud: object, loopback: None, upstream: Scripted) -> Proxy:
+def proxy(cloud: object, loopback: None, upstream: Scripted) -> Proxy:  # noqa: F811 -- the fixtures
     """A proxy project of `upstream`."""
     return proxy_of(upstream)
 

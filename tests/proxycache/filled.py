@@ -21,7 +21,7 @@ from chalicelib.storage.tables.jobs import FillLeaseItem, FillRequestItem
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
 from tests.conftest import ADMIN
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.upstreams.servers.scripted import Scripted
 
 
 @dataclass(frozen=True)

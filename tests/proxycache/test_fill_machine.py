@@ -17,7 +17,7 @@ from chalicelib.proxycache.store import fills
 from chalicelib.storage import reads
 from tests.conftest import URL
 from tests.proxycache.filled import Proxy, content_of, let_be_tried_again
-from tests.proxycache.upstreams import faults
+from tests.upstreams.servers import faults
 
 pytestmark = pytest.mark.usefixtures("fill_function")
 

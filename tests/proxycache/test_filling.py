@@ -31,12 +31,12 @@ from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
 from tests.conftest import ADMIN
 from tests.proxycache.filled import Proxy, content_of, expire_lease, let_be_tried_again
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.contents import digest_of
-from tests.proxycache.upstreams.faults import Fault, Reply, Request
-from tests.proxycache.upstreams.scripted import scripted
 from tests.registry.accounting import assert_exact, assert_summed, charged
 from tests.registry.images import descriptor, image, push_blob
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.contents import digest_of
+from tests.upstreams.servers.faults import Fault, Reply, Request
+from tests.upstreams.servers.scripted import scripted
 
 MIB = 1 << 20
 DONE = {"digests": [], "wait": 0, "done": True}

@@ -20,7 +20,7 @@ from chalicelib.storage import aws_json
 from chalicelib.storage.tables.item import connection
 from chalicelib.v2.routes import handle
 from tests.registry.images import CONFIG, descriptor, image, push_image
-from tests.registry.upload_paths import RelayPath, served_relay
+from tests.v2.upload_paths import RelayPath, served_relay
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

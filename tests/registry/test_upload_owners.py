@@ -25,7 +25,7 @@ from chalicelib.v2 import routes
 from chalicelib.v2 import uploads as upload_http
 from tests.access.support import NAME, PASSWORD, basic, be_administrator, bearer, token_for
 from tests.registry.test_budgets import counted
-from tests.registry.upload_paths import Path, RelayPath, random_content, served_relay, stored, upload_of
+from tests.v2.upload_paths import Path, RelayPath, random_content, served_relay, stored, upload_of
 
 USER_PASSWORD = "Passw0rd-of-a-test"
 ADMIN = Caller(NAME, 1, is_admin=True)

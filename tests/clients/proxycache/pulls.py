@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from tests.clients.conftest import Run, Server
-from tests.proxycache.upstreams.asked import Log
+from tests.upstreams.servers.asked import Log
 
 PLAIN = "--tls-verify=false"
 FRESH_SECONDS = 1

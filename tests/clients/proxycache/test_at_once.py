@@ -10,9 +10,9 @@ from tests.bench.distance import distance
 from tests.clients import layout
 from tests.clients.conftest import Run, Server
 from tests.clients.proxycache.pulls import PULLS, blobs_of, make_proxy, require_fetched_once
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.docker import docker_registry
-from tests.proxycache.upstreams.scripted import scripted
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.docker import docker_registry
+from tests.upstreams.servers.scripted import scripted
 
 CLIENTS = 50
 

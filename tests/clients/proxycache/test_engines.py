@@ -11,7 +11,7 @@ import pytest
 from tests.clients import layout
 from tests.clients.conftest import Run, Server
 from tests.clients.proxycache.pulls import PLAIN, blobs_of, make_proxy, require_fetched_once
-from tests.proxycache.upstreams.docker import DockerRegistry, docker_registry
+from tests.upstreams.servers.docker import DockerRegistry, docker_registry
 
 
 @pytest.fixture(scope="module")

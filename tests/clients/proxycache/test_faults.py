@@ -14,10 +14,10 @@ import pytest
 from tests.clients import layout
 from tests.clients.conftest import Run, Server
 from tests.clients.proxycache.pulls import PULLS, Proxy, make_proxy, wait_until_stale
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.contents import Image
-from tests.proxycache.upstreams.faults import Fault
-from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.contents import Image
+from tests.upstreams.servers.faults import Fault
+from tests.upstreams.servers.scripted import Scripted, scripted
 
 PATIENCE = 120
 """Seconds in which Berth is to try anew what it has left alone: it waits longer after each failure."""

@@ -10,9 +10,9 @@ import pytest
 from tests.clients import layout
 from tests.clients.conftest import Run, Server
 from tests.clients.proxycache.pulls import PULLS, blobs_of, make_proxy, require_fetched_once, wait_until_stale
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.docker import DockerRegistry, docker_registry
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, TokenService, token_service
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.docker import DockerRegistry, docker_registry
+from tests.upstreams.servers.tokens import PASSWORD, USER, TokenService, token_service
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.clients import layout
 from tests.clients.conftest import Run, Server
 from tests.clients.proxycache.pulls import blobs_of, make_proxy, require_fetched_once
 from tests.infra.local.instance import PASSWORD, Instance
-from tests.proxycache.upstreams.docker import docker_registry
+from tests.upstreams.servers.docker import docker_registry
 
 OUTSIDE, INSIDE = "10.213.77.1", "10.213.77.2"
 

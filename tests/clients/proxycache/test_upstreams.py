@@ -10,9 +10,9 @@ import requests
 
 from tests.clients import layout
 from tests.clients.conftest import Run
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.docker import docker_registry
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, token_service
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.docker import docker_registry
+from tests.upstreams.servers.tokens import PASSWORD, USER, token_service
 
 
 def test_its_log_counts_requests_and_bytes(run: Run, image: tuple[Path, str], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from chalicelib.upstreams.endpoints import Changes
 from chalicelib.v2.routes import handle
 from tests.access.support import be_administrator
 from tests.conftest import ADMIN
-from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.upstreams.servers.scripted import Scripted, scripted
 
 LOOPBACK = "127.0.0.0/8"
 

@@ -18,8 +18,8 @@ from chalicelib.settings import settings
 from chalicelib.storage import tables
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.crowd import pull_at_once
-from tests.proxycache.upstreams.faults import late, refuse, too_many
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.upstreams.servers.faults import late, refuse, too_many
+from tests.upstreams.servers.scripted import Scripted
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from chalicelib.registry.store import blobs as table
 from chalicelib.settings import settings
 from chalicelib.storage import aws_json, blobstore
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.contents import INDEX, LAYER, digest_of
-from tests.proxycache.upstreams.faults import drip, refuse, wrong_bytes
-from tests.proxycache.upstreams.scripted import Scripted
 from tests.registry.accounting import assert_exact, charged
 from tests.registry.test_budgets import counted
+from tests.upstreams.servers.contents import INDEX, LAYER, digest_of
+from tests.upstreams.servers.faults import drip, refuse, wrong_bytes
+from tests.upstreams.servers.scripted import Scripted
 
 pytestmark = pytest.mark.usefixtures("fill_function")
 

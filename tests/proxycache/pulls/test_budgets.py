@@ -16,9 +16,9 @@ from chalicelib.registry.pull import _contents
 from chalicelib.settings import settings
 from tests.conftest import ADMIN
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.scripted import Scripted
 from tests.registry.images import push_blob, push_image
 from tests.registry.test_budgets import counted
+from tests.upstreams.servers.scripted import Scripted
 
 _PROJECT = Path(__file__).resolve().parents[3]
 
@@ -31,7 +31,7 @@ for path in sys.argv[2:]:
     answer = handle(Request("GET", path, {}, {"authorization": sys.argv[1]}, b"", "http://localhost"))
     assert answer.status in (200, 307), answer
 hits.blobs.flush()
-print(json.dumps([name for name in sys.modules if name.startswith("chalicelib.proxycache")]))
+print(json.dumps([name for name in sys.modules if name.startswith(("chalicelib.proxycache", "chalicelib.upstreams"))]))
 """
 
 

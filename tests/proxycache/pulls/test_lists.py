@@ -14,10 +14,10 @@ import pytest
 from chalicelib.proxycache import freshness
 from chalicelib.settings import settings
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.contents import Image
-from tests.proxycache.upstreams.faults import Fault, refuse, saying, too_many
-from tests.proxycache.upstreams.scripted import Scripted
 from tests.registry.test_budgets import counted
+from tests.upstreams.servers.contents import Image
+from tests.upstreams.servers.faults import Fault, refuse, saying, too_many
+from tests.upstreams.servers.scripted import Scripted
 
 _SIGNATURE = "application/vnd.example.signature"
 

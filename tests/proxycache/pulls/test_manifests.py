@@ -22,17 +22,8 @@ from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store import repositories
 from chalicelib.settings import settings
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.faults import (
-    Fault,
-    hang_up,
-    late,
-    redirect,
-    refuse,
-    too_many,
-    without,
-    wrong_bytes,
-)
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.upstreams.servers.faults import Fault, hang_up, late, redirect, refuse, too_many, without, wrong_bytes
+from tests.upstreams.servers.scripted import Scripted
 
 UNREACHABLE = [
     pytest.param(refuse(500), id="500"),

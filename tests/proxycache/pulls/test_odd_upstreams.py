@@ -16,13 +16,13 @@ from chalicelib.registry.store import manifests as table
 from chalicelib.upstreams.authorization import Credential
 from chalicelib.upstreams.client import Upstream
 from chalicelib.upstreams.errors import UpstreamContentInvalid, UpstreamError, UpstreamHidden
-from tests.proxycache.endpoints import endpoint
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.contents import MANIFEST
-from tests.proxycache.upstreams.faults import Fault, Reply, Request, hang_up, redirect, refusal, refuse
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-from tests.proxycache.upstreams.tokens import token_service
+from tests.upstreams.endpoints import endpoint
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.contents import MANIFEST
+from tests.upstreams.servers.faults import Fault, Reply, Request, hang_up, redirect, refusal, refuse
+from tests.upstreams.servers.scripted import Scripted, scripted
+from tests.upstreams.servers.tokens import token_service
 
 Client = Callable[[str, str], Upstream]
 

@@ -13,8 +13,8 @@ from chalicelib.settings import settings
 from chalicelib.upstreams import endpoints
 from chalicelib.upstreams.endpoints import Changes
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.faults import hang_up, too_many
-from tests.proxycache.upstreams.scripted import Scripted, scripted
+from tests.upstreams.servers.faults import hang_up, too_many
+from tests.upstreams.servers.scripted import Scripted, scripted
 
 _CHANGES = [Changes(access_key="other", password="secret"), Changes(insecure=True)]
 

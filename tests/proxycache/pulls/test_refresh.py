@@ -25,9 +25,9 @@ from chalicelib.registry.store import pulls as pull_table
 from chalicelib.storage.conditions import now
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.contents import INDEX, LAYER, MANIFEST, digest_of
-from tests.proxycache.upstreams.faults import refuse, too_many
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.upstreams.servers.contents import INDEX, LAYER, MANIFEST, digest_of
+from tests.upstreams.servers.faults import refuse, too_many
+from tests.upstreams.servers.scripted import Scripted
 
 pytestmark = pytest.mark.usefixtures("administrator", "fill_function", "refresh_function")
 

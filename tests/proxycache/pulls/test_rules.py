@@ -18,8 +18,8 @@ from chalicelib.v2.routes import handle
 from tests.api.support import call
 from tests.conftest import ADMIN
 from tests.proxycache.pulls.conftest import Proxy
-from tests.proxycache.upstreams.scripted import Scripted
 from tests.registry.images import push_image
+from tests.upstreams.servers.scripted import Scripted
 
 
 def _pushed(proxy: Proxy, method: str, path: str, body: bytes = b"", **query: str) -> Response:

@@ -18,10 +18,10 @@ from chalicelib.v2 import hits
 from tests.api.support import call
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.test_blobs import follow
-from tests.proxycache.upstreams.faults import drip
-from tests.proxycache.upstreams.scripted import Scripted
 from tests.registry.images import push_blob
 from tests.registry.test_budgets import counted
+from tests.upstreams.servers.faults import drip
+from tests.upstreams.servers.scripted import Scripted
 
 
 @pytest.mark.usefixtures("administrator")

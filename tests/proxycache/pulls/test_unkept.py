@@ -14,7 +14,7 @@ from chalicelib.proxycache.store import replies
 from chalicelib.registry.store import repositories
 from tests.proxycache.pulls.conftest import Proxy
 from tests.proxycache.pulls.test_blobs import follow
-from tests.proxycache.upstreams.scripted import Scripted
+from tests.upstreams.servers.scripted import Scripted
 
 
 def twice(upstream: Scripted, tag: str) -> tuple[str, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.proxycache.upstreams.certificates import Certificate
+from tests.upstreams.servers.certificates import Certificate
 
 
 class Server(ThreadingHTTPServer):

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.infra.local.instance import free_port
-from tests.proxycache.upstreams.asked import Asked, Log
-from tests.proxycache.upstreams.tokens import ISSUER, SERVICE, TokenService
+from tests.upstreams.servers.asked import Asked, Log
+from tests.upstreams.servers.tokens import ISSUER, SERVICE, TokenService
 
 _LINE = re.compile(r'\S+ - (?:\S+) \[[^]]+\] "(\S+) (\S+) HTTP/[\d.]+" (\d+) (\d+) ')
 

@@ -8,7 +8,7 @@ from chalicelib.registry import uploads
 from chalicelib.registry.store import uploads as table
 from chalicelib.registry.upload_writer import Writer
 from chalicelib.storage import blobstore
-from tests.registry.upload_paths import FunctionPath, random_content, start, stored
+from tests.v2.upload_paths import FunctionPath, random_content, start, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

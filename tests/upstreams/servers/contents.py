@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.proxycache.upstreams.faults import Reply, Request, refusal
+from tests.upstreams.servers.faults import Reply, Request, refusal
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -14,7 +14,7 @@ from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import OutOfOrderError, Writer
 from chalicelib.storage import blobstore
 from tests.registry.test_faults import Killed, killed_at
-from tests.registry.upload_paths import FunctionPath, random_content, start, stored
+from tests.v2.upload_paths import FunctionPath, random_content, start, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
 

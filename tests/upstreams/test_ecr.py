@@ -24,9 +24,9 @@ from chalicelib.upstreams.errors import (
     UpstreamUnreachable,
 )
 from tests.conftest import URL
-from tests.proxycache.endpoints import endpoint
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-from tests.proxycache.upstreams.serving import Handler, Server, serving
+from tests.upstreams.endpoints import endpoint
+from tests.upstreams.servers.scripted import Scripted, scripted
+from tests.upstreams.servers.serving import Handler, Server, serving
 
 HOST = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
 KEY = Credential("AKIDEXAMPLE", "secret of the key")

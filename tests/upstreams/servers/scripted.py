@@ -20,12 +20,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.proxycache.upstreams.asked import Asked, Log
-from tests.proxycache.upstreams.certificates import Certificate
-from tests.proxycache.upstreams.contents import Contents, repository_of
-from tests.proxycache.upstreams.faults import Fault, Reply, Request, redirect, refusal
-from tests.proxycache.upstreams.serving import Handler, Server, serving
-from tests.proxycache.upstreams.tokens import TokenService
+from tests.upstreams.servers.asked import Asked, Log
+from tests.upstreams.servers.certificates import Certificate
+from tests.upstreams.servers.contents import Contents, repository_of
+from tests.upstreams.servers.faults import Fault, Reply, Request, redirect, refusal
+from tests.upstreams.servers.serving import Handler, Server, serving
+from tests.upstreams.servers.tokens import TokenService
 
 _PIECE = 1 << 16
 

@@ -26,7 +26,7 @@ from chalicelib.registry.store import uploads as table
 from chalicelib.settings import settings
 from chalicelib.storage import blobstore, conditions
 from chalicelib.v2 import uploads as upload_http
-from tests.registry.upload_paths import (
+from tests.v2.upload_paths import (
     ADMIN,
     FunctionPath,
     Path,

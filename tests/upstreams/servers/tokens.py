@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from tests.proxycache.upstreams.asked import Asked, Log
-from tests.proxycache.upstreams.certificates import Certificate
-from tests.proxycache.upstreams.serving import Handler, Server, serving
+from tests.upstreams.servers.asked import Asked, Log
+from tests.upstreams.servers.certificates import Certificate
+from tests.upstreams.servers.serving import Handler, Server, serving
 
 SERVICE, ISSUER = "upstream.test", "tokens.test"
 USER, PASSWORD = "puller", "secret of the puller"

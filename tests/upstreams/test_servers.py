@@ -10,11 +10,11 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.certificates import make_certificate
-from tests.proxycache.upstreams.contents import INDEX, digest_of
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, token_service
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.certificates import make_certificate
+from tests.upstreams.servers.contents import INDEX, digest_of
+from tests.upstreams.servers.scripted import Scripted, scripted
+from tests.upstreams.servers.tokens import PASSWORD, USER, token_service
 
 
 @pytest.fixture

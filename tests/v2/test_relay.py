@@ -39,7 +39,7 @@ from chalicelib.webhooks.records import Target
 from infra.policies import upload_statements
 from tests.hostile.slow_uploads import slow_uploads
 from tests.infra import iam
-from tests.registry.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
+from tests.v2.upload_paths import RelayPath, at, random_content, served_relay, start, stored, upload_of
 from tests.webhooks.support import policy_of
 
 pytestmark = pytest.mark.usefixtures("cloud")

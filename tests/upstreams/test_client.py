@@ -21,12 +21,12 @@ from chalicelib.upstreams.errors import (
     UpstreamUnreachable,
 )
 from chalicelib.upstreams.providers import registry_address
-from tests.proxycache.endpoints import endpoint
-from tests.proxycache.upstreams import faults
-from tests.proxycache.upstreams.certificates import Certificate, make_certificate
-from tests.proxycache.upstreams.contents import MANIFEST, digest_of
-from tests.proxycache.upstreams.scripted import Scripted, scripted
-from tests.proxycache.upstreams.tokens import PASSWORD, USER, TokenService, token_service
+from tests.upstreams.endpoints import endpoint
+from tests.upstreams.servers import faults
+from tests.upstreams.servers.certificates import Certificate, make_certificate
+from tests.upstreams.servers.contents import MANIFEST, digest_of
+from tests.upstreams.servers.scripted import Scripted, scripted
+from tests.upstreams.servers.tokens import PASSWORD, USER, TokenService, token_service
 
 pytestmark = pytest.mark.usefixtures("loopback")
 
