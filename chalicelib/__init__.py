@@ -1,1 +1,1 @@
-"""Everything that a Berth Lambda runs: one package a capability, its routes beside its rules."""
+"""Everything that a Berth Lambda runs: one package a capability, in layers (docs/architecture.md)."""

@@ -15,7 +15,7 @@ from chalicelib.http import Response
 from chalicelib.jobs import errors as jobs
 from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.projects import errors as projects
-from chalicelib.upstreams import errors as proxycache
+from chalicelib.upstreams import errors as upstreams
 from chalicelib.webhooks import errors as webhooks
 
 
@@ -81,12 +81,12 @@ _DOMAIN: dict[type[Exception], tuple[str, int]] = {
     webhooks.PoliciesChangedError: _BUSY,
     projects.ChangedError: _BUSY,
     projects.RegistryInvalidError: ("BAD_REQUEST", 400),
-    proxycache.EndpointInvalidError: ("BAD_REQUEST", 400),
-    proxycache.EndpointUnhealthyError: ("BAD_REQUEST", 400),
-    proxycache.EndpointExistsError: ("CONFLICT", 409),
-    proxycache.EndpointNotFoundError: ("NOT_FOUND", 404),
-    proxycache.EndpointInUseError: ("PRECONDITION", 412),
-    proxycache.EndpointChangedError: _BUSY,
+    upstreams.EndpointInvalidError: ("BAD_REQUEST", 400),
+    upstreams.EndpointUnhealthyError: ("BAD_REQUEST", 400),
+    upstreams.EndpointExistsError: ("CONFLICT", 409),
+    upstreams.EndpointNotFoundError: ("NOT_FOUND", 404),
+    upstreams.EndpointInUseError: ("PRECONDITION", 412),
+    upstreams.EndpointChangedError: _BUSY,
     jobs.RunningError: ("CONFLICT", 409),
     jobs.ChangedError: _BUSY,
     jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),

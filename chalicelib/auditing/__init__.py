@@ -1,1 +1,1 @@
-"""The audit log: who did what, when and from where (Harbor's AuditLog and AuditLogExt)."""
+"""The audit log: listing who did what, when and from where, and purging it (Harbor's AuditLog and AuditLogExt)."""

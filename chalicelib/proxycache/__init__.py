@@ -1,1 +1,1 @@
-"""The proxy cache: projects that pull through from other registries, and keep what was pulled."""
+"""The proxy cache: projects that pull through from upstream registries, and keep what was pulled."""

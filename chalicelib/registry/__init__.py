@@ -1,1 +1,1 @@
-"""The OCI distribution protocol: names, digests, manifests, blobs, uploads, lists and their errors."""
+"""The registry's rules: pushing, pulling and deleting manifests and blobs, uploads, and the lists of them."""

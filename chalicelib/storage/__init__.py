@@ -1,1 +1,1 @@
-"""The only package that imports boto3 or PynamoDB: tables, blob store, secrets."""
+"""Calls of AWS: DynamoDB's reads, transactions and items, S3, secrets, queues, state machines and schedules."""
