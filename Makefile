@@ -33,6 +33,7 @@ slow: .venv/dev.stamp
 
 docs: .venv/dev.stamp
 	$(BIN)/python -m tests.api.table
+	$(BIN)/python -m tests.infra.settings_page
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,4 +1,4 @@
-"""Settings: the environment, read once into a frozen record. The README's table of settings lists each."""
+"""Settings: the environment, read once into a frozen record. docs/settings.md lists each."""
 
 from __future__ import annotations
 

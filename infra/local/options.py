@@ -1,4 +1,4 @@
-"""What the environment asks of `make run`, checked before anything is started. The README lists every setting."""
+"""What the environment asks of `make run`, checked before anything is started. docs/settings.md lists every setting."""
 
 from __future__ import annotations
 

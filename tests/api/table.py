@@ -1,6 +1,6 @@
-"""The README's table of operations: all of Harbor's, built or not.
+"""docs/api.md: the table of operations, all of Harbor's, built or not.
 
-    python -m tests.api.table        (`make docs`)
+    python -m tests.api.table        (part of `make docs`)
 
 writes it anew: which operations there are says Harbor's swagger, which are built says Berth. What the table remarks of
 an operation stays, in whichever row it stands, so that who builds one adds a row with a remark anywhere in the table
@@ -18,12 +18,12 @@ import tests.conftest  # noqa: F401 -- sets the environment that chalicelib read
 from chalicelib.api import dispatch, operations
 from tests.api.contract import SWAGGER, described
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 _TITLE = "| operation | built | |\n| --- | --- | --- |\n"
 _TABLE = re.compile(r"\| operation \|.*\n\| --- .*\n((?:\|.*\n)*)")
 _ROW = re.compile(r"\| `([A-Z]+ /\S*)` \|(?:([^|\n]*)\|)?([^|\n]*)\|")
-_SUMMARY = re.compile(r"<summary>.*</summary>")
+_SUMMARY = re.compile(r"^[0-9]+ of [0-9]+ operations are built\.$", re.MULTILINE)
 
 _BUILT = "yes"
 _NEVER = {"LDAP": "not planned: directories log in by OIDC"}
@@ -76,7 +76,7 @@ def written(text: str) -> str:
     remarks = {row.operation: row.remark for row in rows(text)}
     table = [Row(name, when.get(name, _BUILT), remarks.get(name, "")) for name in _all(present)]
     body = _TITLE + "".join(f"{row}\n" for row in table)
-    counted = f"<summary>{len(present)} of {len(table)} operations are built</summary>"
+    counted = f"{len(present)} of {len(table)} operations are built."
     return _SUMMARY.sub(counted, _TABLE.sub(lambda _: body, text, count=1), count=1)
 
 
@@ -91,11 +91,11 @@ def _all(present: Iterable[str]) -> list[str]:
 
 def _body(text: str) -> str:
     match = _TABLE.search(text)
-    assert match, "the README has lost its table of operations"
+    assert match, f"{PAGE} has lost its table of operations"
     return match[1]
 
 
 if __name__ == "__main__":
     if not SWAGGER.exists():
         raise SystemExit(f"{SWAGGER} is not there: the table needs Harbor's swagger")
-    README.write_text(written(README.read_text()))
+    PAGE.write_text(written(PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""The settings of `make run`: what they may be, and that the README lists them all."""
+"""The settings of `make run`: what they may be."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ import pytest
 
 from chalicelib import settings
 from infra.local.options import FUNCTION_SETTINGS, StartError, from_environment
-from infra.parameters import PARAMETERS
+from tests.infra.settings_page import RELAY_ONLY
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-LISTED = dict(re.findall(r"^\| `(BERTH_[A-Z_]+)` \| (\S+) \|", README, re.MULTILINE))
-SUPERVISED = set(re.findall(r"BERTH_[A-Z_]+", inspect.getsource(from_environment)))
 RESOURCES = {
     "BLOBS_TABLE",
     "REPOSITORIES_TABLE",
@@ -43,8 +40,6 @@ PLACED = {
         "S3_PUBLIC_ENDPOINT",
     }
 }
-RELAY_ONLY = {"BERTH_REGISTRY_URL"}
-"""Set by infra/relay.py where the relay runs under a name of its own; here it is the gateway's."""
 
 
 def test_without_any_setting() -> None:
@@ -104,14 +99,3 @@ def test_a_password_is_one_line() -> None:
 def test_every_setting_of_the_functions_can_be_set() -> None:
     read = set(re.findall(r"BERTH_[A-Z0-9_]+", inspect.getsource(settings)))
     assert read - PLACED - RELAY_ONLY == set(FUNCTION_SETTINGS)
-
-
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    assert LISTED.keys() == SUPERVISED | RELAY_ONLY | FUNCTION_SETTINGS.keys()
-    defaults = {name: str(PARAMETERS[parameter]["Default"]) for name, parameter in FUNCTION_SETTINGS.items()}
-    listed = {name: "" if LISTED[name] == "empty" else LISTED[name].strip("`") for name in FUNCTION_SETTINGS}
-    assert listed == defaults
-    empty = from_environment({})
-    assert LISTED["BERTH_PORT"] == f"`{empty.port}`"
-    assert LISTED["BERTH_HOST"] == f"`{empty.host}`"
-    assert LISTED["BERTH_STATE"] == f"`{empty.state.name}`"
