@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from chalicelib import retrying
 from chalicelib.access.errors import InvalidError
 from chalicelib.access.store import configuration as table
 from chalicelib.access.store import users as accounts_table
@@ -32,7 +33,6 @@ CLIENT_SECRET = "oidc_client_secret"  # noqa: S105 -- the key's name
 """Set like a key, kept in Secrets Manager, never shown."""
 
 _KNOWN_SECONDS = 30
-_ATTEMPTS = 8
 _TEXT_LIMIT = 2048
 _NUMBER_LIMIT = 9_999_999_999
 """Harbor's, of numbers of days and minutes."""
@@ -153,7 +153,7 @@ def update(changes: Mapping[str, Any], actor: Actor = JOBS) -> None:
     for name, value in changes.items():
         _require_valid(name, value)
     wanted = {name: value for name, value in changes.items() if name in _TYPES}
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         stored = table.read()
         present = asdict(_shown(stored.values))
         changed = {name: value for name, value in wanted.items() if value != present[name]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from chalicelib import retrying
 from chalicelib.access import memberships
 from chalicelib.access.errors import AlreadyExistsError, ChangedError, InvalidError, NotFoundError
 from chalicelib.access.store import groups as table
@@ -20,7 +21,6 @@ HTTP = 2
 OIDC = 3
 
 NAME_LENGTH = 255
-_ATTEMPTS = 4
 
 
 def get(number: int) -> Group:
@@ -58,7 +58,7 @@ def create(name: str, kind: int) -> Group:
 def find_or_create(name: str, kind: int) -> Group:
     """The group of this name, made if there is none. Raises InvalidError."""
     _require_name(name)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         number = table.read_numbers(kind, [name]).get(name)
         group = table.read(number) if number is not None else table.create(kind, name)
         if group is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chalicelib import retrying
 from chalicelib.access import accounts, groups, users
 from chalicelib.access.accounts import Account
 from chalicelib.access.errors import AlreadyExistsError, ChangedError
@@ -18,7 +19,6 @@ from chalicelib.events.records import Actor
 from chalicelib.storage.conditions import now
 
 COMMENT = "Onboarded via OIDC provider"
-_ATTEMPTS = 4
 
 
 def refresh(profile: Profile, address: str) -> Account | None:
@@ -26,7 +26,7 @@ def refresh(profile: Profile, address: str) -> Account | None:
 
     None for who is new here.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         user = table.read_by_identity(_identity(profile))
         if user is None or user.identity is None:
             return None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from chalicelib import retrying
 from chalicelib.access import accounts, configuration, passwords
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import granted
@@ -35,7 +36,6 @@ _DURATION_LIMIT = 2**31 - 1
 _DAY_SECONDS = 86400
 _GRANT_LIMIT = 500
 """Places that a robot may have permissions in: the record must stay below DynamoDB's 400 KB."""
-_ATTEMPTS = 4
 
 _SECRET_LENGTHS = range(8, 129)
 
@@ -211,7 +211,7 @@ def _event(operation: str, robot: Robot, actor: Actor) -> Event:
 
 
 def _change(robot: Robot, change: Callable[[Robot], Robot], actor: Actor) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if table.replace(robot, change(robot), _event("update", robot, actor)):
             accounts.forget(robot.login)
             return

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from chalicelib import retrying
 from chalicelib.access import accounts, passwords
 from chalicelib.access.errors import AlreadyExistsError, InvalidError, NotAllowedError, NotFoundError
 from chalicelib.access.store import user_counts
@@ -24,7 +25,6 @@ from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _ANONYMOUS = 2
 """Harbor's number for nobody; users' are above it."""
-_ATTEMPTS = 4
 
 _ILLEGAL_IN_NAME = re.compile(r"[,~#$%\x00-\x20\x7f|:]")
 _ILLEGAL_IN_REALNAME = re.compile(r"[,~#$%\x00-\x1f\x7f]")
@@ -153,7 +153,7 @@ def set_password(number: int, password: str, actor: Actor = JOBS) -> None:
 def delete(number: int, actor: Actor = JOBS) -> None:
     """Remove a user and its roles. Raises NotFoundError."""
     _require_own(number)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         user = get(number)
         entity = Entity("user", number)
         for project_id in member_table.projects_of(entity):
@@ -168,7 +168,7 @@ def delete(number: int, actor: Actor = JOBS) -> None:
 
 def _change(number: int, change: Callable[[User], User], actor: Actor) -> None:
     _require_own(number)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         user = get(number)
         changed = change(user)
         if table.replace(user, changed, event("update", user.username, actor)):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from chalicelib import retrying
 from chalicelib.projects.errors import (
     AlreadyExistsError,
     ChangedError,
@@ -24,7 +25,6 @@ _COLOR_LENGTH = 16
 """Harbor's column; what is in it is the console's matter, and Terraform sends `false` for no color."""
 _LABELS_OF_ONE = 25
 """Labels that an artifact may carry: they are removed in one transaction with it."""
-_ATTEMPTS = 4
 _SIDE_BY_SIDE = 8
 _REQUEST_SECONDS = 20.0
 """How long one request takes a label off artifacts: the gateway ends it at 30 seconds."""
@@ -56,7 +56,7 @@ def create(project_id: int, name: str, description: str, color: str) -> Label:
 def update(number: int, name: str, description: str, color: str) -> None:
     """Raises LabelNotFoundError, LabelInvalidError or AlreadyExistsError."""
     _require(name, description, color)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         label = get(number)
         if table.replace(label, replace(label, name=name, description=description, color=color)):
             return
@@ -120,7 +120,7 @@ def _has_room(artifact: Artifact) -> bool:
 
 
 def _until_unchanged(attempt: Callable[[], bool], message: str) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if attempt():
             return
     raise ChangedError(message)

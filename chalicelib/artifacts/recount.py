@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.artifacts import store as recounts
 from chalicelib.observability import logger, measured
 from chalicelib.oci import manifests
@@ -36,7 +37,6 @@ from chalicelib.storage.conditions import now
 _MANIFESTS_A_PAGE = 50
 _CHARGES_A_PAGE = 200
 _LOOKS_AT_ONCE = 8
-_ATTEMPTS = 4
 
 _ROUND_SECONDS = 24 * 3600
 """A round over all projects begins when the last one began so long ago."""
@@ -188,7 +188,7 @@ def _freed(project: Project, charge: Charge) -> int:
 def _settled(project: Project, state: Recount) -> Recount:
     """Compare the totals with the charges and the limit, and correct them, unless they keep changing meanwhile."""
     number = project.project_id
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         current = rules.get(project.name)
         totals = usage.read_totals([number])[number]
         charged = _sum_of_charges(number)

@@ -6,14 +6,12 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from chalicelib import retrying
 from chalicelib.auditing import store as audit_counts
 from chalicelib.events import store as table
 from chalicelib.events.records import Event
 from chalicelib.events.store import Period
 from chalicelib.projects.records import Project
-
-_ATTEMPTS = 8
-"""Of deleting one entry; what stays is found by the next purge."""
 
 Predicate = Callable[[Event], bool]
 
@@ -103,7 +101,7 @@ def _delete(events: Sequence[Event]) -> int:
 
 
 def _delete_one(event: Event) -> int:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         if audit_counts.delete([event]):
             return 1
         if not table.exists(event):

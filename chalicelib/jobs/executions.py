@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.jobs.errors import ExecutionNotFoundError, RunningError, StoppedError
 from chalicelib.jobs.kinds import KINDS
 from chalicelib.jobs.records import Execution, Kind, Status, Trigger
@@ -24,7 +25,6 @@ from chalicelib.storage import workflows
 from chalicelib.storage.aws_json import RefusedError
 from chalicelib.storage.conditions import now
 
-_ATTEMPTS = 4
 _STARTING_SECONDS = 60
 """A pending execution that is older was not started by whoever wrote it: that takes a function's life at most."""
 
@@ -43,7 +43,7 @@ def start(
     An `occasion` (of a schedule, of an event) that has started one before starts none again: that one is returned.
     Raises RunningError while another execution of the same exclusive job is under way, or Unavailable.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         execution = table.create(kind, vendor_id, trigger, operator, extra or {}, occasion)
         if execution is None and occasion:
             execution = table.read_by_occasion(kind.vendor_type, vendor_id, occasion)
@@ -109,7 +109,7 @@ def finish(execution: Execution, status: Status, message: str = "") -> Execution
     kind = KINDS[execution.vendor_type]
     if kind.account is not None:
         execution = table.read(execution.number) or execution  # what is told is written anew
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if execution.status.is_final:
             return execution
         if kind.account is not None:

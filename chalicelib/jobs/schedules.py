@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.jobs import cron, executions
 from chalicelib.jobs.errors import ChangedError, RunningError, ScheduleInvalidError
 from chalicelib.jobs.kinds import KINDS
@@ -30,7 +31,6 @@ CRONS = {"Hourly": "0 0 * * * *", "Daily": "0 0 0 * * *", "Weekly": "0 0 0 * * 0
 CUSTOM = ("Custom", "Schedule")
 """Kinds that tell their own expression."""
 
-_ATTEMPTS = 8
 _CLOCK_SKEW_MS = 2000
 """A function's clock may be so far behind the scheduler's."""
 
@@ -106,7 +106,7 @@ def _establish(vendor_type: str, vendor_id: int) -> None:
     Who writes last reads the record after that: so whatever the order, the last one's state is left.
     """
     name = _name(vendor_type, vendor_id)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         before = table.read(vendor_type, vendor_id)
         if before is None:
             scheduler.delete(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Immutable
 from chalicelib.projects import rules, selectors
 from chalicelib.projects.errors import ChangedError, RuleExistsError, RuleInvalidError, RuleNotFoundError
@@ -19,7 +20,6 @@ RULES = 15
 """Of a project, as Harbor's console allows."""
 
 _ACTION, _TEMPLATE = "immutable", "immutable_template"
-_ATTEMPTS = 4
 _WHAT_COUNTS = ("action", "template", "tag_selectors", "scope_selectors")
 """Of a rule, to tell it from others: two that do the same are one."""
 
@@ -89,7 +89,7 @@ def delete(project: Project, number: int) -> None:
 
 
 def _change(project: Project, changed: Callable[[Sequence[Rule]], list[Rule]]) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         current = rules.get(project.name)
         after = changed(current.immutable_rules)
         if len(after) > RULES:

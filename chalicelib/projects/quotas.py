@@ -10,9 +10,9 @@ src/controller/quota and src/pkg/quota.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 
+from chalicelib import retrying
 from chalicelib.oci.errors import QuotaExceeded
 from chalicelib.oci.names import project_of
 from chalicelib.projects import rules
@@ -32,7 +32,6 @@ UNREFERENCED_LIMITS = 2
 More than once, since what a project deletes counts here until it is collected: it can be filled anew meanwhile.
 """
 
-_ATTEMPTS = 12
 _UNIT = 1024
 
 
@@ -49,12 +48,11 @@ def set_limit(project_id: int, limit: int) -> None:
     Raises LimitInvalidError, NotFoundError, or ChangedError when others keep changing the project.
     """
     valid(limit)
-    for attempt in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.HIGH):
         project = rules.get_by_id(project_id)
         if project.storage_limit == limit or project_table.set_storage_limit(project, limit):
             rules.forget(project.name)
             return
-        time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise ChangedError(f"the project {project_id} is being changed by others: try again")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.errors import (
     AlreadyExistsError,
@@ -39,7 +38,6 @@ _PROJECT_ADMIN = 1
 _KNOWN_SECONDS = 30
 _UNKNOWN_SECONDS = 2
 
-_ATTEMPTS = 8
 
 _found: TimedCache[str, Project | None] = TimedCache(4096)
 _looked_at: TimedCache[str, bool] = TimedCache(4096)
@@ -125,7 +123,7 @@ def create(
             f"project name {name[:NAME_LENGTH]!r} is invalid: use at most {NAME_LENGTH} lower-case letters, "
             "digits and separators '.', '_' or '-' between them"
         )
-    for attempt in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         if table.read(name) is not None:
             raise AlreadyExistsError(f"The project named {name} already exists")
         if registry_id and not table.has_registry(registry_id):
@@ -145,14 +143,14 @@ def create(
         if project is not None:
             _found.drop(name)
             return project
-        _pause(attempt)  # the name is taken now, or another project was counted at the same moment
+        # The name is taken now, or another project was counted at the same moment.
     raise ChangedError("too many projects are being created: try again")
 
 
 def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor: Actor = JOBS) -> None:
     """Change a project's settings. Raises ChangedError when others did meanwhile."""
     event = event_of("update", project.name, project.project_id, actor)
-    for attempt in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         updated = table.update(project, public=public, metadata=metadata, event=event)
         _found.drop(project.name)
         if updated:
@@ -161,12 +159,7 @@ def update(project: Project, *, public: bool, metadata: Mapping[str, str], actor
         if current is None or current.version != project.version:
             break
         project = current  # the same settings, but another number of repositories
-        _pause(attempt)
     raise ChangedError(f"the project {project.name} is being changed by others: try again")
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 -- jitter, not a secret
 
 
 def forget(name: str) -> None:

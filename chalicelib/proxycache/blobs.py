@@ -8,11 +8,11 @@ tries again after the 503 finds it further on. Bytes never pass through the func
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import suppress
 from functools import partial
 
+from chalicelib import retrying
 from chalicelib.observability import logger
 from chalicelib.oci.errors import BlobUnknown, Unavailable
 from chalicelib.proxycache import connections, filling, freshness, traffic
@@ -37,7 +37,7 @@ def wait(source: Source, digest: str, *, is_first: bool) -> Blob | None:
     deadline = time.monotonic() + settings().proxy_wait_seconds
     if is_first:
         traffic.missed(source.project.project_id)
-    pause = 0.1
+    pauses = retrying.pauses(0.1, 1.0, growth=1.3)
     while True:
         try:
             if found := _look(source, digest):
@@ -45,10 +45,10 @@ def wait(source: Source, digest: str, *, is_first: bool) -> Blob | None:
                 return found
         except Unavailable:
             logger.warning("a store did not answer", extra={"repository": source.repository, "digest": digest})
+        pause = next(pauses)
         if time.monotonic() + pause > deadline:
             return None
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 1.3, 1.0)
+        time.sleep(pause)
 
 
 def _look(source: Source, digest: str) -> Blob | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from chalicelib import retrying
 from chalicelib.oci import digests
 from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, NameUnknown, QuotaExceeded, TooLarge, Unavailable
 from chalicelib.oci.names import project_of
@@ -48,7 +49,6 @@ In Harbor each blob has so much for itself; here a project has, as the setting i
 """
 _KILOBIT = 128
 """Bytes, as Harbor counts (src/lib/readers.go)."""
-_ATTEMPTS = 4
 SAMPLE = 256 << 10
 """Bytes that upstream has to show of a blob that is here already."""
 _ROUNDS = 4
@@ -135,7 +135,7 @@ class _Filler:
 
     def bring(self) -> Blob:
         """The blob, once the repository has it."""
-        for _ in range(_ATTEMPTS):
+        for _ in retrying.attempts(retrying.LOW):
             with suppress(BlobUnknown):
                 return blobs.find(self._repository, self._digest)
             known = blob_table.read_record(self._digest)
@@ -264,7 +264,7 @@ class _Filler:
         lease = self._hold.lease
         if not lease.upload or lease.repository != self._repository:
             return None
-        for _ in range(_ATTEMPTS):
+        for _ in retrying.attempts(retrying.LOW):
             session = upload_table.read(lease.upload)
             if session is None or _is_past(session):
                 return None

@@ -10,7 +10,6 @@ it.
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.oci.errors import (
     ManifestUnknown,
     QuotaExceeded,
@@ -141,7 +141,7 @@ def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: flo
     """The reply, and for how many seconds this process may keep it."""
     deadline = time.monotonic() + _WAIT_SECONDS
     asked = before = table.read(*key)
-    pause = 0.1
+    pauses = retrying.pauses(0.1, 1.0, growth=1.5)
     while True:
         good_for = (asked.fresh_until - now()) / 1000
         if asked.reply is not None and (good_for > 0 or asked.version != before.version):
@@ -152,8 +152,7 @@ def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: flo
                 return _take(key, turn, put, asked, fresh_seconds)
         elif time.monotonic() > deadline:
             raise Unavailable("another request is asking the upstream registry, and gets no answer")
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 1.5, 1.0)
+        time.sleep(next(pauses))
         asked = table.read(*key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib import retrying
 from chalicelib.access.authentication import Caller
 from chalicelib.access.authorization import permitted
 from chalicelib.oci import names
@@ -14,7 +15,6 @@ from chalicelib.storage import blobstore
 from chalicelib.storage.conditions import now
 from chalicelib.timed_cache import TimedCache
 
-_ATTEMPTS = 8
 _MOUNT_SOURCES = 10
 """How many repositories of the project are looked at for a mount that names no source."""
 
@@ -38,7 +38,7 @@ def forget(repository: str, digest: str) -> None:
 
 def find(repository: str, digest: str) -> Blob:
     """The blob that `repository` serves under `digest`, kept for a push that relies on it. Raises BlobUnknown."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         blob, link = table.read(repository, digest)
         if blob is None or link is None or link.object_key != blob.object_key:
             raise BlobUnknown(f"{repository} has no blob {digest}")
@@ -67,7 +67,7 @@ def publish(repository: str, digest: str, size: int, object_key: str) -> str:
 
     Returns the object key in use. When that is another's, the object of `object_key` is deleted: nobody knows it.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         blob, link = table.read(repository, digest)
         if blob is None:
             if table.create(digest, object_key, size):
@@ -92,7 +92,7 @@ def _link_uploaded(repository: str, digest: str, object_key: str, size: int, lin
 
 def link(repository: str, digest: str) -> bool:
     """Let `repository` serve the blob that the registry has of `digest`. False when it has none."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         blob = table.read_record(digest)
         if blob is None:
             return False

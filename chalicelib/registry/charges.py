@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from chalicelib import retrying
 from chalicelib.oci.errors import NameUnknown, QuotaExceeded, Unavailable
 from chalicelib.oci.names import project_of
 from chalicelib.projects import quotas, rules
@@ -18,7 +19,6 @@ from chalicelib.projects.store.usage import Charge
 from chalicelib.registry import references, unreferenced
 from chalicelib.registry.store import blobs as blob_table
 
-_ATTEMPTS = 12
 A_TRANSACTION = 60
 """Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
 
@@ -46,7 +46,7 @@ def add(repository: str, digest: str, size: int) -> None:
     NameUnknown when the project is gone, or Unavailable.
     """
     refused: tuple[usage.Total, ...] = ()
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.HIGH):
         project = rules.find(project_of(repository))
         if project is None:
             raise NameUnknown(f"the project of {repository} is gone")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from chalicelib import retrying
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import accessories, digests, manifests
 from chalicelib.oci.errors import BlobUnknown, Immutable, ManifestUnknown, Referenced, Unavailable
@@ -20,7 +21,6 @@ from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store.blobs import DELETING, LIVE
 from chalicelib.registry.store.manifests import Record
 
-_ATTEMPTS = 8
 _REQUEST_SECONDS = 20.0
 """How long one request deletes: the gateway ends it at 30 seconds, and would leave it going on unseen."""
 _NO_DEADLINE = math.inf
@@ -61,7 +61,7 @@ def manifest(repository: str, reference: str, actor: Actor = JOBS, *, preconditi
 def _delete_manifest(repository: str, digest: str, order: _Order) -> None:
     pulled = pull.manifest(repository, digest)
     parsed = manifests.stored(pulled.content, pulled.media_type)
-    for attempt in range(_ATTEMPTS):
+    for attempt in retrying.attempts(retrying.MEDIUM):
         record = manifest_table.read_record(repository, digest)
         if record is None and attempt == 0:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
@@ -86,7 +86,7 @@ def manifest_as_seen(
     """
     pulled = pull.manifest(repository, digest)
     parsed = manifests.stored(pulled.content, pulled.media_type)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         record = manifest_table.read_record(repository, digest)
         if record is None or generation not in ("", record.generation):
             return False
@@ -100,7 +100,7 @@ def manifest_as_seen(
 
 def blob(repository: str, digest: str) -> None:
     """Take a blob out of a repository. Raises BlobUnknown, or Referenced while a manifest there names it."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         record, link = blob_table.read(repository, digest)
         if record is None or link is None or link.object_key != record.object_key:
             raise BlobUnknown(f"{repository} has no blob {digest}")
@@ -119,7 +119,7 @@ def blob(repository: str, digest: str) -> None:
 
 
 def _delete_tag(repository: str, name: str, actor: Actor, preconditions: Preconditions) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         tag = manifest_table.read_tag(repository, name)
         if tag is None:
             raise ManifestUnknown(f"{repository} has no tag {name}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chalicelib import retrying
 from chalicelib.events.records import JOBS, Actor
 from chalicelib.oci import digests, manifests
 from chalicelib.oci.errors import NameUnknown, QuotaExceeded, RegistryError, Unavailable, UriTooLong
@@ -32,7 +32,6 @@ from chalicelib.storage.conditions import fresh, now
 TAG_LIMIT = 10
 """Tags that one push may put (distribution-spec: at least ten): all are in the transaction that commits it."""
 
-_ATTEMPTS = 12
 _WRITES_AT_ONCE = 8
 
 
@@ -124,7 +123,7 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
     deadline = time.monotonic() + settings().push_seconds / 2
     refused: tuple[Total, ...] = ()
     number = wanted.preconditions.project_id
-    for attempt in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.HIGH):
         project = _project(wanted, number)
         number = project.project_id
         view = push_view.read(project, wanted)
@@ -145,7 +144,6 @@ def _commit_when_unchanged(wanted: Wanted, generation: str, actor: Actor) -> Rec
             if manifest_table.commit(push_plan.commit(wanted, generation, project, view, plan, actor)):
                 return view.current
             _require_project(wanted, project, view)
-        time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 -- jitter, not a secret
     raise Unavailable(f"{wanted.repository}@{wanted.digest} is being changed by others")
 
 

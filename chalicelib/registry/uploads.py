@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chalicelib import retrying
 from chalicelib.oci import digests
 from chalicelib.oci.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, NameUnknown, Unavailable
 from chalicelib.oci.names import project_of
@@ -24,8 +25,6 @@ from chalicelib.settings import settings
 from chalicelib.storage import blobstore
 from chalicelib.storage.blobstore import MultipartGoneError
 from chalicelib.storage.conditions import now
-
-_ATTEMPTS = 8
 
 
 def start(repository: str, algorithm: str = "sha256") -> Session:
@@ -69,7 +68,7 @@ def _has_project(session: Session) -> bool:
 
 def cancel(session: Session) -> None:
     """Forget a session and what it stored. Raises BlobUploadUnknown when it is completed or gone."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         if discard(session):
             return
         session = find(session.repository, session.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chalicelib import retrying
 from chalicelib.jobs import cron as crons
 from chalicelib.jobs import executions, kinds, schedules
 from chalicelib.jobs.errors import ChangedError
@@ -20,7 +21,6 @@ from chalicelib.retention.store import RETENTION_ID
 
 RETENTION = kinds.register(Kind("RETENTION", "retention", is_exclusive=False))
 
-_ATTEMPTS = 8
 _PROXY_CACHE_DAYS = 7
 _DAILY = "0 0 0 * * *"
 
@@ -39,7 +39,7 @@ def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> P
     Raises RuleInvalidError when it has one, jobs' ScheduleInvalidError, ChangedError, or NotFoundError.
     """
     _require_cron(cron)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         if RETENTION_ID in project.metadata:
             number = project.metadata[RETENTION_ID]
             raise RuleInvalidError(f"project {project.project_id} already has retention policy {number}")
@@ -72,7 +72,7 @@ def create_for_proxy_cache(project: Project) -> Policy:
 def update(number: int, rules: Sequence[Mapping[str, Any]], cron: str) -> None:
     """Change a policy. Raises as `create` does, or RuleNotFoundError."""
     _require_cron(cron)
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         if table.replace(get(number), rules, cron):
             _schedule(number)
             return
@@ -81,7 +81,7 @@ def update(number: int, rules: Sequence[Mapping[str, Any]], cron: str) -> None:
 
 def delete(policy: Policy) -> None:
     """Remove a policy with its schedule and its history. Raises ChangedError."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         try:
             project = projects.get_by_id(policy.project_id)
         except NotFoundError:
@@ -113,7 +113,7 @@ def _require_cron(cron: str) -> None:
 
 def _schedule(number: int) -> None:
     """Make the schedule what the policy says. Of two who change it at once, the last to do this has read the last."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         policy = table.read(number)
         if policy is not None and policy.cron:
             schedules.put(RETENTION, number, "Custom", policy.cron, {"dry_run": False})

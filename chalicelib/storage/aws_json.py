@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from botocore.credentials import Credentials, EnvProvider
 from botocore.hooks import HierarchicalEmitter
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import signing
 from chalicelib.storage.wire import Connections
@@ -67,8 +67,7 @@ def call(service: Service, operation: str, request: Mapping[str, Any]) -> dict[s
     """The service's answer. Raises RefusedError, or Unavailable when the service did not answer in time."""
     body = json.dumps(request, separators=(",", ":")).encode()
     deadline = time.monotonic() + RETRY_SECONDS
-    pause = 0.025
-    while True:
+    for pause in retrying.pauses(0.025, 1.0):
         events.emit(f"before-call.{service.name}.{operation}", model=operation, params=request)
         fault = "connection failed"
         try:
@@ -82,8 +81,8 @@ def call(service: Service, operation: str, request: Mapping[str, Any]) -> dict[s
             fault = _fault(status, answer, operation)
         if time.monotonic() + pause > deadline:
             raise Unavailable(f"{service.name} does not answer: {fault}")
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 2, 1.0)
+        time.sleep(pause)
+    raise AssertionError("there is always another pause")
 
 
 def _send(service: Service, operation: str, body: bytes) -> tuple[int, bytes]:

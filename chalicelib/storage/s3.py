@@ -10,17 +10,18 @@ Failed and throttled calls are tried again with jittered, growing pauses; every 
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 from botocore.auth import UNSIGNED_PAYLOAD, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage.aws_json import RefusedError, credentials, events, region, user_agent
@@ -29,6 +30,7 @@ RETRY_SECONDS = 15.0
 """No new attempt is made after this long: inside the gateway's 30 seconds."""
 
 _ATTEMPTS = 6
+"""At a call of S3, with pauses of up to 1.6 s between them: it answers a hot prefix 503 for a second or two."""
 TRANSIENT = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
 """The errors that another attempt may help against, whatever the status."""
 
@@ -87,13 +89,11 @@ def call(
 def attempts() -> Iterator[None]:
     """A turn for each attempt at a call, with jittered, growing pauses between them, as long as there is time."""
     deadline = time.monotonic() + RETRY_SECONDS
-    pause = 0.05
     yield
-    for _ in range(_ATTEMPTS - 1):
+    for pause in islice(retrying.pauses(0.05, 2.0), _ATTEMPTS - 1):
         if time.monotonic() + pause > deadline:
             return
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 2, 2.0)
+        time.sleep(pause)
         yield
 
 

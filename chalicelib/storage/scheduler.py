@@ -13,13 +13,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage.aws_json import region
 
 _MISSING = "ResourceNotFoundException"
 _EXISTS = "ConflictException"
-_ATTEMPTS = 4
 
 
 def put(name: str, expression: str, message: str) -> None:
@@ -32,7 +32,7 @@ def put(name: str, expression: str, message: str) -> None:
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "Target": {"Arn": settings().schedule_target, "RoleArn": settings().schedule_role, "Input": message},
     }
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if _call("update_schedule", _MISSING, request) or _call("create_schedule", _EXISTS, request):
             return
     raise Unavailable(f"the schedule {name} is being changed by others")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from chalicelib import outbound
+from chalicelib import outbound, retrying
 from chalicelib.storage.conditions import fresh, now
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams import credentials, ecr
@@ -33,7 +33,6 @@ _NAME_LENGTH, _DESCRIPTION_LENGTH, _URL_LENGTH, _KEY_LENGTH = 64, 1024, 2048, 25
 _PASSWORD_LENGTH = 32 * 1024
 """Room for the JSON key of a Google service account; Secrets Manager takes 64 KB."""
 _CERTIFICATE_LENGTH = 64 * 1024
-_ATTEMPTS = 4
 _KNOWN_SECONDS = 30
 _UNKNOWN_SECONDS = 2
 
@@ -197,7 +196,7 @@ def _require_healthy(endpoint: Endpoint, credential: Credential) -> None:
 
 
 def _until_unchanged(number: int, attempt: Callable[[], bool]) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if attempt():
             return
     raise EndpointChangedError(f"registry {number} is being changed by others: try again")

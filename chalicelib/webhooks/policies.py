@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from chalicelib import outbound
+from chalicelib import outbound, retrying
 from chalicelib.events.records import Actor, Event
 from chalicelib.events.topics import DELETED, EXCEEDED, FINISHED, PULLED, PUSHED, WARNED
 from chalicelib.projects import rules
@@ -36,7 +36,6 @@ _POLICIES, _TARGETS = 50, 10
 _TARGETS_OF_PROJECT = 50
 """Of all policies together: an event, such as anyone's pull, is as many requests to servers that a user names."""
 _NAME_LENGTH, _DESCRIPTION_LENGTH, _ADDRESS_LENGTH, _HEADER_LENGTH = 255, 1024, 2048, 4096
-_ATTEMPTS = 4
 
 
 def list_all(project: Project) -> list[Policy]:
@@ -115,7 +114,7 @@ def _save(project: Project, policy: Policy, others: Sequence[Policy], event: Eve
 
 def _until_unchanged(project: Project, attempt: Callable[[Project, Sequence[Policy]], bool]) -> None:
     """Try with the project and its policies as they are now, in this order: who changes a policy changes both."""
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         current = rules.get(project.name)
         if attempt(current, table.read_all(project.project_id)):
             rules.forget(project.name)

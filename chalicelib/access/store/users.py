@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from chalicelib import retrying
 from chalicelib.access.store import user_counts
 from chalicelib.events import store as audit
 from chalicelib.events.records import Event
@@ -27,9 +28,6 @@ USER_NAME = "user-name"
 USER_FOLDED_NAME = "user-name-folded"
 USER_EMAIL = "user-email"
 USER_IDENTITY = "user-identity"
-
-_ATTEMPTS = 4
-"""Of making a user while others come between."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def create(user: User, event: Event) -> bool:
         audit.record(transaction, event)
 
     keys = [Key(settings().accounts_table, kind, text) for kind, text in _unique(user)]
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.LOW):
         if transact(write):
             return True
         if reads.get_items(keys):

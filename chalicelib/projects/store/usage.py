@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chalicelib import retrying
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.conditions import fresh, holds
@@ -37,7 +38,6 @@ STORED_SHARDS = 64
 CHARGE_PREFIX = "charge|"
 _TOTAL = "total"
 _STORED = "stored"
-_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def is_charged(project_id: int, digest: str) -> bool:
 def delete_all(project_id: int) -> None:
     """Forget the usage of a project that is gone."""
     for shard in range(SHARDS):
-        for _ in range(_ATTEMPTS):
+        for _ in retrying.attempts(retrying.LOW):
             if _delete_total(project_id, shard):
                 break
         partition = _partition(project_id, shard)

@@ -5,12 +5,12 @@ The item tells until when it is booked. Who wants to receive for a while books t
 
 from __future__ import annotations
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import tables
 from chalicelib.storage.conditions import holds, now
 
 _PREFIX, _LINE = "bandwidth|", "line"
-_ATTEMPTS = 8
 _KEPT_SECONDS = 86_400
 
 
@@ -19,7 +19,7 @@ def book(project_id: int, seconds: float) -> float:
     length = max(1, round(seconds * 1000))
     item = tables.BandwidthItem(f"{_PREFIX}{project_id}", _LINE)
     until, kept = tables.BandwidthItem.until, tables.BandwidthItem.expires
-    for _ in range(_ATTEMPTS):
+    for _ in retrying.attempts(retrying.MEDIUM):
         present = now()
         keep = kept.set(present // 1000 + _KEPT_SECONDS)
         if holds(item.update, actions=[until.add(length), keep], condition=until > present):

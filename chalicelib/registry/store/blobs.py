@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
@@ -236,7 +236,7 @@ def missing(edges: Iterable[Edge]) -> list[Edge]:
 def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:
     """Write in batches; what DynamoDB leaves unprocessed, because it is throttled, goes last and slower."""
     pending = list(requests)
-    pause, deadline = 0.025, time.monotonic() + RETRY_SECONDS
+    deadline, pauses = time.monotonic() + RETRY_SECONDS, retrying.pauses(0.025, 1.0)
     while pending:
         batch, pending = pending[:_BATCH_WRITE_LIMIT], pending[_BATCH_WRITE_LIMIT:]
         answer = tables.connection().dispatch("BatchWriteItem", {"RequestItems": {settings().blobs_table: batch}})
@@ -246,5 +246,4 @@ def _batch_write(requests: Iterable[Mapping[str, object]]) -> None:
         if time.monotonic() > deadline:
             raise Unavailable("the metadata store is throttled")
         pending += refused
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- jitter, not a secret
-        pause = min(pause * 2, 1.0)
+        time.sleep(next(pauses))
