@@ -26,7 +26,7 @@ LAYERS = (
     ("background",),
     ("observability", "storage"),
     ("http", "outbound"),
-    ("bounded_json", "doublestar", "oci", "retrying", "settings", "timed_cache"),
+    ("bounded_json", "domain_errors", "doublestar", "oci", "retrying", "settings", "timed_cache"),
 )
 """From the top to the ground (docs/architecture.md). What stands in one line does not know each other."""
 

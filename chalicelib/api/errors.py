@@ -1,7 +1,7 @@
 """The Harbor API's errors, and the one mapper that writes them: {"errors": [{"code", "message"}]}.
 
 Codes and statuses are Harbor's (src/lib/errors/const.go, src/lib/http/error.go). What Harbor does in a transaction that
-waits for others, Berth tries a few times: who loses each time is told that the store is busy.
+waits for others, Berth tries a few times, then answers that the store is busy.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from chalicelib.access import errors as access
-from chalicelib.gc import errors as gc
+from chalicelib import domain_errors
+from chalicelib.domain_errors import DomainError
 from chalicelib.http import Response
-from chalicelib.jobs import errors as jobs
 from chalicelib.oci.errors import RegistryError, Unavailable
 from chalicelib.projects import errors as projects
-from chalicelib.upstreams import errors as upstreams
-from chalicelib.webhooks import errors as webhooks
 
 
 class ApiError(Exception):
@@ -54,65 +51,25 @@ class MethodNotAllowedError(ApiError):
     code, status = "METHOD_NOT_ALLOWED", 405
 
 
-_BUSY = (Unavailable.code, Unavailable.status)
-
-_DOMAIN: dict[type[Exception], tuple[str, int]] = {
-    projects.NameInvalidError: ("BAD_REQUEST", 400),
-    projects.AlreadyExistsError: ("CONFLICT", 409),
-    projects.NotFoundError: ("NOT_FOUND", 404),
-    projects.LimitInvalidError: ("BAD_REQUEST", 400),
-    projects.NotEmptyError: ("PRECONDITION", 412),
-    projects.RepositoryNotFoundError: ("NOT_FOUND", 404),
-    projects.ArtifactNotFoundError: ("NOT_FOUND", 404),
-    projects.AllowlistInvalidError: ("BAD_REQUEST", 400),
+_STATUSES: dict[type[DomainError], tuple[str, int]] = {
+    domain_errors.InvalidError: ("BAD_REQUEST", 400),
+    domain_errors.NotFoundError: ("NOT_FOUND", 404),
+    domain_errors.AlreadyExistsError: ("CONFLICT", 409),
+    domain_errors.NotAllowedError: ("FORBIDDEN", 403),
+    domain_errors.NotReadyError: ("PRECONDITION", 412),
+    domain_errors.ChangedError: (Unavailable.code, Unavailable.status),
+    # What Harbor answers otherwise.
     projects.AccessoryAloneError: ("DENIED", 403),
-    projects.AdditionUnknownError: ("BAD_REQUEST", 400),
-    projects.AdditionNotFoundError: ("NOT_FOUND", 404),
     projects.AdditionInvalidError: ("UNPROCESSABLE_ENTITY", 422),
-    projects.LabelInvalidError: ("BAD_REQUEST", 400),
-    projects.LabelNotFoundError: ("NOT_FOUND", 404),
-    projects.RuleInvalidError: ("BAD_REQUEST", 400),
-    projects.RuleExistsError: ("CONFLICT", 409),
-    projects.RuleNotFoundError: ("NOT_FOUND", 404),
-    webhooks.PolicyInvalidError: ("BAD_REQUEST", 400),
-    webhooks.PolicyExistsError: ("CONFLICT", 409),
-    webhooks.PolicyNotFoundError: ("NOT_FOUND", 404),
-    webhooks.DeliveryNotFoundError: ("NOT_FOUND", 404),
-    webhooks.PoliciesChangedError: _BUSY,
-    projects.ChangedError: _BUSY,
-    projects.RegistryInvalidError: ("BAD_REQUEST", 400),
-    upstreams.EndpointInvalidError: ("BAD_REQUEST", 400),
-    upstreams.EndpointUnhealthyError: ("BAD_REQUEST", 400),
-    upstreams.EndpointExistsError: ("CONFLICT", 409),
-    upstreams.EndpointNotFoundError: ("NOT_FOUND", 404),
-    upstreams.EndpointInUseError: ("PRECONDITION", 412),
-    upstreams.EndpointChangedError: _BUSY,
-    jobs.RunningError: ("CONFLICT", 409),
-    jobs.ChangedError: _BUSY,
-    jobs.ExecutionNotFoundError: ("NOT_FOUND", 404),
-    jobs.TaskNotFoundError: ("NOT_FOUND", 404),
-    jobs.JobTypeUnknownError: ("NOT_FOUND", 404),
-    jobs.ScheduleInvalidError: ("BAD_REQUEST", 400),
-    gc.ParameterInvalidError: ("BAD_REQUEST", 400),
-    gc.TimesTooShortError: ("PRECONDITION", 412),
-    access.InvalidError: ("BAD_REQUEST", 400),
-    access.NotAllowedError: ("FORBIDDEN", 403),
-    access.ForgedError: ("FORBIDDEN", 403),
-    access.ProviderError: ("BAD_REQUEST", 400),
-    access.NotFoundError: ("NOT_FOUND", 404),
-    access.AlreadyExistsError: ("CONFLICT", 409),
-    access.ChangedError: _BUSY,
 }
 
 
-def to_response(
-    error: ApiError | RegistryError | projects.ProjectError | access.AccessError | jobs.JobError,
-) -> Response:
+def to_response(error: ApiError | RegistryError | DomainError) -> Response:
     """The Harbor error body for an error of the API, of a domain, or of authentication and the stores."""
     headers: dict[str, str] = {}
-    if isinstance(error, (projects.ProjectError, access.AccessError, jobs.JobError)):
-        code, status = _DOMAIN[type(error)]
-        if (code, status) == _BUSY:
+    if isinstance(error, DomainError):
+        code, status = next(_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES)
+        if isinstance(error, domain_errors.ChangedError):
             headers = Unavailable(str(error)).headers
     else:
         code, status = error.code, error.status

@@ -15,16 +15,14 @@ from typing import Any
 from chalicelib import bounded_json
 from chalicelib.access import csrf, sessions
 from chalicelib.access.authentication import Caller, actor_of
-from chalicelib.access.errors import AccessError
 from chalicelib.access.sessions import authenticate_browser
 from chalicelib.api import PREFIX, browser_headers, errors
 from chalicelib.api.errors import ApiError, BadRequestError, MethodNotAllowedError, NotFoundError
 from chalicelib.bounded_json import Bounds, JsonRefusedError
+from chalicelib.domain_errors import DomainError
 from chalicelib.events.records import Actor
 from chalicelib.http import Request, Response
-from chalicelib.jobs.errors import JobError
 from chalicelib.oci.errors import RegistryError, Unavailable
-from chalicelib.projects.errors import ProjectError
 from chalicelib.storage.conditions import is_key_refused, is_transient
 
 _BODY_LIMIT = 256 * 1024
@@ -139,7 +137,7 @@ def _answer(request: Request) -> Response:
     try:
         handler, parameters = _find(request)
         return handler(Call(request, authenticate_browser(request), parameters))
-    except (ApiError, RegistryError, ProjectError, AccessError, JobError) as error:
+    except (ApiError, RegistryError, DomainError) as error:
         return errors.to_response(error)
     except Exception as error:
         if is_key_refused(error):

@@ -12,7 +12,6 @@ from dataclasses import replace
 from urllib.parse import parse_qs
 
 from chalicelib.access import accounts, configuration, csrf, sessions, users
-from chalicelib.access.errors import AccessError
 from chalicelib.api import browser_headers
 from chalicelib.api.errors import (
     ApiError,
@@ -22,6 +21,7 @@ from chalicelib.api.errors import (
     UnauthorizedError,
     to_response,
 )
+from chalicelib.domain_errors import DomainError
 from chalicelib.events import store as audit
 from chalicelib.events.records import Actor
 from chalicelib.http import Request, Response
@@ -55,7 +55,7 @@ def _answer(request: Request) -> Response:
             raise MethodNotAllowedError(f"{request.method} is not defined for this path")
         csrf.check(request)
         return handler(request)
-    except (ApiError, AccessError, RegistryError) as error:
+    except (ApiError, DomainError, RegistryError) as error:
         return to_response(error)
     except Exception as error:
         if not is_transient(error):

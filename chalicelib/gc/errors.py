@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from chalicelib.jobs.errors import JobError
+from chalicelib import domain_errors
 
 
-class GarbageCollectionError(JobError):
-    """Base of the collector's errors."""
-
-
-class TimesTooShortError(GarbageCollectionError):
+class TimesTooShortError(domain_errors.NotReadyError):
     """The grace is shorter than what it must outlive: blobs would be deleted under clients that were promised them."""
 
 
-class ParameterInvalidError(GarbageCollectionError):
+class ParameterInvalidError(domain_errors.InvalidError):
     """A parameter of a run has a value that it cannot have."""

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-
-class JobError(Exception):
-    """Base; the text is for the client."""
+from chalicelib import domain_errors
 
 
-class RunningError(JobError):
+class RunningError(domain_errors.AlreadyExistsError):
     """Another execution of the same job is under way."""
 
 
-class ExecutionNotFoundError(JobError):
+class ExecutionNotFoundError(domain_errors.NotFoundError):
     """No such execution, or it is too long ago."""
 
 
-class TaskNotFoundError(JobError):
+class TaskNotFoundError(domain_errors.NotFoundError):
     """No such task."""
 
 
-class JobTypeUnknownError(JobError):
+class JobTypeUnknownError(domain_errors.NotFoundError):
     """There is no such kind of job."""
 
 
-class ScheduleInvalidError(JobError):
+class ScheduleInvalidError(domain_errors.InvalidError):
     """A schedule that says nothing sensible, or what EventBridge Scheduler cannot do."""
 
 
-class ChangedError(JobError):
+class ChangedError(domain_errors.ChangedError):
     """Others changed the schedule at the same time."""
 
 

@@ -2,82 +2,80 @@
 
 from __future__ import annotations
 
-
-class ProjectError(Exception):
-    """Base; the text is for the client."""
+from chalicelib import domain_errors
 
 
-class NameInvalidError(ProjectError):
+class NameInvalidError(domain_errors.InvalidError):
     """Not a project name in Harbor's grammar."""
 
 
-class AlreadyExistsError(ProjectError):
+class AlreadyExistsError(domain_errors.AlreadyExistsError):
     """The name is taken."""
 
 
-class NotFoundError(ProjectError):
+class NotFoundError(domain_errors.NotFoundError):
     """No such project."""
 
 
-class ChangedError(ProjectError):
+class ChangedError(domain_errors.ChangedError):
     """Others changed the project at the same time."""
 
 
-class NotEmptyError(ProjectError):
+class NotEmptyError(domain_errors.NotReadyError):
     """The project still has repositories."""
 
 
-class LimitInvalidError(ProjectError):
+class LimitInvalidError(domain_errors.InvalidError):
     """Not a storage limit that a project can have."""
 
 
-class RegistryInvalidError(ProjectError):
+class RegistryInvalidError(domain_errors.InvalidError):
     """No upstream registry that a project could be a proxy cache of."""
 
 
-class RepositoryNotFoundError(ProjectError):
+class RepositoryNotFoundError(domain_errors.NotFoundError):
     """No such repository."""
 
 
-class AllowlistInvalidError(ProjectError):
+class AllowlistInvalidError(domain_errors.InvalidError):
     """A list of vulnerabilities that breaks a rule."""
 
 
-class LabelInvalidError(ProjectError):
+class LabelInvalidError(domain_errors.InvalidError):
     """A label's name, description or color breaks a rule."""
 
 
-class LabelNotFoundError(ProjectError):
+class LabelNotFoundError(domain_errors.NotFoundError):
     """No such label, or not on this artifact."""
 
 
-class RuleInvalidError(ProjectError):
+class RuleInvalidError(domain_errors.InvalidError):
     """A rule of immutability or retention that says nothing sensible."""
 
 
-class RuleExistsError(ProjectError):
+class RuleExistsError(domain_errors.AlreadyExistsError):
     """Another rule says the same."""
 
 
-class RuleNotFoundError(ProjectError):
+class RuleNotFoundError(domain_errors.NotFoundError):
     """No such rule in this project."""
 
 
-class ArtifactNotFoundError(ProjectError):
+class ArtifactNotFoundError(domain_errors.NotFoundError):
     """No such artifact, or no such tag of it."""
 
 
-class AccessoryAloneError(ProjectError):
+class AccessoryAloneError(domain_errors.NotAllowedError):
     """An accessory is copied with its subject only."""
 
 
-class AdditionUnknownError(ProjectError):
+class AdditionUnknownError(domain_errors.InvalidError):
     """Artifacts of this type have no such addition."""
 
 
-class AdditionNotFoundError(ProjectError):
+class AdditionNotFoundError(domain_errors.NotFoundError):
     """The artifact has it not."""
 
 
-class AdditionInvalidError(ProjectError):
+class AdditionInvalidError(domain_errors.InvalidError):
     """What the artifact holds cannot be read, or is too large to be shown."""

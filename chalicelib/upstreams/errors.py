@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from chalicelib.projects.errors import ProjectError
+from chalicelib import domain_errors
 
 
-class EndpointError(ProjectError):
-    """Base; the text is for the administrator."""
-
-
-class EndpointInvalidError(EndpointError):
+class EndpointInvalidError(domain_errors.InvalidError):
     """A name, type, address or credential breaks a rule, or the address must not be called."""
 
 
-class EndpointUnhealthyError(EndpointError):
+class EndpointUnhealthyError(domain_errors.InvalidError):
     """The registry does not answer, or not to these credentials."""
 
 
-class EndpointExistsError(EndpointError):
+class EndpointExistsError(domain_errors.AlreadyExistsError):
     """The name is taken."""
 
 
-class EndpointNotFoundError(EndpointError):
+class EndpointNotFoundError(domain_errors.NotFoundError):
     """No such registry."""
 
 
-class EndpointInUseError(EndpointError):
+class EndpointInUseError(domain_errors.NotReadyError):
     """Projects pull through from the registry."""
 
 
-class EndpointChangedError(EndpointError):
+class EndpointChangedError(domain_errors.ChangedError):
     """Others changed the registry at the same time."""
 
 

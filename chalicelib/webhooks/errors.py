@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from chalicelib.projects.errors import ProjectError
+from chalicelib import domain_errors
 
 
-class WebhookError(ProjectError):
-    """Base; the text is for the client."""
-
-
-class PolicyInvalidError(WebhookError):
+class PolicyInvalidError(domain_errors.InvalidError):
     """A policy without a name, with an unknown event or target, or with an address that must not be called."""
 
 
-class PolicyExistsError(WebhookError):
+class PolicyExistsError(domain_errors.AlreadyExistsError):
     """The project has a policy of this name."""
 
 
-class PolicyNotFoundError(WebhookError):
+class PolicyNotFoundError(domain_errors.NotFoundError):
     """No such policy in this project."""
 
 
-class DeliveryNotFoundError(WebhookError):
+class DeliveryNotFoundError(domain_errors.NotFoundError):
     """No such execution of this policy, or no such task of it."""
 
 
-class PoliciesChangedError(WebhookError):
+class PoliciesChangedError(domain_errors.ChangedError):
     """Others changed the project's policies at the same time."""
