@@ -38,7 +38,7 @@ _LEAD_SECONDS = 0.02
 """The runtime sends the response in this time: our work would take the interpreter from it."""
 
 
-class Gathered(Generic[T]):
+class WriteBehindBuffer(Generic[T]):
     """Entries that `write` gets together: soon after the first, and then at most once in `seconds`.
 
     `write` returns those that it could not write, to be tried again later. Any thread may add.
@@ -96,7 +96,7 @@ class Gathered(Generic[T]):
         self._entries = deque([*left, *self._entries], maxlen=_LIMIT)
 
 
-class GatheredByKey(Gathered[T]):
+class WriteBehindBufferByKey(WriteBehindBuffer[T]):
     """As Gathered, but each key by itself: its first entry is written soon, those after it at most once in `seconds`.
 
     For what others decide by: of what nobody has written of for long, nothing waits in a process that may be frozen.
@@ -160,7 +160,7 @@ class GatheredByKey(Gathered[T]):
         self._written |= {self._key(entry): moment for entry in taken}
 
 
-_gathered: list[Gathered[Any]] = []
+_gathered: list[WriteBehindBuffer[Any]] = []
 _changed = threading.Event()
 _answered = threading.Semaphore(0)
 
@@ -190,7 +190,7 @@ def start_extension() -> None:
     _finish_on_sigterm()
 
 
-def answered() -> None:
+def response_sent() -> None:
     """To be called when a request has its answer, just before that leaves."""
     _after()
 

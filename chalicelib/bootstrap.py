@@ -40,7 +40,7 @@ def bootstrap(admin_name: str, password_or_hash: str) -> None:
         with suppress(AlreadyExistsError):  # another bootstrap made it meanwhile
             rules.create(LIBRARY, admin_name, public=True)
     schedules.establish_all()
-    executions.settle_all()
+    executions.reconcile_all()
 
 
 def _matches(password_or_hash: str, account: accounts.Account) -> bool:

@@ -37,7 +37,7 @@ class BerthApp(Chalice):
 
     def __call__(self, event: Any, context: Any) -> Any:
         answer = super().__call__(event, context)
-        background.answered()
+        background.response_sent()
         return answer
 
     @property

@@ -141,7 +141,7 @@ def call(
     """
     deadline = time.monotonic() + seconds
     try:
-        answer = _request(method, url, headers, body, verify, _Until(deadline), redirects)
+        answer = _request(method, url, headers, body, verify, _DeadlineTimeout(deadline), redirects)
         try:
             content = _content(answer, limit, deadline)
         finally:
@@ -289,7 +289,7 @@ def _meaning(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-class _Until(Timeout):
+class _DeadlineTimeout(Timeout):
     """Time limits of a call that ends at `deadline`: urllib3 clones them for each request, which gets what is left."""
 
     def __init__(self, deadline: float) -> None:
@@ -409,7 +409,7 @@ def _once(redirects: int) -> Retry:
 def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> bytes:
     content = bytearray()
     # Each piece as soon as it is there: else the deadline would wait for the last of so many bytes, however slow.
-    while chunk := _piece(answer, deadline):
+    while chunk := _read_chunk(answer, deadline):
         content += chunk
         if len(content) > limit:
             raise AnswerTooLargeError(f"the answer is longer than {limit} bytes")
@@ -418,7 +418,7 @@ def _content(answer: urllib3.BaseHTTPResponse, limit: int, deadline: float) -> b
     return bytes(content)
 
 
-def _piece(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+def _read_chunk(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     """What is there of the body, waited for until the deadline.
 
     Where the connection closes behind its answer, its socket is out of reach, and waits as long as it did for the head.

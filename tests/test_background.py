@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from chalicelib import background
-from chalicelib.background import Gathered
+from chalicelib.background import WriteBehindBuffer
 from tests.extensions_api import ExtensionsApi
 
 _FUNCTION = """
@@ -131,13 +131,13 @@ def written() -> list[list[int]]:
 
 
 @pytest.fixture
-def gathered(written: list[list[int]]) -> Iterator[Gathered[int]]:
-    gathered = Gathered[int](lambda entries: written.append(entries) or [], 0.0)  # type: ignore[func-returns-value]
+def gathered(written: list[list[int]]) -> Iterator[WriteBehindBuffer[int]]:
+    gathered = WriteBehindBuffer[int](lambda entries: written.append(entries) or [], 0.0)  # type: ignore[func-returns-value]
     yield gathered
     background._gathered.remove(gathered)
 
 
-def test_entries_are_written_together(gathered: Gathered[int], written: list[list[int]]) -> None:
+def test_entries_are_written_together(gathered: WriteBehindBuffer[int], written: list[list[int]]) -> None:
     assert gathered.due_in() is None
     for entry in (1, 2, 3):
         gathered.add(entry)
@@ -155,7 +155,7 @@ def test_what_is_refused_comes_again_before_what_came_since() -> None:
         gathered.add(9)
         return entries[1:] if len(calls) == 1 else []
 
-    gathered = Gathered(refuse)
+    gathered = WriteBehindBuffer(refuse)
     try:
         for entry in (1, 2, 3):
             gathered.add(entry)
@@ -175,7 +175,7 @@ def test_a_fault_does_not_stop_what_follows() -> None:
         written.extend(entries)
         return []
 
-    gathered = Gathered(fail)
+    gathered = WriteBehindBuffer(fail)
     try:
         for entry in (1, 2):
             gathered.add(entry)
@@ -186,7 +186,7 @@ def test_a_fault_does_not_stop_what_follows() -> None:
     assert written == [2]
 
 
-def test_adding_from_many_threads_loses_nothing(gathered: Gathered[int], written: list[list[int]]) -> None:
+def test_adding_from_many_threads_loses_nothing(gathered: WriteBehindBuffer[int], written: list[list[int]]) -> None:
     threads = [Thread(target=lambda: [gathered.add(1) for _ in range(1000)]) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -20,7 +20,7 @@ from chalicelib.events.records import JOBS, Actor, Event
 from chalicelib.projects.store import members as member_table
 from chalicelib.projects.store.members import Entity
 from chalicelib.storage import counters
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.tables.keys import ADMINISTRATOR
 
 _ANONYMOUS = 2
@@ -118,7 +118,7 @@ def set_cli_secret(number: int, secret: str, actor: Actor = JOBS, *, ends_sessio
             raise NotAllowedError(f"user {user.username} does not log in by OIDC")
         identity = replace(user.identity, secret_hash=passwords.hash_password(secret), updated=now())
         if ends_sessions:
-            identity = replace(identity, session_stamp=fresh())
+            identity = replace(identity, session_stamp=new_id())
         return replace(user, identity=identity)
 
     _change(number, change, actor)

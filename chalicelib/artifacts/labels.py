@@ -78,7 +78,7 @@ def delete(number: int) -> None:
 
     # A label that is gone is put on nothing more: these are all.
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        list(pool.map(take_off, table.carriers(number)))
+        list(pool.map(take_off, table.artifacts_with(number)))
 
 
 def delete_all(project_id: int) -> None:

@@ -166,7 +166,7 @@ def _charge_page(project: Project, repository: str, page: dict[str, Stored]) -> 
         if content is None:
             continue  # deleted or pushed again since the page was read, with its object
         sizes[digest] = len(content)
-        own_edges.append(Edge(charges.own_target(repository, digest), repository, digest, stored.generation, 0))
+        own_edges.append(Edge(charges.charge_edge_key(repository, digest), repository, digest, stored.generation, 0))
         references = manifests.stored(content, stored.media_type).references
         sizes |= blob_table.read_sizes(repository, references)
     # What older versions pushed has none. Made before the charge, so that it is found held; of time 0, so that it
@@ -175,7 +175,7 @@ def _charge_page(project: Project, repository: str, page: dict[str, Stored]) -> 
     known = usage.read_charges(project.project_id, sizes)
     total = 0
     for digest, size in sizes.items():
-        if digest not in known and usage.charge(project.project_id, {digest: size}, [usage.anywhere(size, -size)]):
+        if digest not in known and usage.charge(project.project_id, {digest: size}, [usage.any_shard(size, -size)]):
             total += size
             charges.free(repository, [digest])  # unless it is named: a delete may have come between
     return total

@@ -142,10 +142,10 @@ def _is_left_to_a_job(whole: Deletion) -> bool:
     """Whether a job is at it, which from now on deletes up to this moment."""
     for number in execution_table.unfinished(REPOSITORY_DELETION.vendor_type, number_of(whole.repository)):
         execution = execution_table.read(number)
-        if execution is None or executions.settle(execution).status.is_final:
+        if execution is None or executions.reconcile(execution).status.is_final:
             continue
         try:
-            executions.tell(execution, until=whole.until)
+            executions.save_progress(execution, until=whole.until)
         except StoppedError:
             continue
         return True

@@ -12,7 +12,7 @@ from chalicelib.artifacts.repository_deletion import REPOSITORY_DELETION
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
-from chalicelib.jobs.steps import SLICE_SECONDS, Event
+from chalicelib.jobs.steps import SLICE_SECONDS, StepInput
 from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import Immutable
 from chalicelib.registry.store import repositories
@@ -22,12 +22,12 @@ _LOOK_SECONDS = 5.0
 """How often a slice looks whether its execution was stopped."""
 
 
-def run(event: Event) -> dict[str, Any]:
+def run(event: StepInput) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
     return dict(steps.run(REPOSITORY_DELETION, event, {"delete": _delete}))
 
 
-def _delete(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _delete(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Delete until the slice's time is over or nothing of what was there is left. It may be done again at any time."""
     number = event["progress"]["slice"]
     whole = repository_deletion.of_execution(execution.extra)

@@ -12,19 +12,19 @@ from chalicelib.auditing.purging import PURGE_AUDIT_LOG
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status
-from chalicelib.jobs.steps import SLICE_SECONDS, Event
+from chalicelib.jobs.steps import SLICE_SECONDS, StepInput
 from chalicelib.jobs.store import tasks
 
 _HOUR_MS = 3_600_000
 _TASK = 1
 
 
-def run(event: Event) -> dict[str, Any]:
+def run(event: StepInput) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
     return dict(steps.run(PURGE_AUDIT_LOG, event, {"purge": _purge}))
 
 
-def _purge(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _purge(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Delete page after page of what is old enough, until the slice's time is over or nothing is left.
 
     A slice that is done again finds less to delete: what it has deleted before counts in the log of neither.

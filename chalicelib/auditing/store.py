@@ -16,7 +16,7 @@ from chalicelib.events.records import Event
 from chalicelib.events.store import ALWAYS, Period, partitions_of, sort_key
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Key
 from chalicelib.storage.transactions import transact
 
@@ -75,8 +75,8 @@ def _read(partitions: Iterable[str]) -> dict[str, _Kept]:
 
 def _keep(before: _Kept, through: str, entries: int) -> None:
     """Move a kept count on, unless another has done something to it meanwhile: then that stands."""
-    item = tables.CountItem(_COUNT, before.partition, through=through, entries=entries, version=fresh())
-    holds(item.save, condition=_unchanged(before))
+    item = tables.CountItem(_COUNT, before.partition, through=through, entries=entries, version=new_id())
+    write_if(item.save, condition=_unchanged(before))
 
 
 def _unchanged(kept: _Kept) -> Condition:
@@ -109,6 +109,6 @@ def _take_off(transaction: TransactWrite, kept: _Kept, deleted: Collection[tuple
     gone = sum(1 for partition, key in deleted if partition == kept.partition and key <= kept.through)
     transaction.update(
         tables.CountItem(_COUNT, kept.partition),
-        actions=[tables.CountItem.entries.set(kept.entries - gone), tables.CountItem.version.set(fresh())],
+        actions=[tables.CountItem.entries.set(kept.entries - gone), tables.CountItem.version.set(new_id())],
         condition=tables.CountItem.version == kept.version,
     )

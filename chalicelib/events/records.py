@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 
 ANONYMOUS_NAME = "anonymous"
 """As Harbor names who pulls without logging in (src/controller/event/topic.go)."""
@@ -46,7 +46,7 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
     """What the webhook's payload is made of (chalicelib/webhooks/payloads.py)."""
     time: int = field(default_factory=now)
-    id: str = field(default_factory=fresh)
+    id: str = field(default_factory=new_id)
 
     @property
     def type(self) -> str:

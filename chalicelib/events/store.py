@@ -85,15 +85,15 @@ def write(event: Event) -> None:
         transact(lambda transaction: record(transaction, event))
 
 
-def tell(event: Event) -> None:
+def publish(event: Event) -> None:
     """Write what webhooks are told of `event`, of which the log is told nothing."""
-    for item in _told_of(event):
+    for item in _outbox_items(event):
         item.save()
 
 
-def tell_with(transaction: TransactWrite, event: Event) -> None:
+def publish_in(transaction: TransactWrite, event: Event) -> None:
     """Add what webhooks are told of `event`, of which the log is told nothing, to the transaction that does it."""
-    for item in _told_of(event):
+    for item in _outbox_items(event):
         transaction.save(item)
 
 
@@ -108,15 +108,15 @@ def write_all(events: Iterable[Event]) -> None:
 def items_of(event: Event) -> Iterator[tables.EntryItem | tables.OutboxItem]:
     """The items that tell of `event`: its entries, unless the log leaves its type out, and what webhooks are told."""
     if _is_logged(event):
-        yield from _entries_that_tell(event)
-    yield from _told_of(event)
+        yield from _log_entries(event)
+    yield from _outbox_items(event)
 
 
 def _is_logged(event: Event) -> bool:
     return event.type not in unlogged.types()
 
 
-def _entries_that_tell(event: Event) -> Iterator[tables.EntryItem]:
+def _log_entries(event: Event) -> Iterator[tables.EntryItem]:
     key = sort_key(event.time, event.id)
     for partition in partitions_of(event):
         yield tables.EntryItem(
@@ -133,7 +133,7 @@ def _entries_that_tell(event: Event) -> Iterator[tables.EntryItem]:
         )
 
 
-def _told_of(event: Event) -> Iterator[tables.OutboxItem]:
+def _outbox_items(event: Event) -> Iterator[tables.OutboxItem]:
     if event.topic:
         yield tables.OutboxItem(
             f"{OUTBOX_PREFIX}{shard_of(event.id)}",

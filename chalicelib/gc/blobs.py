@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.gc import look, orphans, work
-from chalicelib.gc.look import Hold, Look
+from chalicelib.gc.look import Hold, Inspection
 from chalicelib.gc.records import Tally, Times, Watch
 from chalicelib.gc.store import blobs
 from chalicelib.gc.work import Doomed
@@ -48,14 +48,16 @@ def _sum(doomed: Iterable[Doomed]) -> Tally:
     return Tally(purged_blobs=len(sizes), freed_space=sum(sizes))
 
 
-def survey(pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, *, early: bool = False) -> Iterator[Look]:
+def survey(
+    pool: ThreadPoolExecutor, digests: Sequence[str], times: Times, *, early: bool = False
+) -> Iterator[Inspection]:
     """A look at each of `digests` that is due by its record: a candidate for longer than the window, or condemned.
 
     With `early`, at what will be due in time as well: every candidate.
     """
     found = blobs.read_blobs(digests)
     due = [blob for blob in found if is_due(blob, times) or (early and blob.candidate_since is not None)]
-    return pool.map(lambda blob: look.at_blob(blob.digest, times), due)
+    return pool.map(lambda blob: look.inspect_blob(blob.digest, times), due)
 
 
 def is_due(blob: Blob, times: Times) -> bool:
@@ -65,7 +67,7 @@ def is_due(blob: Blob, times: Times) -> bool:
     return blob.state == CONDEMNED or blob.candidate_since < now() - times.window
 
 
-def _goes(seen: Look, times: Times) -> bool:
+def _goes(seen: Inspection, times: Times) -> bool:
     """Whether a blob is to be deleted now: condemned for longer than the grace, and nothing names it."""
     blob = seen.blob
     if blob is None or blob.candidate_since is None or blob.state != CONDEMNED:
@@ -74,7 +76,7 @@ def _goes(seen: Look, times: Times) -> bool:
 
 
 def _settle(
-    pool: ThreadPoolExecutor, looks: Sequence[Look], going: Container[str], times: Times, *, condemn: bool
+    pool: ThreadPoolExecutor, looks: Sequence[Inspection], going: Container[str], times: Times, *, condemn: bool
 ) -> Tally:
     """Carry out what looks have shown. A write that fails was overtaken: the next run looks again."""
     seen = [(each, each.blob) for each in looks if each.blob is not None and is_due(each.blob, times)]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 
 from chalicelib.gc import blobs, look, manifests, work
 from chalicelib.gc.blobs import THREADS
-from chalicelib.gc.look import Hold, Look
+from chalicelib.gc.look import Hold, Inspection
 from chalicelib.gc.manifests import Seen
 from chalicelib.gc.records import Due, Tally, Task, Times, Watch
 from chalicelib.gc.store import candidates
@@ -113,7 +113,7 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
                 _look_at_manifests(pool, [(entry[0], entry[1]) for entry in chunk], times, gone, found)
             else:
                 if task.kind == NAMED:
-                    seen = list(pool.map(lambda digest: look.at_blob(digest, times, every=True), chunk))
+                    seen = list(pool.map(lambda digest: look.inspect_blob(digest, times, every=True), chunk))
                 else:
                     seen = list(blobs.survey(pool, chunk, times, early=early))
                 found.looks += len(seen)
@@ -123,7 +123,7 @@ def carry_out(run: str, task: Task, times: Times, watch: Watch) -> Tally:
     return Tally(released_manifests=len(found.children))
 
 
-def tell(run: str, times: Times, workers: int) -> Forecast:
+def report(run: str, times: Times, workers: int) -> Forecast:
     """What all pages together have come to."""
     gone: dict[Name, int] = {}
     sizes: dict[str, int] = {}
@@ -167,7 +167,7 @@ def _note(seen: Seen, found: Found) -> None:
         found.references += seen.parsed.references  # what an index names may be a blob
 
 
-def _note_blobs(looks: Iterable[Look], gone: set[Name], found: Found, *, is_candidate: bool) -> None:
+def _note_blobs(looks: Iterable[Inspection], gone: set[Name], found: Found, *, is_candidate: bool) -> None:
     """Candidates that nothing holds; or what the manifests that are gone name, and nothing else does."""
     for seen in looks:
         if seen.blob is None or not _would_be_free(seen.hold, seen.holders, gone):

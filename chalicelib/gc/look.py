@@ -22,7 +22,7 @@ class Hold(Enum):
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """What was seen of a blob. `orphans` are edges that are older than the window and of no commit that stands."""
 
     blob: Blob | None
@@ -33,7 +33,7 @@ class Look:
     """Repository and digest of committed manifests that name it: all of them only when all were asked for."""
 
 
-def at_blob(digest: str, times: Times, *, every: bool = False) -> Look:
+def inspect_blob(digest: str, times: Times, *, every: bool = False) -> Inspection:
     """Look at a blob. One call for what nothing names; what is held is seen at the first committed edge.
 
     The record is read before the edges or with them, and it counts only while its version stands: whoever pushes
@@ -54,10 +54,10 @@ def at_blob(digest: str, times: Times, *, every: bool = False) -> Look:
         if holders and not every:
             break
     hold = Hold.HELD if holders else Hold.PENDING if pending or orphans else Hold.FREE
-    return Look(blob, hold, links, orphans, frozenset(holders))
+    return Inspection(blob, hold, links, orphans, frozenset(holders))
 
 
-def at_manifest(repository: str, digest: str, times: Times) -> tuple[Hold, frozenset[tuple[str, str]]]:
+def inspect_manifest(repository: str, digest: str, times: Times) -> tuple[Hold, frozenset[tuple[str, str]]]:
     """Whether an index holds a manifest, and which do."""
     edges = blob_table.edges_onto(blob_table.manifest_target(repository, digest))
     held, young, _ = sort(edges, times)

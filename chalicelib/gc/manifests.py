@@ -121,7 +121,7 @@ def at(record: Record, times: Times, retained: Container[str]) -> Seen:
     parsed = _parse(record)
     if parsed is None:
         return Seen(record, None, Hold.PENDING)
-    hold, holders = look.at_manifest(repository, digest, times)
+    hold, holders = look.inspect_manifest(repository, digest, times)
     if hold is Hold.FREE and parsed.subject is not None and table.read_record(repository, parsed.subject):
         hold, holders = Hold.HELD, frozenset({(repository, parsed.subject)})
     if hold is Hold.FREE and not _goes_with_all(repository, digest):

@@ -18,7 +18,7 @@ from chalicelib.gc.runs import GARBAGE_COLLECTION
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.errors import StoppedError
 from chalicelib.jobs.records import Execution, Status, Task
-from chalicelib.jobs.steps import Event
+from chalicelib.jobs.steps import StepInput
 from chalicelib.jobs.store import tasks
 from chalicelib.settings import settings
 from chalicelib.storage.conditions import now
@@ -27,14 +27,14 @@ _WATCH_SECONDS = 1.0
 """How often a task tells how far it is, and asks whether the run was stopped."""
 
 
-def run(event: Event) -> dict[str, Any]:
+def run(event: StepInput) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
     return dict(
         steps.run(GARBAGE_COLLECTION, event, {"plan": _plan, "work": _work, "settle": _settle, "finish": _finish})
     )
 
 
-def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _plan(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Begin a round: write its pages and tasks; or say how long to wait for it."""
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"]) if state["round"] else _first(wanted)
@@ -44,7 +44,7 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
         return {**state, "wait": wait, "waited": state["waited"] + wait}
     planned = rounds.plan(str(execution.number), state["round"], kinds, times.of(wanted.time_window))
     behind = tasks.create(execution.number, state["next"], ({"kind": each.kind, "name": each.name} for each in planned))
-    executions.tell(execution, pending=rounds.to_json(later), wait_seconds=state["waited"])
+    executions.save_progress(execution, pending=rounds.to_json(later), wait_seconds=state["waited"])
     return {
         "round": state["round"] + 1,
         "start": state["next"] - 1,
@@ -65,7 +65,7 @@ def _first(wanted: Parameters) -> list[Due]:
     return rounds.first(delete_untagged=wanted.delete_untagged, reconcile=reconcile, dry_run=wanted.dry_run)
 
 
-def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _work(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     return steps.work(execution, event, _carry_out)
 
 
@@ -75,7 +75,7 @@ def _carry_out(execution: Execution, task: Task) -> None:
     run, limits = str(execution.number), times.of(wanted.time_window)
     piece, told = Piece(task.extra["kind"], task.extra["name"]), dict(task.extra)
     if piece.kind == forecast.TELL:
-        made = forecast.tell(run, limits, wanted.workers)
+        made = forecast.report(run, limits, wanted.workers)
         tally = made.tally
         told |= {"expected_seconds": round(made.seconds, 1), "expected_wait_seconds": round(made.waits, 1)}
     else:
@@ -87,7 +87,7 @@ def _carry_out(execution: Execution, task: Task) -> None:
         raise StoppedError(f"execution {execution.number} is over")
 
 
-def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _settle(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """End a round: what it came to says what is due later."""
     state, wanted = event["plan"], runs.of(execution)
     pending = rounds.of_json(state["pending"])
@@ -95,7 +95,7 @@ def _settle(execution: Execution, event: Event) -> Mapping[str, Any]:
     tally = sum(map(_came_to, found), Tally())
     pending += rounds.following(state["kinds"], tally, times.of(wanted.time_window))
     so_far = runs.account(execution, runs.progress(execution))
-    executions.tell(execution, pending=rounds.to_json(pending), **so_far)
+    executions.save_progress(execution, pending=rounds.to_json(pending), **so_far)
     return {**state, "pending": rounds.to_json(pending), "done": not pending}
 
 
@@ -114,7 +114,7 @@ def _came_to(task: Task) -> Tally:
     return told + more.get(task.extra["kind"], Tally())
 
 
-def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _finish(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Tell what the run came to, and end it. It counts as a reconciliation if the whole bucket was looked through."""
     told: dict[str, Any] = {}
     listed: set[Status] = set()
@@ -124,7 +124,7 @@ def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
             listed.add(task.status)
     if listed == {Status.SUCCESS}:
         work.note_reconciled(execution.started)
-    executions.tell(execution, pending=[], percent=100, **told)
+    executions.save_progress(execution, pending=[], percent=100, **told)
     work.drop(str(execution.number))
     return steps.finish(execution, event)
 
@@ -138,7 +138,7 @@ class _Watch:
 
     def __call__(self, part: float, tally: Tally) -> bool:
         if not self.is_over and time.monotonic() - self._last > _WATCH_SECONDS:
-            tasks.tell(self._task, {**self._task.extra, "part": round(part, 3), "tally": tally.to_json()})
+            tasks.save_progress(self._task, {**self._task.extra, "part": round(part, 3), "tally": tally.to_json()})
             self._last, self.is_over = time.monotonic(), executions.is_stopped(self._execution)
         return not self.is_over
 

@@ -58,18 +58,18 @@ def get(number: int, kind: Kind | None = None) -> Execution:
     execution = table.read(number)
     if execution is None or (kind is not None and execution.vendor_type != kind.vendor_type):
         raise ExecutionNotFoundError(f"execution {number} not found")
-    return settle(execution)
+    return reconcile(execution)
 
 
 def list_all(kind: Kind, vendor_id: int) -> list[Execution]:
     """The executions of a job, the newest first."""
-    return [settle(execution) for execution in table.read_all(kind.vendor_type, vendor_id)]
+    return [reconcile(execution) for execution in table.read_all(kind.vendor_type, vendor_id)]
 
 
 def list_unfinished(vendor_type: str = "") -> list[Execution]:
     """The executions under way, of one kind or of all."""
     found = (table.read(number) for number in table.unfinished(vendor_type))
-    settled = [settle(execution) for execution in found if execution is not None]
+    settled = [reconcile(execution) for execution in found if execution is not None]
     return [execution for execution in settled if not execution.status.is_final]
 
 
@@ -93,7 +93,7 @@ def is_stopped(execution: Execution) -> bool:
     return current is None or current.status.is_final
 
 
-def tell(execution: Execution, **extra: Any) -> Execution:
+def save_progress(execution: Execution, **extra: Any) -> Execution:
     """The execution with more to tell. Raises StoppedError when it is final."""
     told = {**execution.extra, **extra}
     if not table.tell(execution, told):
@@ -144,7 +144,7 @@ def forget(kind: Kind, vendor_id: int) -> None:
         table.delete(execution)
 
 
-def settle(execution: Execution) -> Execution:
+def reconcile(execution: Execution) -> Execution:
     """The execution, ended if its machine is not running any more without having said so."""
     if execution.status.is_final:
         return execution
@@ -159,7 +159,7 @@ def settle(execution: Execution) -> Execution:
     return finish(current, Status.STOPPED if found == workflows.ABORTED else Status.ERROR, reason)
 
 
-def settle_all() -> None:
+def reconcile_all() -> None:
     """Look after all executions under way: after a deploy or a crash nobody else may."""
     list_unfinished()
 
@@ -182,7 +182,7 @@ def _require_free(kind: Kind, vendor_id: int) -> None:
     """Raises RunningError while an execution of the job is under way."""
     for number in table.unfinished(kind.vendor_type, vendor_id):
         execution = table.read(number)
-        if execution is not None and not settle(execution).status.is_final:
+        if execution is not None and not reconcile(execution).status.is_final:
             raise RunningError(f"execution {number} of {kind.vendor_type} is still running")
 
 

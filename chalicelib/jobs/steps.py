@@ -27,8 +27,8 @@ from chalicelib.observability import logger
 from chalicelib.oci.errors import Unavailable
 from chalicelib.storage.conditions import is_transient
 
-Event = Mapping[str, Any]
-Step = Callable[[Execution, Event], Mapping[str, Any]]
+StepInput = Mapping[str, Any]
+Step = Callable[[Execution, StepInput], Mapping[str, Any]]
 
 SLICE_SECONDS = 600.0
 """How long a step works before it comes back: Lambda ends it after 15 minutes, and one piece of work takes long too."""
@@ -41,7 +41,7 @@ _RUNS = 3
 """How often a task is begun before it is given up, as Harbor's jobs (MaxFails)."""
 
 
-def run(kind: Kind, event: Event, steps: Mapping[str, Step]) -> Mapping[str, Any]:
+def run(kind: Kind, event: StepInput, steps: Mapping[str, Step]) -> Mapping[str, Any]:
     """Do the step that a state machine asks for of an execution of `kind`.
 
     Raises StoppedError when the execution is over, and ExecutionNotFoundError when it is of another kind.
@@ -55,7 +55,7 @@ def run(kind: Kind, event: Event, steps: Mapping[str, Step]) -> Mapping[str, Any
     return {"finish": finish, **steps}[event["step"]](execution, event)
 
 
-def finish(execution: Execution, _event: Event) -> Mapping[str, Any]:
+def finish(execution: Execution, _event: StepInput) -> Mapping[str, Any]:
     """End the execution: an error if one of its tasks is, else a success."""
     failed = sum(status is Status.ERROR for status in tasks.statuses(execution.number))
     message = f"{failed} of its tasks failed" if failed else ""
@@ -63,7 +63,7 @@ def finish(execution: Execution, _event: Event) -> Mapping[str, Any]:
     return {}
 
 
-def work(execution: Execution, event: Event, do: Callable[[Execution, Task], None]) -> Mapping[str, Any]:
+def work(execution: Execution, event: StepInput, do: Callable[[Execution, Task], None]) -> Mapping[str, Any]:
     """Let `do` carry out the tasks of one worker, from its position on; returns how far it came.
 
     `do` ends the task. What it raises ends it too, as an error, unless a store is busy or others change the same: that
@@ -102,7 +102,7 @@ def _do(execution: Execution, task: Task, do: Callable[[Execution, Task], None])
         tasks.finish(begun, Status.ERROR, str(error) or type(error).__name__)
 
 
-def _fail(event: Event) -> None:
+def _fail(event: StepInput) -> None:
     """Write down what has ended the state machine. `error` is a Catch's: its cause is Lambda's JSON, or text."""
     execution = execution_table.read(event["execution"])
     if execution is None:

@@ -20,7 +20,7 @@ def tell_exceeded(actor: Actor, repository: str, reason: str, digest: str = "", 
     """Tell that a push or an upload was refused: one write, if a webhook is to be told, else nothing."""
     project = rules.find(project_of(repository))
     if project is not None and EXCEEDED in project.webhook_events:
-        audit.tell(_event(EXCEEDED, actor, project, repository, digest, tag, reason))
+        audit.publish(_event(EXCEEDED, actor, project, repository, digest, tag, reason))
 
 
 def warning(

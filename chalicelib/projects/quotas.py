@@ -64,7 +64,7 @@ def plan(limit: int, totals: Sequence[Total], size: int) -> tuple[Adjustment, ..
     if not size:
         return ()
     if limit == UNLIMITED:
-        return (usage.anywhere(size, -size),)
+        return (usage.any_shard(size, -size),)
     require(limit, totals, size)
     room = sum(total.room for total in totals)
     fitting = [total for total in totals if total.room >= size]

@@ -36,12 +36,12 @@ def wait(source: Source, digest: str, *, is_first: bool) -> Blob | None:
     """
     deadline = time.monotonic() + settings().proxy_wait_seconds
     if is_first:
-        traffic.missed(source.project.project_id)
+        traffic.count_miss(source.project.project_id)
     pauses = retrying.pauses(0.1, 1.0, growth=1.3)
     while True:
         try:
             if found := _look(source, digest):
-                traffic.awaited(source.project.project_id, found.size)
+                traffic.count_saved(source.project.project_id, found.size)
                 return found
         except Unavailable:
             logger.warning("a store did not answer", extra={"repository": source.repository, "digest": digest})

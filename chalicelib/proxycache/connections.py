@@ -33,12 +33,12 @@ def held(project: Project) -> Iterator[None]:
     """
     limit = int(project.metadata.get(LIMIT, "-1"))
     if limit <= 0:
-        traffic.asked(project.project_id)
+        traffic.count_upstream(project.project_id)
         yield
         return
     number, holder = _take(project.project_id, limit)
     try:
-        traffic.asked(project.project_id)
+        traffic.count_upstream(project.project_id)
         yield
     finally:
         try:

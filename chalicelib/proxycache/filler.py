@@ -24,9 +24,9 @@ from chalicelib.projects.records import Project
 from chalicelib.proxycache import leases
 from chalicelib.proxycache.filling import LANES
 from chalicelib.proxycache.leases import Hold
-from chalicelib.proxycache.reception import HaltedError, Pace, Reception
+from chalicelib.proxycache.reception import Download, HaltedError, RateLimiter
 from chalicelib.proxycache.store import fills as table
-from chalicelib.proxycache.store.fills import Wanted
+from chalicelib.proxycache.store.fills import FillRequest
 from chalicelib.proxycache.transfer import LARGEST, PIECE, Transfer
 from chalicelib.registry import blobs, charges, upload_writer, uploads
 from chalicelib.registry.store import blobs as blob_table
@@ -71,7 +71,7 @@ class Outcome(StrEnum):
 class Attempt:
     """One attempt at a blob: a state machine's `execution` makes it, over so many connections, until `deadline`."""
 
-    wanted: Wanted
+    wanted: FillRequest
     execution: str
     connections: int
     deadline: float
@@ -106,7 +106,7 @@ def fill(attempt: Attempt) -> Outcome:
         return Outcome.DONE
 
 
-def _project_of(wanted: Wanted) -> Project:
+def _project_of(wanted: FillRequest) -> Project:
     """The project that wants a blob. Raises NameUnknown when it is gone, or another of its name has come after it."""
     project = rules.find(project_of(wanted.repository))
     if project is None or project.registry_id != wanted.registry:
@@ -114,7 +114,7 @@ def _project_of(wanted: Wanted) -> Project:
     return project
 
 
-def _settle_charge(wanted: Wanted, blob: Blob) -> None:
+def _settle_charge(wanted: FillRequest, blob: Blob) -> None:
     """Make sure that the project is charged if a manifest names the blob, now that it is there, and only then."""
     charges.add(wanted.repository, wanted.digest, blob.size)
     charges.free(wanted.repository, [wanted.digest])
@@ -172,17 +172,17 @@ class _Filler:
         if ours is not None and ours != theirs:  # without its object a blob is gone, and cannot be linked
             raise UpstreamContentInvalid("a part that it was asked for differs")
 
-    def _require_size(self, known: Blob, reception: Reception, source: Upstream) -> None:
+    def _require_size(self, known: Blob, reception: Download, source: Upstream) -> None:
         size = reception.total
         if size < 0:  # nothing was asked for yet, or it was not told
             size = reception.ask(partial(source.head_blob, self._remote, self._digest))
         if size != known.size:
             raise UpstreamContentInvalid(f"what upstream has as {self._digest} is of another size")
 
-    def _reception(self, source: Upstream) -> Reception:
+    def _reception(self, source: Upstream) -> Download:
         halt = self._hold.halt
-        pace = Pace(self._project.project_id, self._rate, halt)
-        return Reception(partial(source.open_blob, self._remote, self._digest), pace, halt)
+        pace = RateLimiter(self._project.project_id, self._rate, halt)
+        return Download(partial(source.open_blob, self._remote, self._digest), pace, halt)
 
     def _fetch(self, source: Upstream) -> None:
         session = self._begun()

@@ -23,11 +23,11 @@ from chalicelib.projects import rules
 from chalicelib.projects.records import Project
 from chalicelib.proxycache import traffic
 from chalicelib.proxycache.store import fills as table
-from chalicelib.proxycache.store.fills import Failure, Request, Wanted
+from chalicelib.proxycache.store.fills import Failure, FillRequest, Request
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.storage import reads, workflows
 from chalicelib.storage.aws_json import RefusedError
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 
 MACHINE = "proxy-fill"
 
@@ -44,7 +44,7 @@ _LANE_BYTES = 128 << 20
 _ALL_CONNECTIONS, _MOST_CONNECTIONS = 24, 12
 """Of all lanes, and of one, unless the project has a limit."""
 
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 """Blobs of one execution: its input has 256 KiB at most (Step Functions quota), and a sha512 has 139 bytes of it."""
 
 _ERRORS: dict[str, type[RegistryError]] = {
@@ -70,14 +70,16 @@ def ensure(repository: str, digests: Collection[str], registry: int, sizes: Mapp
 
     `sizes`, as far as they are known, let the work be shared out well. Raises Unavailable.
     """
-    wanted = list(_missing([Wanted(repository, registry, digest) for digest in digests]).items())
-    for start in range(0, len(wanted), _AT_ONCE):
-        _start(repository, registry, dict(wanted[start : start + _AT_ONCE]), sizes or {})
+    wanted = list(_missing([FillRequest(repository, registry, digest) for digest in digests]).items())
+    for start in range(0, len(wanted), _BATCH_SIZE):
+        _start(repository, registry, dict(wanted[start : start + _BATCH_SIZE]), sizes or {})
 
 
-def _start(repository: str, registry: int, wanted: Mapping[Wanted, Request | None], sizes: Mapping[str, int]) -> None:
+def _start(
+    repository: str, registry: int, wanted: Mapping[FillRequest, Request | None], sizes: Mapping[str, int]
+) -> None:
     """Start an execution for those of `wanted` that nobody else is at since they were read."""
-    execution = fresh()
+    execution = new_id()
     claimed = table.claim(wanted, execution, now() + ASKED_SECONDS * 1000)
     if not claimed:
         return
@@ -90,12 +92,12 @@ def _start(repository: str, registry: int, wanted: Mapping[Wanted, Request | Non
         table.withdraw(claimed, execution)
         raise
     if project is not None:
-        traffic.filled(project.project_id, len(claimed), sum(sizes.get(each.digest, 0) for each in claimed))
+        traffic.count_fill(project.project_id, len(claimed), sum(sizes.get(each.digest, 0) for each in claimed))
 
 
 def state(repository: str, digest: str, registry: int) -> Filling:
     """What has become of a request. When it is neither running nor in error, nobody is at it: `ensure` it."""
-    key = table.request_key(Wanted(repository, registry, digest))
+    key = table.request_key(FillRequest(repository, registry, digest))
     item = reads.get_item(key)
     request = table.to_request(item) if item else None
     if request is None or request.until < now():
@@ -112,7 +114,7 @@ def _error(failure: Failure, until: int) -> RegistryError:
     return _ERRORS[failure.kind](failure.message, headers=headers)
 
 
-def _missing(wanted: Iterable[Wanted]) -> dict[Wanted, Request | None]:
+def _missing(wanted: Iterable[FillRequest]) -> dict[FillRequest, Request | None]:
     """Those that are to be fetched, with their requests as they were read."""
     keys = {
         each: (
@@ -134,7 +136,7 @@ def _missing(wanted: Iterable[Wanted]) -> dict[Wanted, Request | None]:
     return missing
 
 
-def _is_attended(wanted: Wanted, request: Request, running: dict[str, bool]) -> bool:
+def _is_attended(wanted: FillRequest, request: Request, running: dict[str, bool]) -> bool:
     """Whether the execution of a request that shows no sign of life is under way all the same: it has much to do."""
     if request.failure is not None:
         return False

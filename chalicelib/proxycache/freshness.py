@@ -27,7 +27,7 @@ from chalicelib.oci.errors import (
     UpstreamFailed,
 )
 from chalicelib.proxycache.store import replies as table
-from chalicelib.proxycache.store.replies import Asked
+from chalicelib.proxycache.store.replies import CachedReply
 from chalicelib.settings import settings
 from chalicelib.storage.conditions import now
 from chalicelib.timed_cache import TimedCache
@@ -147,7 +147,7 @@ def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: flo
         if asked.reply is not None and (good_for > 0 or asked.version != before.version):
             return Reply(**asked.reply), _kept(good_for, asked.size)
         if asked.turn_until < now():
-            turn = table.take_turn(*key, asked, TURN_SECONDS)
+            turn = table.acquire_refresh(*key, asked, TURN_SECONDS)
             if turn:
                 return _take(key, turn, put, asked, fresh_seconds)
         elif time.monotonic() > deadline:
@@ -157,13 +157,13 @@ def _ask(key: Question, put: Callable[[], Mapping[str, Any]], fresh_seconds: flo
 
 
 def _take(
-    key: Question, turn: str, put: Callable[[], Mapping[str, Any]], asked: Asked, fresh_seconds: float
+    key: Question, turn: str, put: Callable[[], Mapping[str, Any]], asked: CachedReply, fresh_seconds: float
 ) -> tuple[Reply, float]:
     last = asked.reply["content"] if asked.reply is not None else None
     try:
         reply, seconds = _put(put, last, fresh_seconds)
     except BaseException:
-        table.give_back(*key, turn)
+        table.release_refresh(*key, turn)
         raise
     size = table.write(*key, turn, vars(reply), seconds, _KEPT_SECONDS)
     return reply, _kept(seconds, size)

@@ -17,8 +17,8 @@ from chalicelib.oci.errors import Unavailable
 from chalicelib.proxycache.filling import ASKED_SECONDS
 from chalicelib.proxycache.reception import HaltedError
 from chalicelib.proxycache.store import fills as table
-from chalicelib.proxycache.store.fills import Lease, Wanted
-from chalicelib.storage.conditions import fresh, is_transient, now
+from chalicelib.proxycache.store.fills import FillRequest, Lease
+from chalicelib.storage.conditions import is_transient, new_id, now
 
 LEASE_SECONDS = 20
 """How long a holder may be silent."""
@@ -28,7 +28,7 @@ _BEAT_SECONDS = 5.0
 class Hold:
     """A lease that is held. `halt` is set when it is lost, and at `deadline` (of time.monotonic)."""
 
-    def __init__(self, lease: Lease, wanted: Wanted, execution: str, deadline: float) -> None:
+    def __init__(self, lease: Lease, wanted: FillRequest, execution: str, deadline: float) -> None:
         self.lease = lease
         self.halt = threading.Event()
         self.is_lost = False
@@ -75,9 +75,9 @@ class Hold:
 
 
 @contextmanager
-def held(wanted: Wanted, execution: str, deadline: float) -> Iterator[Hold | None]:
+def held(wanted: FillRequest, execution: str, deadline: float) -> Iterator[Hold | None]:
     """Hold the lease of a blob in the context, at most until `deadline`; None when another holds it."""
-    lease = table.acquire(wanted.registry, wanted.digest, fresh(), now() + LEASE_SECONDS * 1000)
+    lease = table.acquire(wanted.registry, wanted.digest, new_id(), now() + LEASE_SECONDS * 1000)
     if lease is None:
         yield None
         return

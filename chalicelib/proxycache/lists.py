@@ -32,7 +32,7 @@ def tags(source: Source, after: str, limit: int) -> Page:
     after = after[:_MARK_LENGTH]
     if limit == 0:
         return Page([], "")
-    traffic.looked(source.project.project_id)
+    traffic.count_head(source.project.project_id)
     question = f"tags|{limit}|{hashlib.sha256(after.encode()).hexdigest() if after else ''}"
     ask = partial(_ask_tags, source, after, limit)
     reply = freshness.ask(source.origin, question, ask, settings().proxy_fresh_seconds)
@@ -53,7 +53,7 @@ def referrers(source: Source, subject: str, artifact_type: str, after: str, limi
     local = listings.referrers(source.repository, subject, artifact_type, after, limit)
     if source.project.metadata.get(_REFERRERS) == "false":
         return local
-    traffic.looked(source.project.project_id)
+    traffic.count_head(source.project.project_id)
     ask = partial(_ask_referrers, source, subject)
     reply = freshness.ask(source.origin, f"referrers|{subject}", ask, settings().proxy_fresh_seconds)
     if reply.content is not None:

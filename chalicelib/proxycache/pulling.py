@@ -71,7 +71,7 @@ def head(source: Source, reference: str) -> PulledManifest:
             return pull.manifest(source.repository, reference)
         except ManifestUnknown:
             pass
-    traffic.looked(source.project.project_id)
+    traffic.count_head(source.project.project_id)
     reply = _asked(source, reference)
     if reply.error or reply.content is None:
         return pull.manifest(source.repository, _local(source, reference, reply).digest)
@@ -94,13 +94,13 @@ def _handed_on(digest: str, fetched: Mapping[str, Any]) -> PulledManifest:
 
 
 def _hit(source: Source, found: PulledManifest) -> PulledManifest:
-    traffic.hit(source.project.project_id, len(found.content))
+    traffic.count_hit(source.project.project_id, len(found.content))
     return found
 
 
 def _fetched(source: Source, digest: str, tag: str = "") -> Reply:
     """Have a manifest fetched that is not here, for who pulls `tag`. Nobody's fetch is good for another time."""
-    traffic.missed(source.project.project_id)
+    traffic.count_miss(source.project.project_id)
     return freshness.ask(source.origin, f"fetch|{digest}", partial(_fetch, source, digest, tag), 0)
 
 
@@ -233,6 +233,6 @@ def _tags(origin: str, digest: str, tag: str) -> list[str]:
     return [each for each in sorted(waiting) if _stands_for(asked.get(f"manifest|{each}"), digest)]
 
 
-def _stands_for(asked: replies.Asked | None, digest: str) -> bool:
+def _stands_for(asked: replies.CachedReply | None, digest: str) -> bool:
     content = asked.reply["content"] if asked is not None and asked.reply is not None else None
     return content is not None and content.get("digest") == digest

@@ -50,7 +50,7 @@ class Span:
         return self.came == len(self.view)
 
 
-class Pace:
+class RateLimiter:
     """A project's bandwidth in bytes a second, which all connections of all its fills share; 0 is no limit."""
 
     def __init__(self, project_id: int, rate: int, halt: threading.Event) -> None:
@@ -76,13 +76,13 @@ class Pace:
         return pause
 
 
-class Reception:
+class Download:
     """Receives the bytes of one blob over connections that `opener` makes.
 
     Threads may share it. Methods raise HaltedError soon after `halt` is set, and UpstreamErrors.
     """
 
-    def __init__(self, opener: Open, pace: Pace, halt: threading.Event) -> None:
+    def __init__(self, opener: Open, pace: RateLimiter, halt: threading.Event) -> None:
         self._open, self._pace, self._halt = opener, pace, halt
         self.total = -1
         """Bytes that the blob has, as upstream told first; -1 when it has not."""

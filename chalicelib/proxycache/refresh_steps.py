@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
-from chalicelib.jobs.steps import Event
+from chalicelib.jobs.steps import StepInput
 from chalicelib.jobs.store import tasks
 from chalicelib.oci.errors import NameUnknown, RegistryError, Unavailable
 from chalicelib.projects import rules as projects
@@ -27,12 +27,12 @@ _limits: TimedCache[int, str] = TimedCache(64)
 """Upstream registries that limit requests just now, by number, and what they said."""
 
 
-def run(event: Event) -> dict[str, Any]:
+def run(event: StepInput) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
     return dict(steps.run(PROXY_REFRESH, event, {"plan": _plan, "work": _work, "finish": _finish}))
 
 
-def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _plan(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Write the tasks of some repositories: one for each tag that the execution is to look at."""
     cursor, following = event["plan"]["cursor"], event["plan"]["next"]
     project = projects.get_by_id(execution.vendor_id)
@@ -43,7 +43,7 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
     return {"cursor": after, "next": following, "done": not after}
 
 
-def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _work(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     return steps.work(execution, event, _refresh)
 
 
@@ -72,11 +72,11 @@ def _refresh(execution: Execution, task: Task) -> None:
     tasks.finish(task, Status.SUCCESS, extra={**task.extra, "outcome": outcome})
 
 
-def _finish(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _finish(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Tell how many tags were looked at and what came of them, then end as every job does."""
     found = tasks.read_all(execution.number)
     outcomes = Counter(task.extra.get("outcome", "") for task in found)
-    told = executions.tell(
+    told = executions.save_progress(
         execution,
         tags=len(found),
         updated=outcomes[refreshing.UPDATED],

@@ -18,7 +18,7 @@ from chalicelib.proxycache import filler
 from chalicelib.proxycache.filler import Attempt, Outcome
 from chalicelib.proxycache.filling import ASKED_SECONDS
 from chalicelib.proxycache.store import fills as table
-from chalicelib.proxycache.store.fills import Failure, Wanted
+from chalicelib.proxycache.store.fills import Failure, FillRequest
 from chalicelib.storage import reads
 from chalicelib.storage.conditions import now
 from chalicelib.upstreams.errors import (
@@ -59,7 +59,7 @@ def _fill(event: Event) -> dict[str, Any]:
     left: list[str] = []
     is_idle = True
     for digest in event["digests"]:
-        wanted = Wanted(event["repository"], event["registry"], digest)
+        wanted = FillRequest(event["repository"], event["registry"], digest)
         if time.monotonic() > deadline:
             outcome = Outcome.HALTED
         else:
@@ -105,7 +105,7 @@ def _failure(digest: str, error: Exception) -> Failure:
             return Failure("failed", f"the blob {digest} cannot be fetched: {error}", _AGAIN_SECONDS)
 
 
-def _tell(wanted: Wanted, execution: str, failure: Failure) -> None:
+def _tell(wanted: FillRequest, execution: str, failure: Failure) -> None:
     item = reads.get_item(table.request_key(wanted))
     failures = table.to_request(item).failures if item else 0
     if failure.kind == "limited":
@@ -119,7 +119,7 @@ def _tell(wanted: Wanted, execution: str, failure: Failure) -> None:
 def _fail(event: Event) -> dict[str, Any]:
     """Tell those who wait for what a lane has left that nobody is at it any more."""
     for digest in event["digests"]:
-        wanted = Wanted(event["repository"], event["registry"], digest)
+        wanted = FillRequest(event["repository"], event["registry"], digest)
         failure = Failure("failed", f"the blob {digest} cannot be fetched: an internal error", _AGAIN_SECONDS)
         _tell(wanted, event["execution"], failure)
     return {}

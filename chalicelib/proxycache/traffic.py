@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from chalicelib import observability
-from chalicelib.background import Gathered
+from chalicelib.background import WriteBehindBuffer
 from chalicelib.proxycache.store import traffic as table
 from chalicelib.proxycache.store.traffic import Traffic
 from chalicelib.storage.conditions import is_transient
@@ -16,32 +16,32 @@ from chalicelib.storage.conditions import is_transient
 _Entry = tuple[int, Traffic]
 
 
-def hit(project_id: int, size: int) -> None:
+def count_hit(project_id: int, size: int) -> None:
     """A client got `size` bytes of the local copy."""
     gathered.add((project_id, Traffic(requests=1, hits=1, saved_bytes=size)))
 
 
-def missed(project_id: int) -> None:
+def count_miss(project_id: int) -> None:
     """A client asked for what had to be fetched."""
     gathered.add((project_id, Traffic(requests=1, misses=1)))
 
 
-def awaited(project_id: int, size: int) -> None:
+def count_saved(project_id: int, size: int) -> None:
     """A client that was counted as missing something got `size` bytes of it from here in the end."""
     gathered.add((project_id, Traffic(saved_bytes=size)))
 
 
-def looked(project_id: int) -> None:
+def count_head(project_id: int) -> None:
     """A client sent a HEAD, or asked for a list."""
     gathered.add((project_id, Traffic(requests=1)))
 
 
-def asked(project_id: int) -> None:
+def count_upstream(project_id: int) -> None:
     """The upstream registry is asked."""
     gathered.add((project_id, Traffic(upstream_requests=1)))
 
 
-def filled(project_id: int, blobs: int, size: int) -> None:
+def count_fill(project_id: int, blobs: int, size: int) -> None:
     """So many blobs are fetched, of `size` bytes as far as that is known: bytes that their pulls do not save."""
     gathered.add((project_id, Traffic(upstream_requests=blobs, saved_bytes=-size)))
 
@@ -73,4 +73,4 @@ def _write(entries: list[_Entry]) -> list[_Entry]:
     return left
 
 
-gathered = Gathered(_write)
+gathered = WriteBehindBuffer(_write)

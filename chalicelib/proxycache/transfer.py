@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from chalicelib.oci.errors import TooLarge
-from chalicelib.proxycache.reception import HaltedError, Reception, Span
+from chalicelib.proxycache.reception import Download, HaltedError, Span
 from chalicelib.registry.buffers import Buffers
 from chalicelib.registry.store.uploads import Session
 from chalicelib.registry.upload_writer import Writer
@@ -94,7 +94,7 @@ class Transfer:
     """
 
     def __init__(
-        self, reception: Reception, writer: Writer, start: int, connections: int, halt: threading.Event
+        self, reception: Download, writer: Writer, start: int, connections: int, halt: threading.Event
     ) -> None:
         self._reception, self._writer, self._start = reception, writer, start
         self._connections, self._halt = connections, halt

@@ -19,7 +19,7 @@ from chalicelib.projects.store.usage import Charge
 from chalicelib.registry import references, unreferenced
 from chalicelib.registry.store import blobs as blob_table
 
-A_TRANSACTION = 60
+MAX_PER_TRANSACTION = 60
 """Charges that a manifest's commit takes: with up to 16 totals and what else it writes it has 100 items at most."""
 
 
@@ -29,8 +29,8 @@ def make(project: Project, sizes: Mapping[str, int], uploaded: Collection[str] =
     Uploads brought the bytes of `uploaded`. Who then does not commit frees the charges. Raises QuotaExceeded.
     """
     number, digests = project.project_id, list(sizes)
-    for start in range(0, len(digests), A_TRANSACTION):
-        part = {digest: sizes[digest] for digest in digests[start : start + A_TRANSACTION]}
+    for start in range(0, len(digests), MAX_PER_TRANSACTION):
+        part = {digest: sizes[digest] for digest in digests[start : start + MAX_PER_TRANSACTION]}
         totals = () if project.storage_limit == UNLIMITED else usage.read_totals([number])[number]
         brought = [digest for digest in part if digest in uploaded]
         adjustments = quotas.plan(project.storage_limit, totals, sum(part.values()))
@@ -90,7 +90,7 @@ def free_unless_held(project: Project, charge: Charge) -> bool:
     return usage.free(project.project_id, charge, mark)
 
 
-def own_target(repository: str, digest: str) -> str:
+def charge_edge_key(repository: str, digest: str) -> str:
     """The partition of the edges by which a project's repositories hold a manifest itself."""
     return blob_table.manifest_target(project_of(repository), digest)
 

@@ -25,7 +25,7 @@ _REQUEST_SECONDS = 20.0
 """How long one request deletes: the gateway ends it at 30 seconds, and would leave it going on unseen."""
 _NO_DEADLINE = math.inf
 """Of jobs, whose slices are minutes long."""
-_TAGS_A_TRANSACTION = 15
+_TAGS_PER_TRANSACTION = 15
 """Each takes two of a transaction's 100 items, and so does each of up to 25 labels; the manifest needs room too."""
 
 
@@ -155,10 +155,10 @@ def _delete_unreferenced(record: Record, parsed: Manifest, order: _Order) -> boo
         # Before their subject goes: a crash in between leaves a mark too many, which the collector lifts.
         manifest_table.mark_candidate(repository, referrer)
     event = audited.deleted(order.actor, repository, digest, tags[0] if tags else None)
-    while len(tags) > _TAGS_A_TRANSACTION:
-        if not removals.delete_tags(repository, digest, tags[:_TAGS_A_TRANSACTION]):
+    while len(tags) > _TAGS_PER_TRANSACTION:
+        if not removals.delete_tags(repository, digest, tags[:_TAGS_PER_TRANSACTION]):
             return False
-        tags = tags[_TAGS_A_TRANSACTION:]
+        tags = tags[_TAGS_PER_TRANSACTION:]
     if not removals.delete_manifest(marked, version, tags, parsed.subject, parsed.artifact_type, event):
         return False
     push.release(repository, digest, record.generation, parsed)

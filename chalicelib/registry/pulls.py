@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.background import Gathered, GatheredByKey
+from chalicelib.background import WriteBehindBuffer, WriteBehindBufferByKey
 from chalicelib.events.records import Actor, Event
 from chalicelib.oci import digests
 from chalicelib.registry.store import pulls as table
-from chalicelib.storage.conditions import fresh, is_transient, now
+from chalicelib.storage.conditions import is_transient, new_id, now
 
 UNCERTAIN_MS = 2 * 60_000
 """How much later than the time that is written an artifact may have been pulled, and a process know it alone: a minute,
@@ -38,22 +38,22 @@ class Pull:
     actor: Actor
     time: int
     """Milliseconds since 1970."""
-    id: str = field(default_factory=fresh)
+    id: str = field(default_factory=new_id)
     """Makes what is written twice one entry."""
 
 
-_consumers: list[Gathered[Pull]] = []
+_consumers: list[WriteBehindBuffer[Pull]] = []
 
 
-def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> Gathered[Pull]:
+def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> WriteBehindBuffer[Pull]:
     """Have `write` told of all pulls from now on, together and after the responses (background.Gathered).
 
     It returns those that it could not write for now, and is told of them again.
     """
-    return _consumed_by(Gathered(write))
+    return _consumed_by(WriteBehindBuffer(write))
 
 
-def _consumed_by(gathered: Gathered[Pull]) -> Gathered[Pull]:
+def _consumed_by(gathered: WriteBehindBuffer[Pull]) -> WriteBehindBuffer[Pull]:
     _consumers.append(gathered)
     return gathered
 
@@ -129,7 +129,7 @@ def _write_log(pulls: list[Pull]) -> list[Pull]:
     return [] if _written(write) else pulls
 
 
-times = _consumed_by(GatheredByKey(_write_times, artifact_of))
+times = _consumed_by(WriteBehindBufferByKey(_write_times, artifact_of))
 """Retention goes by these: of an artifact that was not pulled for a minute, none waits in a process."""
 counts = on_pull(_write_counts)
 log = on_pull(_write_log)

@@ -27,7 +27,7 @@ from chalicelib.registry.store.blobs import LIVE, Edge
 from chalicelib.registry.store.manifests import Record
 from chalicelib.settings import settings
 from chalicelib.storage import blobstore
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 
 TAG_LIMIT = 10
 """Tags that one push may put (distribution-spec: at least ten): all are in the transaction that commits it."""
@@ -78,7 +78,7 @@ def manifest(
 
 
 def _put(wanted: Wanted, actor: Actor) -> None:
-    repository, digest, parsed, generation = wanted.repository, wanted.digest, wanted.parsed, fresh()
+    repository, digest, parsed, generation = wanted.repository, wanted.digest, wanted.parsed, new_id()
     if len(parsed.content) > push_plan.INLINE_LIMIT:
         blobstore.put(manifest_table.object_key(generation), parsed.content)
     blob_table.write_edges(_edges(repository, digest, generation, parsed))
@@ -192,7 +192,7 @@ def _require_project(wanted: Wanted, project: Project, view: View) -> None:
 
 def _edges(repository: str, digest: str, generation: str, parsed: Manifest) -> list[Edge]:
     """Those of a commit. What an index names has two: it is a manifest or a blob, now or later, and is held as both."""
-    targets = [*parsed.references, charges.own_target(repository, digest)]
+    targets = [*parsed.references, charges.charge_edge_key(repository, digest)]
     targets += [blob_table.manifest_target(repository, child) for child in parsed.children]
     created = now()
     return [Edge(target, repository, digest, generation, created) for target in targets]

@@ -79,7 +79,7 @@ def decide(project: Project, wanted: Wanted, view: View) -> Plan:
         charges=new,
         adjustments=unreferenced.taken_off(adjustments, new, uploaded),
         uploaded=uploaded,
-        is_charged_with_commit=len(new) <= max(0, charges.A_TRANSACTION - _TAG_ITEMS * (len(wanted.tags) - 1)),
+        is_charged_with_commit=len(new) <= max(0, charges.MAX_PER_TRANSACTION - _TAG_ITEMS * (len(wanted.tags) - 1)),
     )
 
 

@@ -187,7 +187,7 @@ class Writer:
             completed = uploads.find_any(self._session.repository, self._session.id)
             if completed.digest != digest:
                 raise  # and otherwise the same request, sent twice, is here twice
-        uploads.settle(completed)
+        uploads.finish_session(completed)
 
     def finish(self, index: int, rest: Buffer | None, digest: str) -> Session:
         """As `complete`, but the upload is only marked as completed: what is to be done with it is left to do."""

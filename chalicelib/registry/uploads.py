@@ -121,7 +121,7 @@ def store(repository: str, digest: str, content: bytes) -> None:
     blobs.publish(repository, digest, len(content), key)
 
 
-def settle(session: Session) -> None:
+def finish_session(session: Session) -> None:
     """Bring a completed session to its end: the object whole, verified, and published. May be done again.
 
     Raises as `assemble`. A session that was completed long ago is not published again: its blob may have been collected

@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.events.records import Event as AuditEvent
 from chalicelib.jobs import executions, steps
 from chalicelib.jobs.records import Execution, Status, Task
-from chalicelib.jobs.steps import Event
+from chalicelib.jobs.steps import StepInput
 from chalicelib.jobs.store import tasks
 from chalicelib.projects import rules as projects
 from chalicelib.projects.records import Project
@@ -24,12 +24,12 @@ _REFERENCES = 5
 """Tags of a deleted artifact that webhooks are told."""
 
 
-def run(event: Event) -> dict[str, Any]:
+def run(event: StepInput) -> dict[str, Any]:
     """The Lambda's whole work. Raises StoppedError when the execution is over."""
     return dict(steps.run(RETENTION, event, {"plan": _plan, "work": _work}))
 
 
-def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _plan(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     """Write the tasks of one page of the project's repositories, those that a rule is for.
 
     The rules are the policy's when the execution begins: it keeps them, whatever the policy becomes meanwhile.
@@ -37,7 +37,7 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
     cursor, following = event["plan"]["cursor"], event["plan"]["next"]
     if "rules" not in execution.extra:
         policy = policies.get(execution.vendor_id)
-        execution = executions.tell(execution, project_id=policy.project_id, rules=list(policy.rules))
+        execution = executions.save_progress(execution, project_id=policy.project_id, rules=list(policy.rules))
     project = projects.get_by_id(execution.extra["project_id"])
     names, after = repositories.read_names(project.name, cursor, _PAGE)
     concerned = [name for name in names if rules.concerns(execution.extra["rules"], name.partition("/")[2])]
@@ -45,7 +45,7 @@ def _plan(execution: Execution, event: Event) -> Mapping[str, Any]:
     return {"cursor": after, "next": following, "done": not after}
 
 
-def _work(execution: Execution, event: Event) -> Mapping[str, Any]:
+def _work(execution: Execution, event: StepInput) -> Mapping[str, Any]:
     return steps.work(execution, event, _clean)
 
 

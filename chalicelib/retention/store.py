@@ -11,7 +11,7 @@ from chalicelib.projects.store.projects import LIVE, PROJECT
 from chalicelib.retention.records import Policy
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -34,7 +34,7 @@ def read(number: int) -> Policy | None:
 
 def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> Policy | None:
     """Write a policy, and its number in its project. None when the project has changed since it was read."""
-    policy = Policy(counters.project_number(RETENTION), project.project_id, rules, cron, fresh())
+    policy = Policy(counters.project_number(RETENTION), project.project_id, rules, cron, new_id())
 
     def write(transaction: TransactWrite) -> None:
         transaction.save(_to_item(policy), condition=tables.RetentionItem.pk.does_not_exist())
@@ -45,8 +45,8 @@ def create(project: Project, rules: Sequence[Mapping[str, Any]], cron: str) -> P
 
 def replace(before: Policy, rules: Sequence[Mapping[str, Any]], cron: str) -> bool:
     """Change a policy. False when it has changed since it was read, or is gone."""
-    after = Policy(before.number, before.project_id, rules, cron, fresh())
-    return holds(_to_item(after).save, condition=tables.RetentionItem.version == before.version)
+    after = Policy(before.number, before.project_id, rules, cron, new_id())
+    return write_if(_to_item(after).save, condition=tables.RetentionItem.version == before.version)
 
 
 def delete(policy: Policy, project: Project) -> bool:
@@ -67,7 +67,7 @@ def delete_orphan(number: int) -> None:
 def _name(transaction: TransactWrite, project: Project, metadata: Mapping[str, str]) -> None:
     actions: list[Action] = [
         tables.ProjectItem.metadata.set(dict(metadata)),
-        tables.ProjectItem.version.set(fresh()),
+        tables.ProjectItem.version.set(new_id()),
         tables.ProjectItem.updated.set(now()),
     ]
     condition = (tables.ProjectItem.version == project.version) & (tables.ProjectItem.state == LIVE)

@@ -21,7 +21,7 @@ from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import s3, signing
 from chalicelib.storage.aws_json import RefusedError, credentials, region
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 from chalicelib.timed_cache import TimedCache
 
 Part = tuple[int, str]
@@ -41,11 +41,11 @@ class MultipartGoneError(Exception):
 
 
 def blob_key() -> str:
-    return f"blobs/{fresh()}"
+    return f"blobs/{new_id()}"
 
 
 def tail_key() -> str:
-    return f"uploads/{fresh()}"
+    return f"uploads/{new_id()}"
 
 
 def put(key: str, data: bytes | bytearray | memoryview, sha256: str = "") -> None:

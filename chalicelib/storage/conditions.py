@@ -30,7 +30,7 @@ _CONFLICTS = 6
 _LOST_RACE = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
-def fresh() -> str:
+def new_id() -> str:
     """A value that was never used before: a version, a generation or an object's name."""
     return uuid.uuid4().hex
 
@@ -40,7 +40,7 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def holds(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+def write_if(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
     """Do a conditional write of one item; False when its condition did not hold. Other faults are raised.
 
     A transaction on the item that is under way ends within milliseconds, so what it has kept out is tried again.
@@ -62,7 +62,7 @@ def holds(write: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
             return True
 
 
-def lost_race(error: TransactWriteError) -> bool:
+def is_conflict(error: TransactWriteError) -> bool:
     """Whether a transaction was cancelled only by another's write, so that reading again and retrying can help."""
     reasons = [reason.code for reason in error.cancellation_reasons if reason is not None]
     if error.cause_response_code == "TransactionConflictException":

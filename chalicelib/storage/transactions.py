@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chalicelib.storage import tables
-from chalicelib.storage.conditions import lost_race
+from chalicelib.storage.conditions import is_conflict
 
 if TYPE_CHECKING:
     from pynamodb.transactions import TransactWrite
@@ -21,7 +21,7 @@ def transact(write: Callable[[TransactWrite], None]) -> bool:
         with TransactWrite(connection=tables.connection()) as transaction:
             write(transaction)
     except TransactWriteError as error:
-        if lost_race(error):
+        if is_conflict(error):
             return False
         raise
     return True

@@ -82,18 +82,18 @@ def _receive(connection: socket.socket) -> tuple[int, bytes, bool]:
     while (end := received.find(b"\r\n\r\n")) < 0:
         if len(received) > _HEAD_LIMIT:
             raise ConnectionError("the headers have no end")
-        received += _some(connection)
+        received += _recv(connection)
     head = bytes(received[: end + 2])
     length = _LENGTH.search(head)
     if length is None or not head[9:12].isdigit():
         raise ConnectionError("not an answer of known length")
     size = end + 4 + int(length[1])
     while len(received) < size:
-        received += _some(connection)
+        received += _recv(connection)
     return int(head[9:12]), bytes(received[end + 4 : size]), len(received) == size and not _CLOSE.search(head)
 
 
-def _some(connection: socket.socket) -> bytes:
+def _recv(connection: socket.socket) -> bytes:
     data = connection.recv(_CHUNK)
     if not data:
         raise ConnectionError("the connection was closed")

@@ -11,7 +11,7 @@ import time
 
 from chalicelib.settings import settings
 from chalicelib.storage import secrets
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams import store as registries
 from chalicelib.upstreams.authorization import Credential
@@ -51,7 +51,7 @@ def is_same_place(one: Endpoint, other: Endpoint) -> bool:
 
 def keep(endpoint_name: str, password: str) -> str:
     """Put a password away; returns the name of its secret."""
-    name = f"{settings().endpoint_secrets}{fresh()}"
+    name = f"{settings().endpoint_secrets}{new_id()}"
     secrets.create(name, password, f"The password that Berth logs in to the registry {endpoint_name} with.")
     _passwords.put(name, password, _KNOWN_SECONDS)
     return name

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from chalicelib import outbound, retrying
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.timed_cache import TimedCache
 from chalicelib.upstreams import credentials, ecr
 from chalicelib.upstreams import store as table
@@ -83,7 +83,7 @@ def create(kind: str, content: Changes) -> Endpoint:
     Raises EndpointInvalidError, EndpointUnhealthyError or EndpointExistsError.
     """
     time = now()
-    blank = Endpoint(0, "", kind, "", False, "", "", "", "", HEALTHY, 0, fresh(), time, time)
+    blank = Endpoint(0, "", kind, "", False, "", "", "", "", HEALTHY, 0, new_id(), time, time)
     asked = _changed(blank, content)
     _require_valid(asked)
     password = _valid_password(content.password or "")
@@ -104,7 +104,7 @@ def update(number: int, content: Changes) -> None:
     Raises as `create` does, or EndpointNotFoundError, or EndpointChangedError when others did meanwhile.
     """
     before = get(number)
-    after = replace(_changed(before, content), status=HEALTHY, version=fresh(), updated=now())
+    after = replace(_changed(before, content), status=HEALTHY, version=new_id(), updated=now())
     _require_valid(after)
     password = _password(before, after, content)
     if after.name != before.name and table.is_taken(after.name):

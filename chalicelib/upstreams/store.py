@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chalicelib.projects.store.projects import REGISTRY
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -99,7 +99,7 @@ def replace(before: Endpoint, after: Endpoint) -> bool:
 def set_status(endpoint: Endpoint, status: str) -> bool:
     """Write how healthy a registry is. False when it has changed since it was read: another one was looked at."""
     condition = tables.EndpointItem.version == endpoint.version
-    return holds(_item(endpoint).update, actions=[tables.EndpointItem.status.set(status)], condition=condition)
+    return write_if(_item(endpoint).update, actions=[tables.EndpointItem.status.set(status)], condition=condition)
 
 
 def delete(endpoint: Endpoint) -> bool:

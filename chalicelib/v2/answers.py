@@ -13,7 +13,7 @@ from chalicelib.storage.conditions import is_key_refused, is_transient
 P = ParamSpec("P")
 
 
-def answered(dispatch: Callable[P, Response]) -> Callable[P, Response]:
+def translate_errors(dispatch: Callable[P, Response]) -> Callable[P, Response]:
     """Give every answer of `dispatch` the protocol's headers, and every failure an OCI error body.
 
     A store that is throttled or out of reach becomes a 503; faults of ours are raised on.
@@ -29,7 +29,7 @@ def answered(dispatch: Callable[P, Response]) -> Callable[P, Response]:
     return answer
 
 
-def answered_async(dispatch: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+def translate_errors_async(dispatch: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
     """As `answered`, for the event loop of the relay."""
 
     @wraps(dispatch)

@@ -5,7 +5,7 @@ It stands here and not in proxycache/ because a pull from another project import
 
 from __future__ import annotations
 
-from chalicelib.background import Gathered
+from chalicelib.background import WriteBehindBuffer
 from chalicelib.oci.names import project_of
 from chalicelib.storage.conditions import is_transient
 from chalicelib.timed_cache import TimedCache
@@ -44,10 +44,10 @@ def _write(sent: list[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
         from chalicelib.proxycache import traffic  # noqa: PLC0415 -- see above
 
         if size is None:
-            traffic.looked(project.project_id)
+            traffic.count_head(project.project_id)
         else:
-            traffic.hit(project.project_id, size)
+            traffic.count_hit(project.project_id, size)
     return []
 
 
-blobs = Gathered(_write)
+blobs = WriteBehindBuffer(_write)

@@ -22,7 +22,7 @@ from chalicelib.registry.pull import PulledManifest
 from chalicelib.registry.store.blobs import Blob
 from chalicelib.storage import blobstore
 from chalicelib.v2 import hits
-from chalicelib.v2.answers import answered
+from chalicelib.v2.answers import translate_errors
 
 blueprint = Blueprint(__name__)
 
@@ -51,7 +51,7 @@ def _answer(path: str) -> ExactResponse:
 
 
 @observed
-@answered
+@translate_errors
 def handle(request: Request) -> Response:
     """Answer one registry request."""
     target = names.parse_path(request.path)

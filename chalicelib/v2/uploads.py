@@ -236,7 +236,7 @@ def _finish(request: Request, session: Session, _owner: Owner, verifiable: int |
     if session.digest and session.digest != digest:
         raise BlobUploadInvalid(f"this upload has become {session.digest}")
     if session.digest:
-        uploads.settle(session)
+        uploads.finish_session(session)
         return _created(session.repository, digest)
     length = _chunk_length(request, session)
     require_room = _room_of(session, digest)

@@ -146,7 +146,7 @@ def test_labels_go_with_their_artifact_and_do_not_come_back(project: str, projec
     assert call("POST", where, {"id": make("one-too-many", project_id)}).status == 400
     deletion.manifest(f"{project}/app", digest)
     assert table.numbers_of(f"{project}/app", digest) == []
-    assert all(table.carriers(number) == [] for number in numbers)
+    assert all(table.artifacts_with(number) == [] for number in numbers)
 
 
 def test_what_a_delete_left_on_an_artifact_goes_when_it_needs_the_room(

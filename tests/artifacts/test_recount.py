@@ -42,7 +42,7 @@ def done(name: str) -> recount.Recount:
 def forget_usage(project: Project) -> None:
     """As an older version left it: no charges, no totals, no edges of manifests onto themselves."""
     for digest, repository in ((digest, f"{project.name}/{each}") for digest in charged(project.name) for each in "ab"):
-        target = charges.own_target(repository, digest)
+        target = charges.charge_edge_key(repository, digest)
         blob_table.delete_edges(blob_table.edges_in_project(target, project.name))
     usage.delete_all(project.project_id)
 
@@ -236,7 +236,7 @@ def test_there_is_no_recount_of_what_is_not_there(project: str) -> None:
 def test_it_calls_no_more_than_its_policy_allows(project: str, last_projects: list[str], cloud: dict[str, str]) -> None:
     digest, _ = images(project)
     forget_usage(rules.get(project))
-    usage.charge(rules.get(project).project_id, {digests.of(b"nobody's"): 5}, [usage.anywhere(4, -4)])
+    usage.charge(rules.get(project).project_id, {digests.of(b"nobody's"): 5}, [usage.any_shard(4, -4)])
     assert digest
     with iam.recorded() as called:
         report = done(project)

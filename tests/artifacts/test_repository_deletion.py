@@ -164,7 +164,7 @@ def test_the_job_goes_on_in_slices_and_with_what_was_asked_for_since(
     def a_part(whole: Deletion, goes_on: Any) -> bool:
         part = next(parts, None)
         if part == 100:
-            executions.tell(execution, until=whole.until + 1)
+            executions.save_progress(execution, until=whole.until + 1)
         return carry_out(whole, times(part) if part else goes_on)
 
     monkeypatch.setattr(repository_deletion, "carry_out", a_part)

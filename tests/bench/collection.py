@@ -227,13 +227,13 @@ def _fill(live: int, garbage: int) -> dict[str, int]:
     """Add records until there are `live` blobs that are no candidates, and garbage that is due, with its objects."""
     from chalicelib.registry.store import blobs
     from chalicelib.storage import blobstore
-    from chalicelib.storage.conditions import fresh, now
+    from chalicelib.storage.conditions import new_id, now
 
     since = now() - _HOUR_MS
 
     def record(digest: str, key: str, *, candidate: bool) -> dict[str, Any]:
         item = {"pk": {"S": digest}, "sk": {"S": "blob"}, "object_key": {"S": key}, "size": {"N": str(_BLOB_BYTES)}}
-        item |= {"state": {"S": "live"}, "version": {"S": fresh()}, "created": {"N": str(since)}}
+        item |= {"state": {"S": "live"}, "version": {"S": new_id()}, "created": {"N": str(since)}}
         if candidate:
             item |= {"candidate": {"S": keys.shard(digest)}, "candidate_since": {"N": str(since)}}
         return {"PutRequest": {"Item": item}}
@@ -244,12 +244,12 @@ def _fill(live: int, garbage: int) -> dict[str, int]:
     def put(key: str) -> None:
         blobstore.put(key, bytes(_BLOB_BYTES))
 
-    requests = [record(digest(f"live {n}"), f"blobs/{fresh()}", candidate=False) for n in range(live - garbage)]
-    doomed = [(digest(fresh()), blobstore.blob_key()) for _ in range(garbage)]
+    requests = [record(digest(f"live {n}"), f"blobs/{new_id()}", candidate=False) for n in range(live - garbage)]
+    doomed = [(digest(new_id()), blobstore.blob_key()) for _ in range(garbage)]
     requests += [record(name, key, candidate=True) for name, key in doomed]
     for name, _key in doomed:
         link = {"pk": {"S": name}, "sk": {"S": "link|collected/app"}, "object_key": {"S": _key}}
-        requests.append({"PutRequest": {"Item": link | {"state": {"S": "live"}, "version": {"S": fresh()}}}})
+        requests.append({"PutRequest": {"Item": link | {"state": {"S": "live"}, "version": {"S": new_id()}}}})
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, (key for _, key in doomed)))
     blobs._batch_write(requests)
@@ -260,10 +260,10 @@ def _collect_here() -> dict[str, int]:
     """The calls of both looks of a run."""
     from chalicelib.gc import rounds, work
     from chalicelib.gc.records import Tally, Times, unwatched
-    from chalicelib.storage.conditions import fresh
+    from chalicelib.storage.conditions import new_id
     from tests.registry.test_budgets import counted
 
-    times, run, tally = Times(_HOUR_MS // 2, 0), fresh(), Tally()
+    times, run, tally = Times(_HOUR_MS // 2, 0), new_id(), Tally()
     with counted() as calls:
         for number, kind in enumerate((rounds.BLOBS, rounds.CONDEMNED)):
             for task in rounds.plan(run, number, [kind], times):

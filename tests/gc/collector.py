@@ -8,7 +8,7 @@ from collections.abc import Callable
 from chalicelib.gc import forecast, rounds, work
 from chalicelib.gc.forecast import Forecast
 from chalicelib.gc.records import Tally, Times, unwatched
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
 
     `sleep` waits through the window and the grace, in seconds.
     """
-    name, number, total = fresh(), 0, Tally()
+    name, number, total = new_id(), 0, Tally()
     pending = rounds.first(delete_untagged=delete_untagged, reconcile=reconcile)
     try:
         while pending and not stopped():
@@ -42,7 +42,7 @@ def run(
 
 def foretell(times: Times, *, delete_untagged: bool, workers: int = 1) -> Forecast:
     """A whole dry run: what `run` would come to, with the state machine's number of workers."""
-    name, number, tally = fresh(), 0, Tally()
+    name, number, tally = new_id(), 0, Tally()
     pending = rounds.first(delete_untagged=delete_untagged, dry_run=True)
     try:
         while pending:
@@ -51,6 +51,6 @@ def foretell(times: Times, *, delete_untagged: bool, workers: int = 1) -> Foreca
             tally = sum((rounds.carry_out(name, task, times, unwatched) for task in tasks), Tally())
             pending += rounds.following(kinds, tally, times)
             number += 1
-        return forecast.tell(name, times, workers)
+        return forecast.report(name, times, workers)
     finally:
         work.drop(name)

@@ -10,7 +10,7 @@ from chalicelib.gc.store import blobs as collection
 from chalicelib.oci import digests
 from chalicelib.registry.store.blobs import BLOB, CONDEMNED
 from chalicelib.storage import blobstore
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.tables.blobs import BlobItem
 from chalicelib.storage.tables.keys import shard
 
@@ -28,7 +28,7 @@ def condemned(count: int) -> dict[str, str]:
         for digest, key in keys.items():
             batch.save(
                 BlobItem(
-                    digest, BLOB, object_key=key, size=20, state=CONDEMNED, version=fresh(), created=since,
+                    digest, BLOB, object_key=key, size=20, state=CONDEMNED, version=new_id(), created=since,
                     candidate=shard(digest), candidate_since=since,
                 )
             )  # fmt: skip

@@ -25,7 +25,7 @@ def assert_only_what_is_referenced() -> None:
         wanted |= {(repository, name) for name in parsed.references}
         edges |= {(name, repository, digest, item.generation) for name in parsed.references}
         targets = [blob_table.manifest_target(repository, child) for child in parsed.children]
-        targets.append(charges.own_target(repository, digest))
+        targets.append(charges.charge_edge_key(repository, digest))
         edges |= {(target, repository, digest, item.generation) for target in targets}
     records: dict[str, str] = {}
     links: dict[tuple[str, str], str] = {}

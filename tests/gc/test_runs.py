@@ -84,7 +84,7 @@ def fail(execution: Execution) -> None:
     ("end", "status"),
     [
         (fail, Status.ERROR),
-        (executions.settle, Status.ERROR),
+        (executions.reconcile, Status.ERROR),
         (lambda execution: monitor.stop_job(monitor.job_id(execution)), Status.STOPPED),
         (executions.stop, Status.STOPPED),
     ],
@@ -96,7 +96,7 @@ def test_a_run_is_told_of_with_what_its_tasks_came_to_however_it_ends(
     begun = without_machine([rounds.BLOBS, rounds.MANIFESTS])
     blobs, manifests = tasks.read_all(begun.number)
     tasks.finish(blobs, Status.SUCCESS, extra={**blobs.extra, "tally": {"purged_blobs": 7, "freed_space": 70}})
-    tasks.tell(manifests, {**manifests.extra, "tally": {"purged_manifests": 2, "freed_space": 5}})
+    tasks.save_progress(manifests, {**manifests.extra, "tally": {"purged_manifests": 2, "freed_space": 5}})
     end(begun)
     ended = executions.get(begun.number)
     assert ended.status is status
@@ -129,7 +129,7 @@ def test_a_page_that_fails_may_have_deleted_and_condemned_and_is_followed(cloud:
 def test_what_a_task_has_told_stays_when_it_fails(cloud: dict[str, str]) -> None:
     begun = without_machine([rounds.BLOBS])
     [task] = tasks.read_all(begun.number)
-    tasks.tell(task, {**task.extra, "tally": {"purged_blobs": 3}})
+    tasks.save_progress(task, {**task.extra, "tally": {"purged_blobs": 3}})
     tasks.finish(task, Status.ERROR, "it failed")
     executions.stop(begun)
     assert executions.get(begun.number).extra["purged_blobs"] == 3

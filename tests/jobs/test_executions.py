@@ -121,7 +121,7 @@ def test_a_final_execution_stays_as_it_is(policy: Policy) -> None:
     assert executions.finish(stale, Status.SUCCESS) == ended
     executions.stop(stale)
     with pytest.raises(StoppedError):
-        executions.tell(ended, more=1)
+        executions.save_progress(ended, more=1)
     assert executions.get(ended.number) == ended
 
 
@@ -160,7 +160,7 @@ def test_a_machine_that_was_ended_behind_our_back_is_a_stop(policy: Policy, wait
     assert executions.get(execution.number).status is Status.RUNNING
     arn = f"{settings().state_machines}{waiting.machine}".replace(":stateMachine:", ":execution:")
     boto3.client("stepfunctions").stop_execution(executionArn=f"{arn}:execution-{execution.number}")
-    executions.settle_all()
+    executions.reconcile_all()
     assert table.read(execution.number) == executions.get(execution.number)
     assert executions.get(execution.number).status is Status.STOPPED
 

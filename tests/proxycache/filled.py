@@ -12,7 +12,7 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.projects import rules
 from chalicelib.proxycache import filling, steps
 from chalicelib.proxycache.store import fills
-from chalicelib.proxycache.store.fills import Wanted
+from chalicelib.proxycache.store.fills import FillRequest
 from chalicelib.registry.store import blobs as blob_table
 from chalicelib.registry.store import uploads
 from chalicelib.settings import settings
@@ -36,8 +36,8 @@ class Proxy:
     def repository(self) -> str:
         return f"{self.project}/team/app"
 
-    def wanted(self, digest: str, repository: str = "") -> Wanted:
-        return Wanted(repository or self.repository, self.registry, digest)
+    def wanted(self, digest: str, repository: str = "") -> FillRequest:
+        return FillRequest(repository or self.repository, self.registry, digest)
 
     def ask(self, *digests: str, repository: str = "") -> str:
         """Ask for blobs as a pull does, but start no state machine. Returns the execution's name."""
@@ -105,11 +105,11 @@ def content_of(repository: str, digest: str) -> bytes | None:
 
 def expire_lease(registry: int, digest: str) -> None:
     """As if its holder had been silent for long."""
-    pk = fills.request_key(Wanted("", registry, digest)).pk
+    pk = fills.request_key(FillRequest("", registry, digest)).pk
     FillLeaseItem(pk, "lease").update(actions=[FillLeaseItem.until.set(0)])
 
 
-def let_be_tried_again(wanted: Wanted) -> None:
+def let_be_tried_again(wanted: FillRequest) -> None:
     """As if a request had been written long ago."""
     key = fills.request_key(wanted)
     FillRequestItem(key.pk, key.sk).update(actions=[FillRequestItem.until.set(0)])

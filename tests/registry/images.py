@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.oci import digests, manifests
 from chalicelib.registry import blobs, push
 from chalicelib.storage import blobstore
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -21,7 +21,7 @@ def descriptor(content: bytes, media_type: str = LAYER) -> dict[str, Any]:
 
 def push_blob(repository: str, content: bytes, media_type: str = LAYER) -> dict[str, Any]:
     """Store bytes as a finished upload would, and return their descriptor."""
-    key = f"blobs/{fresh()}"
+    key = f"blobs/{new_id()}"
     blobstore.put(key, content)
     blobs.publish(repository, digests.of(content), len(content), key)
     return descriptor(content, media_type)

@@ -113,7 +113,7 @@ def test_the_first_pull_of_an_artifact_waits_for_no_other_and_the_next_ones_a_mi
     def pulled(tag: str) -> int:
         """When the table says that the artifact was pulled, once it was now and the response has left."""
         assert send("GET", f"manifests/{tag}").status == 200
-        background.answered()
+        background.response_sent()
         return artifact_times(repository)[digests[int(tag[1]) - 1]]
 
     first, second = pulled("v1"), pulled("v2")
@@ -122,7 +122,7 @@ def test_the_first_pull_of_an_artifact_waits_for_no_other_and_the_next_ones_a_mi
     assert pulled("v1") == first
     assert pulls.times.due_in() == pytest.approx(1)
     clock[0] += 1
-    background.answered()
+    background.response_sent()
     assert artifact_times(repository)[digests[0]] > first
 
 

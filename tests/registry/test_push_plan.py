@@ -112,7 +112,7 @@ def test_a_full_project_takes_no_more() -> None:
 
 
 def test_more_new_digests_than_a_transaction_takes_are_charged_ahead() -> None:
-    layers = [f"layer {number}".encode() for number in range(charges.A_TRANSACTION)]
+    layers = [f"layer {number}".encode() for number in range(charges.MAX_PER_TRANSACTION)]
     content = image(descriptor(CONFIG_BYTES, CONFIG), *(descriptor(each) for each in layers))
     assert not push_plan.decide(PROJECT, wanted(content), view(CONFIG_BYTES, *layers)).is_charged_with_commit
     few = image(descriptor(CONFIG_BYTES, CONFIG), *(descriptor(each) for each in layers[:-2]))

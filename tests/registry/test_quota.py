@@ -112,12 +112,14 @@ def test_a_manifest_kept_in_s3_counts_too(project: str, repository: str) -> None
 
 def test_a_manifest_with_hundreds_of_layers(project: str, repository: str) -> None:
     config = push_blob(repository, os.urandom(16), CONFIG)
-    content = image(config, *(push_blob(repository, os.urandom(8)) for _ in range(2 * charges.A_TRANSACTION + 30)))
-    limit(project, 16 + 8 * (2 * charges.A_TRANSACTION + 30) + len(content) - 1)
+    content = image(
+        config, *(push_blob(repository, os.urandom(8)) for _ in range(2 * charges.MAX_PER_TRANSACTION + 30))
+    )
+    limit(project, 16 + 8 * (2 * charges.MAX_PER_TRANSACTION + 30) + len(content) - 1)
     with pytest.raises(QuotaExceeded):
         put(repository, "v1", content)
     assert_exact(project)
-    limit(project, 16 + 8 * (2 * charges.A_TRANSACTION + 30) + len(content))
+    limit(project, 16 + 8 * (2 * charges.MAX_PER_TRANSACTION + 30) + len(content))
     digest = put(repository, "v1", content)
     assert_exact(project)
     deletion.manifest(repository, digest)
@@ -126,7 +128,7 @@ def test_a_manifest_with_hundreds_of_layers(project: str, repository: str) -> No
 
 
 def test_charges_made_ahead_of_a_commit_that_is_refused_are_freed(project: str, repository: str) -> None:
-    blobs_pushed = [push_blob(repository, os.urandom(8)) for _ in range(charges.A_TRANSACTION + 1)]
+    blobs_pushed = [push_blob(repository, os.urandom(8)) for _ in range(charges.MAX_PER_TRANSACTION + 1)]
     ahead = {each["digest"]: each["size"] for each in blobs_pushed}
     assert charges.make(rules.get(project), ahead)
     assert charged(project) == ahead
@@ -416,7 +418,7 @@ class TestBudgets:
 
 def test_a_transaction_holds_the_largest_commit(project: str, repository: str) -> None:
     """As many charges and totals as ever, beside a tag that moves and a subject."""
-    layers = [push_blob(repository, os.urandom(8)) for _ in range(charges.A_TRANSACTION - 2)]
+    layers = [push_blob(repository, os.urandom(8)) for _ in range(charges.MAX_PER_TRANSACTION - 2)]
     subject, _ = push_image(repository, "subject")
     push_image(repository, "v1")
     content = image(

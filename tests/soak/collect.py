@@ -14,25 +14,25 @@ import time
 
 def main() -> None:
     from chalicelib.gc import look, rounds, times, work
-    from chalicelib.gc.look import Hold, Look
+    from chalicelib.gc.look import Hold, Inspection
     from chalicelib.gc.store import blobs
-    from chalicelib.storage.conditions import fresh
+    from chalicelib.storage.conditions import new_id
     from tests.gc import collector
     from tests.gc.referenced import assert_only_what_is_referenced
 
     if "blind" in sys.argv:
 
-        def see_nothing(digest: str, _times: object, **_options: object) -> Look:
+        def see_nothing(digest: str, _times: object, **_options: object) -> Inspection:
             pages = list(blobs.partition(digest))
-            return Look(pages[0].blob, Hold.FREE, [link for page in pages for link in page.links])
+            return Inspection(pages[0].blob, Hold.FREE, [link for page in pages for link in page.links])
 
-        look.at_blob = see_nothing  # type: ignore[assignment]
+        look.inspect_blob = see_nothing  # type: ignore[assignment]
 
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     limits, purged = times.of(None), 0
     while not ended.is_set():
-        run = fresh()
+        run = new_id()
         for task in rounds.plan(run, 0, [rounds.MANIFESTS, rounds.BLOBS], limits):
             purged += rounds.carry_out(run, task, limits, lambda _part, _tally: not ended.is_set()).purged_blobs
         work.drop(run)

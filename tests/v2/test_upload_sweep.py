@@ -72,7 +72,7 @@ def test_an_object_that_was_completed_and_never_published_is_dropped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "settle", die)
+        patch.setattr(uploads, "finish_session", die)
         with pytest.raises(KeyboardInterrupt):
             writer.complete(0, content, digest)
     key = _object_of(session.id)

@@ -208,7 +208,7 @@ def test_a_garbage_collection_is_told_once_to_every_project_that_asked(
 
 def outbox_message(ended: Execution) -> Message:
     event = events.ended(ended)
-    [item] = audit._told_of(event)
+    [item] = audit._outbox_items(event)
     return Message(item.sk, item.pk, item.topic, item.project_id, item.operator, item.detail)
 
 

@@ -12,7 +12,7 @@ from chalicelib.events import unlogged
 from chalicelib.events.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import reads, secrets, tables
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import CONFIGURATION, SYSTEM
 from chalicelib.storage.transactions import transact
@@ -40,7 +40,7 @@ def replace(before: Stored, values: Mapping[str, Any], event: Event) -> bool:
     condition = unchanged if before.version else tables.ConfigurationItem.pk.does_not_exist()
 
     def write(transaction: TransactWrite) -> None:
-        item = tables.ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=fresh())
+        item = tables.ConfigurationItem(CONFIGURATION, SYSTEM, values=dict(values), version=new_id())
         transaction.save(item, condition=condition)
         audit.record(transaction, event)
 

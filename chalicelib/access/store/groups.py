@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 from chalicelib.storage.counters import account_number
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import GROUP, padded
@@ -48,7 +48,7 @@ def read_numbers(kind: int, names: Iterable[str]) -> dict[str, int]:
 
 def create(kind: int, name: str) -> Group | None:
     """Write a group with a number of its own, and its name. None when the name is taken."""
-    group = Group(account_number(GROUP), name, kind, fresh())
+    group = Group(account_number(GROUP), name, kind, new_id())
 
     def write(transaction: TransactWrite) -> None:
         taken = tables.NumberItem.pk.does_not_exist()
@@ -62,7 +62,7 @@ def rename(group: Group, name: str) -> bool:
     """Give a group another name. False when that is taken, or the group has changed since it was read."""
 
     def write(transaction: TransactWrite) -> None:
-        renamed = Group(group.number, name, group.kind, fresh())
+        renamed = Group(group.number, name, group.kind, new_id())
         transaction.save(_to_item(renamed), condition=tables.GroupItem.version == group.version)
         taken = tables.NumberItem.pk.does_not_exist()
         transaction.save(tables.NumberItem(_names(group.kind), name, number=group.number), condition=taken)

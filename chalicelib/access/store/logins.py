@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Key
 
 FAILURES = "failures"
@@ -60,22 +60,22 @@ def count(source: str, before: Failures | None, free: int) -> bool:
         # What is forgiven is so once: of several who fail at once only the first finds it so.
         number = before.number - before.forgiven(present) + 1
         unchanged = (field.failed == before.number) & (field.last == before.last)
-        if holds(item.update, actions=[field.failed.set(number), *times], condition=unchanged):
+        if write_if(item.update, actions=[field.failed.set(number), *times], condition=unchanged):
             return True
-    elif before is None and holds(
+    elif before is None and write_if(
         item.update,
         actions=[field.failed.set(1), *times],
         condition=field.failed.does_not_exist() | (field.expires <= present),
     ):
         return True
-    return holds(item.update, actions=[field.failed.add(1), *times], condition=field.failed < free)
+    return write_if(item.update, actions=[field.failed.add(1), *times], condition=field.failed < free)
 
 
 def give_back(source: str, before: Failures | None) -> None:
     """Take back what `count` has added, `before` being what was read before that."""
     item, field = tables.FailuresItem(FAILURES, source), tables.FailuresItem
     last = [field.last.set(before.last)] if before is not None else []
-    holds(item.update, actions=[field.failed.add(-1), *last], condition=field.failed > 0)
+    write_if(item.update, actions=[field.failed.add(-1), *last], condition=field.failed > 0)
 
 
 def remember(source: str, before: Failures | None = None) -> None:
@@ -85,9 +85,9 @@ def remember(source: str, before: Failures | None = None) -> None:
     last = field.last.set(before.last if before is not None else present)
     times = [last, field.expires.set(present + _expiry_seconds(source))]
     for number in (2, 1) if before is not None else ():
-        if holds(item.update, actions=[field.failed.add(-number), *times], condition=field.failed >= number):
+        if write_if(item.update, actions=[field.failed.add(-number), *times], condition=field.failed >= number):
             return
-    holds(item.update, actions=[field.failed.set(0), *times], condition=field.failed.does_not_exist())
+    write_if(item.update, actions=[field.failed.set(0), *times], condition=field.failed.does_not_exist())
 
 
 def forget(source: str) -> None:

@@ -11,7 +11,7 @@ from chalicelib.events.records import Event
 from chalicelib.projects.store import projects
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -178,7 +178,7 @@ def _to_item(robot: Robot) -> tables.RobotItem:
         grants=[_to_json(grant) for grant in robot.grants],
         creator_type=robot.creator_type,
         creator_number=robot.creator_number,
-        version=fresh(),
+        version=new_id(),
         created=robot.created,
         updated=now(),
     )

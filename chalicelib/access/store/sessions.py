@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Key
 
 SESSION_PREFIX = "session|"
@@ -22,7 +22,7 @@ SESSION_PREFIX = "session|"
 def create(name: str, kind: str, content: Mapping[str, Any], seconds: int) -> bool:
     """Remember `content` for `seconds`. False when something of this kind is remembered under `name` already."""
     item = tables.SessionItem(_partition(name), kind, content=dict(content), expires=int(time.time()) + seconds)
-    return holds(item.save, condition=tables.SessionItem.pk.does_not_exist())
+    return write_if(item.save, condition=tables.SessionItem.pk.does_not_exist())
 
 
 def read(name: str, kind: str) -> tuple[dict[str, Any], int] | None:
@@ -36,12 +36,14 @@ def read(name: str, kind: str) -> tuple[dict[str, Any], int] | None:
 def extend(name: str, kind: str, seconds: int) -> None:
     """Remember for `seconds` from now, if it is remembered still."""
     actions = [tables.SessionItem.expires.set(int(time.time()) + seconds)]
-    holds(tables.SessionItem(_partition(name), kind).update, actions=actions, condition=tables.SessionItem.pk.exists())
+    write_if(
+        tables.SessionItem(_partition(name), kind).update, actions=actions, condition=tables.SessionItem.pk.exists()
+    )
 
 
 def delete(name: str, kind: str) -> bool:
     """Forget. False when there was nothing: of several who do so at once, one gets True."""
-    return holds(tables.SessionItem(_partition(name), kind).delete, condition=tables.SessionItem.pk.exists())
+    return write_if(tables.SessionItem(_partition(name), kind).delete, condition=tables.SessionItem.pk.exists())
 
 
 def _partition(name: str) -> str:

@@ -15,7 +15,7 @@ from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -199,7 +199,7 @@ def _to_item(user: User) -> tables.UserItem:
         admin=user.admin,
         groups=list(user.groups) or None,
         identity=asdict(user.identity) if user.identity else None,
-        version=fresh(),
+        version=new_id(),
         created=user.created,
         updated=now(),
     )

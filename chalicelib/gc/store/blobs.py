@@ -26,7 +26,7 @@ from chalicelib.registry.store.blobs import (
 )
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.transactions import transact
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _condemn_together(blobs: Sequence[Blob]) -> bool:
                 tables.BlobItem(blob.digest, BLOB),
                 actions=[
                     tables.BlobItem.state.set(CONDEMNED),
-                    tables.BlobItem.version.set(fresh()),
+                    tables.BlobItem.version.set(new_id()),
                     tables.BlobItem.candidate_since.set(now()),
                 ],
                 condition=tables.BlobItem.version == blob.version,
@@ -98,11 +98,11 @@ def _condemn_together(blobs: Sequence[Blob]) -> bool:
 
 def clear(blob: Blob) -> bool:
     """Say that a blob is no garbage after all. False when it has changed since it was read."""
-    return holds(
+    return write_if(
         tables.BlobItem(blob.digest, BLOB).update,
         actions=[
             tables.BlobItem.state.set(LIVE),
-            tables.BlobItem.version.set(fresh()),
+            tables.BlobItem.version.set(new_id()),
             tables.BlobItem.candidate.remove(),
             tables.BlobItem.candidate_since.remove(),
         ],
@@ -138,7 +138,9 @@ def _delete_each(doomed: Sequence[tuple[Blob, Sequence[Link]]]) -> list[tuple[Bl
             deleted.append((blob, links))
             for link in links[_ITEMS - 1 :]:
                 key = link_key(link.repository, link.digest)
-                holds(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.object_key == blob.object_key)
+                write_if(
+                    tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.object_key == blob.object_key
+                )
     return deleted
 
 

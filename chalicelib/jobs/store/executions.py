@@ -15,7 +15,7 @@ from chalicelib.events.records import Event
 from chalicelib.jobs.records import UNFINISHED, Execution, Kind, Status, Trigger
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.conditions import now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -109,13 +109,13 @@ def begin(execution: Execution) -> bool:
     """Say that a pending execution runs. False when it is not pending any more."""
     actions = [tables.ExecutionItem.status.set(Status.RUNNING), tables.ExecutionItem.updated.set(now())]
     condition = tables.ExecutionItem.status == Status.PENDING.value
-    return holds(_key_item(execution).update, actions=actions, condition=condition)
+    return write_if(_key_item(execution).update, actions=actions, condition=condition)
 
 
 def tell(execution: Execution, extra: Mapping[str, Any]) -> bool:
     """Replace what an execution has to tell. False when it is final."""
     actions = [tables.ExecutionItem.extra.set(dict(extra)), tables.ExecutionItem.updated.set(now())]
-    return holds(_key_item(execution).update, actions=actions, condition=_is_unfinished())
+    return write_if(_key_item(execution).update, actions=actions, condition=_is_unfinished())
 
 
 def finish(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 
@@ -58,7 +58,7 @@ def write(vendor_type: str, vendor_id: int, kind: str, cron: str, parameters: Ma
         tables.ScheduleItem.parameters.set(dict(parameters)),
         tables.ScheduleItem.created.set(tables.ScheduleItem.created | time),
         tables.ScheduleItem.updated.set(time),
-        tables.ScheduleItem.version.set(fresh()),
+        tables.ScheduleItem.version.set(new_id()),
     ]
     tables.ScheduleItem(SCHEDULE, _sort_key(vendor_type, vendor_id)).update(actions=actions)
 

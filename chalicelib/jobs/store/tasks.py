@@ -16,7 +16,7 @@ from chalicelib.jobs.records import TASKS, UNFINISHED, Status, Task
 from chalicelib.jobs.store.executions import expiry
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.conditions import now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -97,16 +97,16 @@ def begin(task: Task) -> Task | None:
         tables.TaskItem.started.set(task.started or time),
         tables.TaskItem.updated.set(time),
     ]
-    if not holds(item.update, actions=actions, condition=_is_unfinished()):
+    if not write_if(item.update, actions=actions, condition=_is_unfinished()):
         return None
     return read(task.number)
 
 
-def tell(task: Task, extra: Mapping[str, Any]) -> None:
+def save_progress(task: Task, extra: Mapping[str, Any]) -> None:
     """Give a task that is under way something else to tell. One that is final stays as it is."""
     key = _key(task.execution, task.ordinal)
     actions = [tables.TaskItem.extra.set(dict(extra)), tables.TaskItem.updated.set(now())]
-    holds(tables.TaskItem(key.pk, key.sk).update, actions=actions, condition=_is_unfinished())
+    write_if(tables.TaskItem(key.pk, key.sk).update, actions=actions, condition=_is_unfinished())
 
 
 def finish(
@@ -131,11 +131,11 @@ def finish(
         actions.append(tables.TaskItem.extra.set(dict(extra)))
     item = tables.TaskItem(key.pk, key.sk)
     if event is None:
-        return holds(item.update, actions=actions, condition=_is_unfinished())
+        return write_if(item.update, actions=actions, condition=_is_unfinished())
 
     def write(transaction: TransactWrite) -> None:
         transaction.update(item, actions=actions, condition=_is_unfinished())
-        audit.tell_with(transaction, event)
+        audit.publish_in(transaction, event)
 
     return transact(write)
 

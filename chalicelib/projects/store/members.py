@@ -10,7 +10,7 @@ from chalicelib.events import store as audit
 from chalicelib.events.records import Event
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import GROUP, padded
 from chalicelib.storage.transactions import transact
@@ -84,7 +84,7 @@ def set_role(member: Member, role: int, event: Event) -> bool:
 def rename(project_id: int, entity: Entity, name: str) -> None:
     """Show a member under another name, if it still is one."""
     item = tables.MemberItem(_partition(project_id), entity.key)
-    holds(item.update, actions=[tables.MemberItem.name.set(name)], condition=tables.MemberItem.pk.exists())
+    write_if(item.update, actions=[tables.MemberItem.name.set(name)], condition=tables.MemberItem.pk.exists())
 
 
 def delete(member: Member, event: Event | None = None) -> bool:

@@ -14,7 +14,7 @@ from chalicelib.projects.store.members import Member
 from chalicelib.projects.store.usage import Adjustment
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import ADMINISTRATOR, CATALOG_PREFIX, padded
 from chalicelib.storage.transactions import transact
@@ -107,7 +107,7 @@ def create(
         owner.entity.number,
         time,
         time,
-        fresh(),
+        new_id(),
         dict(metadata),
         0,
         storage_limit=storage_limit,
@@ -155,7 +155,7 @@ def update(before: Project, *, public: bool, metadata: Mapping[str, str], event:
         tables.ProjectItem.public.set(public),
         tables.ProjectItem.metadata.set(dict(metadata)),
         tables.ProjectItem.updated.set(now()),
-        tables.ProjectItem.version.set(fresh()),
+        tables.ProjectItem.version.set(new_id()),
     ]
     condition = (tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE)
     if public != before.public:
@@ -181,11 +181,11 @@ def set_storage_limit(before: Project, limit: int) -> bool:
             actions=[
                 tables.ProjectItem.storage_limit.set(limit),
                 tables.ProjectItem.updated.set(now()),
-                tables.ProjectItem.version.set(fresh()),
+                tables.ProjectItem.version.set(new_id()),
             ],
             condition=(tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE),
         )
-        usage.adjust(transaction, before.project_id, [usage.anywhere(0, room)])
+        usage.adjust(transaction, before.project_id, [usage.any_shard(0, room)])
 
     return transact(write)
 
@@ -209,9 +209,9 @@ def _room(limit: int) -> int:
 
 def set_immutable_rules(before: Project, rules: Sequence[Mapping[str, Any]]) -> bool:
     """Replace a project's immutable tag rules. False when it has changed since it was read, or is gone."""
-    actions = [tables.ProjectItem.immutable_rules.set(list(rules)), tables.ProjectItem.version.set(fresh())]
+    actions = [tables.ProjectItem.immutable_rules.set(list(rules)), tables.ProjectItem.version.set(new_id())]
     condition = (tables.ProjectItem.version == before.version) & (tables.ProjectItem.state == LIVE)
-    return holds(tables.ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
+    return write_if(tables.ProjectItem(PROJECT, before.name).update, actions=actions, condition=condition)
 
 
 def next_immutable_rule() -> int:
@@ -224,13 +224,13 @@ def mark_deleting(project: Project) -> str | None:
 
     Each mark takes the place of the one before, whoever set it.
     """
-    mark = fresh()
+    mark = new_id()
     return mark if _set_state(project, DELETING, mark, None) else None
 
 
 def unmark_deleting(project: Project, mark: str) -> bool:
     """Let `project` live on. False when another took the mark over."""
-    return _set_state(project, LIVE, fresh(), mark)
+    return _set_state(project, LIVE, new_id(), mark)
 
 
 def delete(project: Project, mark: str, event: Event) -> bool:
@@ -272,7 +272,7 @@ def _set_state(project: Project, state: str, version: str, expected: str | None)
     if expected is not None:
         condition &= tables.ProjectItem.version == expected
     actions = [tables.ProjectItem.state.set(state), tables.ProjectItem.version.set(version)]
-    return holds(tables.ProjectItem(PROJECT, project.name).update, actions=actions, condition=condition)
+    return write_if(tables.ProjectItem(PROJECT, project.name).update, actions=actions, condition=condition)
 
 
 def _to_project(item: Item) -> Project:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib import retrying
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds
+from chalicelib.storage.conditions import new_id, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import CANDIDATE_SHARDS, padded
 from chalicelib.storage.tables.keys import shard as shard_of
@@ -145,7 +145,7 @@ def add_charges(
     """
     for digest, size in sizes.items():
         key = charge_key(project_id, digest)
-        charge = tables.ChargeItem(key.pk, key.sk, size=size, version=fresh(), uploaded=digest in uploaded or None)
+        charge = tables.ChargeItem(key.pk, key.sk, size=size, version=new_id(), uploaded=digest in uploaded or None)
         transaction.save(charge, condition=tables.ChargeItem.pk.does_not_exist())
     adjust(transaction, project_id, adjustments)
 
@@ -182,7 +182,7 @@ def make_room(transaction: TransactWrite, project_id: int, limit: int) -> None:
     adjust(transaction, project_id, parts)
 
 
-def anywhere(used: int, room: int, unreferenced: int = 0) -> Adjustment:
+def any_shard(used: int, room: int, unreferenced: int = 0) -> Adjustment:
     """An adjustment of any of the totals, so that those who make one at once seldom meet."""
     shard = random.randrange(SHARDS)  # noqa: S311 -- which one does not matter
     return Adjustment(shard, used, room, unreferenced=unreferenced)
@@ -193,8 +193,8 @@ def add_unreferenced(project_id: int, size: int) -> None:
 
     It is no change of the total in the sense of `changes`: what is planned by used bytes and room stays right.
     """
-    total = anywhere(0, 0, size)
-    holds(
+    total = any_shard(0, 0, size)
+    write_if(
         tables.TotalItem(_partition(project_id, total.shard), _TOTAL).update,
         actions=[tables.TotalItem.unreferenced.add(size)],
     )
@@ -202,9 +202,9 @@ def add_unreferenced(project_id: int, size: int) -> None:
 
 def mark_freeing(project_id: int, charge: Charge) -> str:
     """Say that `charge` may be freed. Returns the mark, empty when the charge has changed since it was read."""
-    version = fresh()
+    version = new_id()
     key = charge_key(project_id, charge.digest)
-    marked = holds(
+    marked = write_if(
         tables.ChargeItem(key.pk, key.sk).update,
         actions=[tables.ChargeItem.freeing.set(True), tables.ChargeItem.version.set(version)],
         condition=tables.ChargeItem.version == charge.version,
@@ -215,9 +215,9 @@ def mark_freeing(project_id: int, charge: Charge) -> str:
 def keep(project_id: int, digest: str) -> bool:
     """Take a mark away, so that who set it does not free the charge. False when it is freed already."""
     key = charge_key(project_id, digest)
-    return holds(
+    return write_if(
         tables.ChargeItem(key.pk, key.sk).update,
-        actions=[tables.ChargeItem.freeing.remove(), tables.ChargeItem.version.set(fresh())],
+        actions=[tables.ChargeItem.freeing.remove(), tables.ChargeItem.version.set(new_id())],
         condition=tables.ChargeItem.pk.exists(),
     )
 
@@ -229,7 +229,7 @@ def free(project_id: int, charge: Charge, mark: str) -> bool:
         key = charge_key(project_id, charge.digest)
         transaction.delete(tables.ChargeItem(key.pk, key.sk), condition=tables.ChargeItem.version == mark)
         unreferenced = charge.size if charge.uploaded else 0
-        adjust(transaction, project_id, [anywhere(-charge.size, charge.size, unreferenced)])
+        adjust(transaction, project_id, [any_shard(-charge.size, charge.size, unreferenced)])
 
     return transact(write)
 
@@ -246,7 +246,7 @@ def delete_all(project_id: int) -> None:
                 break
         partition = _partition(project_id, shard)
         for item in reads.query_all(settings().projects_table, partition, CHARGE_PREFIX, ("size",)):
-            holds(tables.ChargeItem(partition, item["sk"]).delete)
+            write_if(tables.ChargeItem(partition, item["sk"]).delete)
 
 
 def _delete_total(project_id: int, shard: int) -> bool:
@@ -256,7 +256,7 @@ def _delete_total(project_id: int, shard: int) -> bool:
     if item is None:
         return True
     if "changes" not in item:
-        return holds(tables.TotalItem(partition, _TOTAL).delete, condition=tables.TotalItem.changes.does_not_exist())
+        return write_if(tables.TotalItem(partition, _TOTAL).delete, condition=tables.TotalItem.changes.does_not_exist())
 
     def write(transaction: TransactWrite) -> None:
         transaction.delete(tables.TotalItem(partition, _TOTAL), condition=tables.TotalItem.changes == item["changes"])

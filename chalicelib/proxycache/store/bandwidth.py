@@ -8,7 +8,7 @@ from __future__ import annotations
 from chalicelib import retrying
 from chalicelib.oci.errors import Unavailable
 from chalicelib.storage import tables
-from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.conditions import now, write_if
 
 _PREFIX, _LINE = "bandwidth|", "line"
 _KEPT_SECONDS = 86_400
@@ -22,9 +22,9 @@ def book(project_id: int, seconds: float) -> float:
     for _ in retrying.attempts(retrying.MEDIUM):
         present = now()
         keep = kept.set(present // 1000 + _KEPT_SECONDS)
-        if holds(item.update, actions=[until.add(length), keep], condition=until > present):
+        if write_if(item.update, actions=[until.add(length), keep], condition=until > present):
             return (item.until - present) / 1000
         free = until.does_not_exist() | (until <= present)
-        if holds(item.update, actions=[until.set(present + length), keep], condition=free):
+        if write_if(item.update, actions=[until.set(present + length), keep], condition=free):
             return length / 1000
     raise Unavailable("the bandwidth of a project is being booked by others")

@@ -9,7 +9,7 @@ import random
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 
 _PREFIX = "connections|"
 _SPREAD = 8
@@ -23,14 +23,16 @@ def take(project_id: int, limit: int, seconds: float) -> tuple[int, str] | None:
     taken = {int(item["sk"]) for item in items if item["until"] > present}
     free = [number for number in range(min(limit, len(taken) + _SPREAD)) if number not in taken]
     random.shuffle(free)
-    until, holder = present + round(seconds * 1000), fresh()
+    until, holder = present + round(seconds * 1000), new_id()
     for number in free:
         item = tables.PlaceItem(partition, str(number), until=until, holder=holder, expires=until // 1000 + 60)
-        if holds(item.save, condition=tables.PlaceItem.pk.does_not_exist() | (tables.PlaceItem.until <= present)):
+        if write_if(item.save, condition=tables.PlaceItem.pk.does_not_exist() | (tables.PlaceItem.until <= present)):
             return number, holder
     return None
 
 
 def leave(project_id: int, number: int, holder: str) -> None:
     """Give a place back, unless it is another's already."""
-    holds(tables.PlaceItem(f"{_PREFIX}{project_id}", str(number)).delete, condition=tables.PlaceItem.holder == holder)
+    write_if(
+        tables.PlaceItem(f"{_PREFIX}{project_id}", str(number)).delete, condition=tables.PlaceItem.holder == holder
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import tables
-from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.conditions import now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -33,7 +33,7 @@ _LINGER = 2 * 86_400
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FillRequest:
     """A blob that `repository` wants from the upstream registry with the number `registry`."""
 
     repository: str
@@ -73,7 +73,7 @@ class Lease:
     upload: str
 
 
-def request_key(wanted: Wanted) -> Key:
+def request_key(wanted: FillRequest) -> Key:
     partition = _partition(wanted.registry, wanted.digest)
     return Key(settings().jobs_table, partition, f"{_REQUEST_PREFIX}{wanted.repository}")
 
@@ -83,10 +83,10 @@ def to_request(item: Item) -> Request:
     return Request(item["execution"], item["until"], item["failures"], Failure(**failure) if failure else None)
 
 
-def claim(wanted: Mapping[Wanted, Request | None], execution: str, until: int) -> list[Wanted]:
+def claim(wanted: Mapping[FillRequest, Request | None], execution: str, until: int) -> list[FillRequest]:
     """Say that `execution` is to fetch blobs whose requests are as they were read. Returns those that it got."""
     pairs = list(wanted.items())
-    claimed: list[Wanted] = []
+    claimed: list[FillRequest] = []
     for start in range(0, len(pairs), _TRANSACTION):
         part = pairs[start : start + _TRANSACTION]
         if len(part) > 1 and _claim_all(part, execution, until):
@@ -96,27 +96,27 @@ def claim(wanted: Mapping[Wanted, Request | None], execution: str, until: int) -
     return claimed
 
 
-def renew(wanted: Wanted, execution: str, until: int) -> None:
+def renew(wanted: FillRequest, execution: str, until: int) -> None:
     """Say that `execution` is still at it, unless another one is."""
-    holds(
+    write_if(
         _request_item(wanted).update,
         actions=[tables.FillRequestItem.until.set(until), tables.FillRequestItem.expires.set(_expiry())],
         condition=_is_pending(execution),
     )
 
 
-def close(wanted: Wanted) -> None:
+def close(wanted: FillRequest) -> None:
     """The blob is there: nobody waits any longer, whoever was to fetch it."""
     _request_item(wanted).delete()
 
 
-def withdraw(wanted: Iterable[Wanted], execution: str) -> None:
+def withdraw(wanted: Iterable[FillRequest], execution: str) -> None:
     """Take requests back that nobody is at."""
     for each in wanted:
-        holds(_request_item(each).delete, condition=tables.FillRequestItem.execution == execution)
+        write_if(_request_item(each).delete, condition=tables.FillRequestItem.execution == execution)
 
 
-def fail(wanted: Wanted, execution: str, failure: Failure, until: int) -> None:
+def fail(wanted: FillRequest, execution: str, failure: Failure, until: int) -> None:
     """Tell those who wait why they do in vain, unless another execution is at it."""
     actions = [
         tables.FillRequestItem.until.set(until),
@@ -124,7 +124,7 @@ def fail(wanted: Wanted, execution: str, failure: Failure, until: int) -> None:
         tables.FillRequestItem.failure.set(vars(failure)),
         tables.FillRequestItem.expires.set(_expiry()),
     ]
-    holds(_request_item(wanted).update, actions=actions, condition=tables.FillRequestItem.execution == execution)
+    write_if(_request_item(wanted).update, actions=actions, condition=tables.FillRequestItem.execution == execution)
 
 
 def acquire(registry: int, digest: str, holder: str, until: int) -> Lease | None:
@@ -140,7 +140,7 @@ def acquire(registry: int, digest: str, holder: str, until: int) -> Lease | None
         tables.FillLeaseItem.until.set(until),
         tables.FillLeaseItem.expires.set(_expiry()),
     ]
-    if not holds(item.update, actions=actions, condition=free):
+    if not write_if(item.update, actions=actions, condition=free):
         return None
     return Lease(registry, digest, holder, item.repository or "", item.upload or "")
 
@@ -148,25 +148,25 @@ def acquire(registry: int, digest: str, holder: str, until: int) -> Lease | None
 def extend(lease: Lease, until: int) -> bool:
     """Go on holding a lease. False when it has come to be another's."""
     actions = [tables.FillLeaseItem.until.set(until), tables.FillLeaseItem.expires.set(_expiry())]
-    return holds(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
+    return write_if(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
 
 
 def note_upload(lease: Lease, repository: str, upload: str) -> bool:
     """Write down the upload that the blob is in, for who goes on. False when the lease has come to be another's."""
     actions = [tables.FillLeaseItem.repository.set(repository), tables.FillLeaseItem.upload.set(upload)]
-    return holds(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
+    return write_if(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
 
 
 def release(lease: Lease, *, resumable: bool) -> None:
     """Let others fetch the blob: from where its upload stands if it is `resumable`. Another's lease stays."""
     is_mine = tables.FillLeaseItem.holder == lease.holder
     if resumable:
-        holds(_lease_item(lease).update, actions=[tables.FillLeaseItem.until.set(0)], condition=is_mine)
+        write_if(_lease_item(lease).update, actions=[tables.FillLeaseItem.until.set(0)], condition=is_mine)
     else:
-        holds(_lease_item(lease).delete, condition=is_mine)
+        write_if(_lease_item(lease).delete, condition=is_mine)
 
 
-def _claim_all(part: Collection[tuple[Wanted, Request | None]], execution: str, until: int) -> bool:
+def _claim_all(part: Collection[tuple[FillRequest, Request | None]], execution: str, until: int) -> bool:
     def write(transaction: TransactWrite) -> None:
         for wanted, before in part:
             transaction.save(_requested(wanted, before, execution, until), condition=_is_as_read(before))
@@ -174,11 +174,11 @@ def _claim_all(part: Collection[tuple[Wanted, Request | None]], execution: str, 
     return transact(write)
 
 
-def _claim(wanted: Wanted, before: Request | None, execution: str, until: int) -> bool:
-    return holds(_requested(wanted, before, execution, until).save, condition=_is_as_read(before))
+def _claim(wanted: FillRequest, before: Request | None, execution: str, until: int) -> bool:
+    return write_if(_requested(wanted, before, execution, until).save, condition=_is_as_read(before))
 
 
-def _requested(wanted: Wanted, before: Request | None, execution: str, until: int) -> FillRequestItem:
+def _requested(wanted: FillRequest, before: Request | None, execution: str, until: int) -> FillRequestItem:
     item = _request_item(wanted)
     item.execution, item.until, item.expires = execution, until, _expiry()
     item.failures = before.failures if before else 0
@@ -201,7 +201,7 @@ def _is_pending(execution: str) -> Condition:
     return pending
 
 
-def _request_item(wanted: Wanted) -> FillRequestItem:
+def _request_item(wanted: FillRequest) -> FillRequestItem:
     key = request_key(wanted)
     return tables.FillRequestItem(key.pk, key.sk)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 
 REPLIES_PREFIX = "upstream|"
@@ -27,7 +27,7 @@ _WAITING_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Asked:
+class CachedReply:
     """How far a question is. Times are milliseconds since 1970."""
 
     version: str = ""
@@ -40,25 +40,25 @@ class Asked:
     """The reply's, in bytes of JSON."""
 
 
-def read(origin: str, question: str) -> Asked:
+def read(origin: str, question: str) -> CachedReply:
     item = reads.get_item(_key(origin, question))
-    return _to_asked(item) if item else Asked()
+    return _to_asked(item) if item else CachedReply()
 
 
-def read_each(origin: str, questions: Iterable[str]) -> dict[str, Asked]:
+def read_each(origin: str, questions: Iterable[str]) -> dict[str, CachedReply]:
     """Those of the questions that were ever asked."""
     items = reads.get_items(_key(origin, question) for question in questions)
     return {key.sk: _to_asked(item) for key, item in items.items()}
 
 
-def take_turn(origin: str, question: str, before: Asked, seconds: float) -> str:
+def acquire_refresh(origin: str, question: str, before: CachedReply, seconds: float) -> str:
     """Be the one who asks, for `seconds`. Returns the turn, empty when it is another's or there is a new reply."""
-    turn, present = fresh(), now()
+    turn, present = new_id(), now()
     is_free = tables.ReplyItem.turn_until.does_not_exist() | (tables.ReplyItem.turn_until < present)
     is_same = (
         tables.ReplyItem.version == before.version if before.version else tables.ReplyItem.version.does_not_exist()
     )
-    taken = holds(
+    taken = write_if(
         tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[
             tables.ReplyItem.turn.set(turn),
@@ -80,9 +80,9 @@ def write(
     plain = json.dumps(reply, separators=(",", ":")).encode()
     content = zlib.compress(plain)
     if len(content) > SIZE_LIMIT:
-        give_back(origin, question, turn)
+        release_refresh(origin, question, turn)
         return len(plain)
-    holds(
+    write_if(
         tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[
             tables.ReplyItem.version.set(turn),
@@ -97,9 +97,9 @@ def write(
     return len(plain)
 
 
-def give_back(origin: str, question: str, turn: str) -> None:
+def release_refresh(origin: str, question: str, turn: str) -> None:
     """Let another ask at once."""
-    holds(
+    write_if(
         tables.ReplyItem(f"{REPLIES_PREFIX}{origin}", question).update,
         actions=[tables.ReplyItem.turn.remove(), tables.ReplyItem.turn_until.remove()],
         condition=tables.ReplyItem.turn == turn,
@@ -127,7 +127,7 @@ def _expiry(seconds: int) -> int:
     return now() // 1000 + seconds
 
 
-def _to_asked(item: Item) -> Asked:
+def _to_asked(item: Item) -> CachedReply:
     plain = zlib.decompress(item["reply"]) if "reply" in item else b"null"
     times = item.get("fresh_until", 0), item.get("turn_until", 0)
-    return Asked(item.get("version", ""), json.loads(plain), *times, size=len(plain))
+    return CachedReply(item.get("version", ""), json.loads(plain), *times, size=len(plain))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Key
 from chalicelib.storage.tables.keys import padded
 
@@ -41,7 +41,7 @@ _NAMES = tuple(field.name for field in fields(Traffic))
 
 def add(project_id: int, traffic: Traffic) -> None:
     actions = [getattr(tables.TrafficItem, name).add(getattr(traffic, name)) for name in _NAMES]
-    holds(tables.TrafficItem(_partition(project_id), _TRAFFIC).update, actions=actions)
+    write_if(tables.TrafficItem(_partition(project_id), _TRAFFIC).update, actions=actions)
 
 
 def read(project_id: int) -> Traffic:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.oci.accessories import COSIGN, Accessory
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 from chalicelib.storage.reads import Item, Key
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def save(transaction: TransactWrite, artifact: Artifact) -> None:
 def set_extra(artifact: Artifact, extra: Mapping[str, Any]) -> None:
     """Keep what an artifact's config says; nothing happens when the artifact is gone."""
     item = tables.ArtifactItem(artifact.repository, sort_key(artifact.pushed, artifact.digest, artifact.accessory))
-    holds(item.update, actions=[tables.ArtifactItem.extra.set(dict(extra))], condition=tables.ArtifactItem.pk.exists())
+    write_if(
+        item.update, actions=[tables.ArtifactItem.extra.set(dict(extra))], condition=tables.ArtifactItem.pk.exists()
+    )
 
 
 def remove(transaction: TransactWrite, repository: str, digest: str, pushed: int, accessory: Accessory | None) -> None:
@@ -74,7 +76,7 @@ def forget_signatures(repository: str, subject: str) -> None:
     none = (tables.SignedItem.cosign.does_not_exist() | (tables.SignedItem.cosign == 0)) & (
         tables.SignedItem.notation.does_not_exist() | (tables.SignedItem.notation == 0)
     )
-    holds(tables.SignedItem(key.pk, key.sk).delete, condition=none)
+    write_if(tables.SignedItem(key.pk, key.sk).delete, condition=none)
 
 
 def signed_key(repository: str, subject: str) -> Key:

@@ -11,7 +11,7 @@ from chalicelib.oci.errors import Unavailable
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.aws_json import RETRY_SECONDS
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import shard
 
@@ -145,12 +145,12 @@ def create(digest: str, object_key: str, size: int) -> bool:
         object_key=object_key,
         size=size,
         state=LIVE,
-        version=fresh(),
+        version=new_id(),
         created=created,
         candidate=shard(digest),
         candidate_since=created,
     )
-    return holds(item.save, condition=tables.BlobItem.pk.does_not_exist())
+    return write_if(item.save, condition=tables.BlobItem.pk.does_not_exist())
 
 
 def touch(digest: str, object_key: str = "") -> bool:
@@ -159,11 +159,11 @@ def touch(digest: str, object_key: str = "") -> bool:
     One write for all three, whoever else does it too; only a collector's writes name the version that they read, and
     so lose to it. False when the record is gone, or is another upload's than the one of `object_key`.
     """
-    return holds(
+    return write_if(
         tables.BlobItem(digest, BLOB).update,
         actions=[
             tables.BlobItem.state.set(LIVE),
-            tables.BlobItem.version.set(fresh()),
+            tables.BlobItem.version.set(new_id()),
             tables.BlobItem.candidate.set(shard(digest)),
             tables.BlobItem.candidate_since.set(now()),
         ],
@@ -174,15 +174,15 @@ def touch(digest: str, object_key: str = "") -> bool:
 def put_link(repository: str, digest: str, object_key: str, *, uploaded: bool = False) -> None:
     key = link_key(repository, digest)
     link = tables.LinkItem(
-        key.pk, key.sk, object_key=object_key, state=LIVE, version=fresh(), uploaded=uploaded or None
+        key.pk, key.sk, object_key=object_key, state=LIVE, version=new_id(), uploaded=uploaded or None
     )
-    holds(link.save)
+    write_if(link.save)
 
 
 def set_link_state(link: Link, state: str) -> str:
     """Write a link's state. Returns the new version, empty when the link changed since it was read."""
-    key, version = link_key(link.repository, link.digest), fresh()
-    written = holds(
+    key, version = link_key(link.repository, link.digest), new_id()
+    written = write_if(
         tables.LinkItem(key.pk, key.sk).update,
         actions=[tables.LinkItem.state.set(state), tables.LinkItem.version.set(version)],
         condition=tables.LinkItem.version == link.version,
@@ -193,7 +193,7 @@ def set_link_state(link: Link, state: str) -> str:
 def delete_link(link: Link, version: str) -> bool:
     """Delete a link that still has `version`."""
     key = link_key(link.repository, link.digest)
-    return holds(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.version == version)
+    return write_if(tables.LinkItem(key.pk, key.sk).delete, condition=tables.LinkItem.version == version)
 
 
 def manifest_target(repository: str, digest: str) -> str:

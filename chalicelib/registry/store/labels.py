@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import fresh, now
+from chalicelib.storage.conditions import new_id, now
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX, padded
 from chalicelib.storage.transactions import transact
@@ -108,17 +108,17 @@ def attach(label: Label, repository: str, digest: str) -> bool:
 def detach(number: int, repository: str, digest: str) -> bool:
     """Take a label from an artifact. False when it has it not."""
 
-    return transact(lambda transaction: take_off(transaction, number, repository, digest))
+    return transact(lambda transaction: remove_in(transaction, number, repository, digest))
 
 
-def take_off(transaction: TransactWrite, number: int, repository: str, digest: str) -> None:
+def remove_in(transaction: TransactWrite, number: int, repository: str, digest: str) -> None:
     """Add to a transaction that an artifact carries a label no longer; it fails when that is so already."""
     here, there = _both_ends(number, repository, digest)
     transaction.delete(here, condition=tables.LabelledItem.pk.exists())
     transaction.delete(there)
 
 
-def carriers(number: int) -> list[tuple[str, str]]:
+def artifacts_with(number: int) -> list[tuple[str, str]]:
     """The artifacts that carry a label, as (repository, digest)."""
     items = reads.query_all(settings().repositories_table, f"{LABELLED_PREFIX}{padded(number)}", "", ("number",))
     return [(repository, digest) for repository, _, digest in (item["sk"].partition("|") for item in items)]
@@ -185,7 +185,7 @@ def _to_item(label: Label) -> tables.LabelItem:
         color=label.color,
         created=label.created,
         updated=now(),
-        version=fresh(),
+        version=new_id(),
     )
 
 

@@ -16,7 +16,7 @@ from chalicelib.registry.store.artifacts import Artifact
 from chalicelib.registry.store.blobs import LIVE
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import MANIFEST_PREFIX, shard
 from chalicelib.storage.transactions import transact
@@ -217,7 +217,7 @@ def commit(change: Commit) -> bool:
         for event in change.events:
             audit.record(transaction, event)
         if change.warning is not None:
-            audit.tell_with(transaction, change.warning)
+            audit.publish_in(transaction, change.warning)
 
     return transact(write)
 
@@ -246,7 +246,7 @@ def _save_manifest(transaction: TransactWrite, change: Commit) -> None:
             key.pk,
             key.sk,
             generation=change.generation,
-            version=fresh(),
+            version=new_id(),
             state=LIVE,
             media_type=change.media_type,
             size=change.size,
@@ -306,7 +306,7 @@ def note_candidate(transaction: TransactWrite, repository: str, digest: str) -> 
 def mark_candidate(repository: str, digest: str) -> None:
     """Note that a manifest may be garbage; nothing happens when it is gone."""
     key = manifest_key(repository, digest)
-    holds(
+    write_if(
         tables.ManifestItem(key.pk, key.sk).update,
         actions=[tables.ManifestItem.candidate.set(shard(digest)), tables.ManifestItem.candidate_since.set(now())],
         condition=tables.ManifestItem.pk.exists(),
@@ -320,7 +320,7 @@ def clear_candidate(record: Record) -> bool:
     """
     key = manifest_key(record.repository, record.digest)
     unmarked = tables.ManifestItem.candidate_since == record.candidate_since
-    return holds(
+    return write_if(
         tables.ManifestItem(key.pk, key.sk).update,
         actions=[tables.ManifestItem.candidate.remove(), tables.ManifestItem.candidate_since.remove()],
         condition=(tables.ManifestItem.version == record.version) & unmarked,
@@ -329,8 +329,8 @@ def clear_candidate(record: Record) -> bool:
 
 def set_state(record: Record, state: str) -> str:
     """Write a manifest's state. Returns the new version, empty when the manifest changed since it was read."""
-    key, version = manifest_key(record.repository, record.digest), fresh()
-    written = holds(
+    key, version = manifest_key(record.repository, record.digest), new_id()
+    written = write_if(
         tables.ManifestItem(key.pk, key.sk).update,
         actions=[tables.ManifestItem.state.set(state), tables.ManifestItem.version.set(version)],
         condition=tables.ManifestItem.version == record.version,

@@ -12,7 +12,7 @@ from chalicelib.registry.store import artifacts
 from chalicelib.registry.store import manifests as manifest_table
 from chalicelib.registry.store.repositories import catalog_key
 from chalicelib.storage import tables
-from chalicelib.storage.conditions import holds
+from chalicelib.storage.conditions import write_if
 
 
 def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) -> None:
@@ -28,13 +28,13 @@ def set_times(repository: str, digest: str, time: int, tags: Mapping[str, int]) 
 def _set_time(item: tables.ArtifactItem | tables.TagItem, time: int) -> None:
     kind = type(item)
     later = kind.pulled.does_not_exist() | (kind.pulled < time)
-    holds(item.update, actions=[kind.pulled.set(time)], condition=kind.pk.exists() & later)
+    write_if(item.update, actions=[kind.pulled.set(time)], condition=kind.pk.exists() & later)
 
 
 def add_count(repository: str, pulls: int) -> None:
     """Count `pulls` more from a repository."""
     key = catalog_key(repository)
-    holds(
+    write_if(
         tables.CatalogItem(key.pk, key.sk).update,
         actions=[tables.CatalogItem.pulls.add(pulls)],
         condition=tables.CatalogItem.pk.exists(),

@@ -31,7 +31,7 @@ def delete_manifest(
             referrer = manifests.referrer_key(record.repository, subject, artifact_type, record.digest)
             transaction.delete(tables.ReferrerItem(referrer.pk, referrer.sk))
         for number in carried:
-            labels.take_off(transaction, number, record.repository, record.digest)
+            labels.remove_in(transaction, number, record.repository, record.digest)
         artifacts.remove(transaction, record.repository, record.digest, record.created, record.accessory)
         if record.accessory is not None:
             artifacts.count_signature(transaction, record.repository, record.accessory, -1)

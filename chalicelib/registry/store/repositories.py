@@ -15,7 +15,7 @@ from chalicelib.events.records import Event
 from chalicelib.projects.store import directory
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import holds, now
+from chalicelib.storage.conditions import now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import CATALOG_PREFIX
 from chalicelib.storage.transactions import transact
@@ -193,7 +193,9 @@ def describe(repository: str, description: str) -> bool:
     """Set the description. False when there is no such repository."""
     key = catalog_key(repository)
     actions = [tables.CatalogItem.description.set(description), tables.CatalogItem.updated.set(now())]
-    return holds(tables.CatalogItem(key.pk, key.sk).update, actions=actions, condition=tables.CatalogItem.pk.exists())
+    return write_if(
+        tables.CatalogItem(key.pk, key.sk).update, actions=actions, condition=tables.CatalogItem.pk.exists()
+    )
 
 
 def delete_empty(repository: str, event: Event, *, public: bool) -> bool:

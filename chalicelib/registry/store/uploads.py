@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
 from chalicelib.storage.blobstore import Part
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 
 _UPLOAD = "upload"
@@ -52,7 +52,7 @@ class Session:
 def create(repository: str, project_id: int, empty_digest: str) -> Session:
     """Write a new session. `empty_digest` is the digest of nothing, in the algorithm that the upload is to use."""
     expires = _now() + settings().upload_seconds + _LINGER
-    session = Session(fresh(), repository, fresh(), expires, project_id, prefix_digest=empty_digest)
+    session = Session(new_id(), repository, new_id(), expires, project_id, prefix_digest=empty_digest)
     _to_item(session).save()
     return session
 
@@ -71,8 +71,8 @@ def expired() -> Iterator[Session]:
 
 def write(before: Session, after: Session) -> Session | None:
     """Replace a session that is still `before`. None when it has changed."""
-    written = replace(after, version=fresh())
-    if holds(_to_item(written).save, condition=tables.UploadItem.version == before.version):
+    written = replace(after, version=new_id())
+    if write_if(_to_item(written).save, condition=tables.UploadItem.version == before.version):
         return written
     current = read(before.id)  # a write whose answer was lost has been tried again, and found its own version
     return written if current is not None and current.version == written.version else None
@@ -85,7 +85,9 @@ def seconds_left(session: Session) -> int:
 
 def delete(session: Session) -> bool:
     """Drop a session. False when it has changed since it was read."""
-    return holds(tables.UploadItem(session.id, _UPLOAD).delete, condition=tables.UploadItem.version == session.version)
+    return write_if(
+        tables.UploadItem(session.id, _UPLOAD).delete, condition=tables.UploadItem.version == session.version
+    )
 
 
 def _now() -> int:

@@ -25,7 +25,7 @@ from chalicelib.oci import names
 from chalicelib.oci.errors import BlobUploadInvalid
 from chalicelib.oci.names import Target
 from chalicelib.v2 import uploads
-from chalicelib.v2.answers import answered_async
+from chalicelib.v2.answers import translate_errors_async
 from chalicelib.v2.relay.body import Body, Receive
 from chalicelib.v2.relay.memory import Memory
 from chalicelib.v2.relay.shares import Shares
@@ -97,7 +97,7 @@ app = Relay()
 
 
 @observed_async
-@answered_async
+@translate_errors_async
 async def _observed_answer(request: Request, respond: Callable[[Request], Awaitable[Response]]) -> Response:
     return await respond(request)
 

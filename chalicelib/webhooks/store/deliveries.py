@@ -14,7 +14,7 @@ from chalicelib.events.store import OUTBOX_PREFIX, SHARDS, sort_key
 from chalicelib.jobs.records import Status
 from chalicelib.settings import settings
 from chalicelib.storage import reads, tables
-from chalicelib.storage.conditions import fresh, holds, now
+from chalicelib.storage.conditions import new_id, now, write_if
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.transactions import transact
 from chalicelib.webhooks.records import Delivery, Message, Target
@@ -61,8 +61,8 @@ def create(delivery: Delivery) -> bool:
 
 def claim(delivery: Delivery, until: int) -> Delivery | None:
     """Begin an attempt, which keeps others off `until` a time in milliseconds. None when another has begun one."""
-    version = fresh()
-    begun = holds(
+    version = new_id()
+    begun = write_if(
         tables.DeliveryItem(_partition(delivery.policy), _key(delivery.number)).update,
         actions=[
             tables.DeliveryItem.status.set(Status.RUNNING.value),
@@ -87,7 +87,7 @@ def finish(delivery: Delivery, status: Status, log: Sequence[str]) -> None:
                 tables.DeliveryItem.log.set(list(log)),
                 tables.DeliveryItem.lease.set(0),
                 tables.DeliveryItem.updated.set(now()),
-                tables.DeliveryItem.version.set(fresh()),
+                tables.DeliveryItem.version.set(new_id()),
             ],
             condition=tables.DeliveryItem.version == delivery.version,
         )
@@ -123,7 +123,7 @@ def undelivered() -> Iterator[Delivery]:
 def set_triggered(policy: int, topic: str, time: int) -> None:
     """Note when a policy was triggered last by an event."""
     later = tables.TriggerItem.time.does_not_exist() | (tables.TriggerItem.time < time)
-    holds(
+    write_if(
         tables.TriggerItem(f"{_TRIGGER}{policy}", topic).update,
         actions=[tables.TriggerItem.time.set(time)],
         condition=later,
@@ -162,7 +162,7 @@ def _to_item(delivery: Delivery, lease: int) -> tables.DeliveryItem:
         attempts=delivery.attempts,
         lease=lease,
         log=list(delivery.log),
-        version=fresh(),
+        version=new_id(),
         created=delivery.created,
         updated=delivery.updated,
         expires=delivery.created // 1000 + KEPT_SECONDS,

@@ -16,7 +16,7 @@ from chalicelib.projects.records import Project
 from chalicelib.projects.store.projects import LIVE, PROJECT
 from chalicelib.settings import settings
 from chalicelib.storage import counters, reads, tables
-from chalicelib.storage.conditions import fresh
+from chalicelib.storage.conditions import new_id
 from chalicelib.storage.reads import Item, Key
 from chalicelib.storage.tables.keys import padded
 from chalicelib.storage.transactions import transact
@@ -81,7 +81,7 @@ def subscribers(event_type: str) -> list[int]:
 def _change(transaction: TransactWrite, project: Project, events: Sequence[str], event: Event) -> None:
     transaction.update(
         tables.ProjectItem(PROJECT, project.name),
-        actions=[tables.ProjectItem.webhook_events.set(list(events)), tables.ProjectItem.version.set(fresh())],
+        actions=[tables.ProjectItem.webhook_events.set(list(events)), tables.ProjectItem.version.set(new_id())],
         condition=(tables.ProjectItem.version == project.version) & (tables.ProjectItem.state == LIVE),
     )
     for name in SYSTEM_EVENT_TYPES:

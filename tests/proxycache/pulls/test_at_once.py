@@ -88,10 +88,10 @@ def test_who_died_while_asking_is_not_waited_for_longer_than_a_turn(
 ) -> None:
     upstream.put_image("app", "v1")
     origin = proxy.origin("app")
-    assert replies.take_turn(origin, "manifest|v1", replies.Asked(), 1.0)
+    assert replies.acquire_refresh(origin, "manifest|v1", replies.CachedReply(), 1.0)
     assert proxy.get("app/manifests/v1").status == 200
     assert upstream.count("HEAD", "*/manifests/*") == 1
-    assert replies.take_turn(origin, "manifest|v2", replies.Asked(), 60.0)
+    assert replies.acquire_refresh(origin, "manifest|v2", replies.CachedReply(), 60.0)
     monkeypatch.setattr(freshness, "_WAIT_SECONDS", 0.5)
     refused = proxy.get("app/manifests/v2")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
@@ -99,11 +99,11 @@ def test_who_died_while_asking_is_not_waited_for_longer_than_a_turn(
 
 def test_a_reply_of_who_lost_the_turn_is_not_kept(proxy: Proxy) -> None:
     origin = proxy.origin("app")
-    slow = replies.take_turn(origin, "manifest|v1", replies.Asked(), -1.0)
-    fast = replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
+    slow = replies.acquire_refresh(origin, "manifest|v1", replies.CachedReply(), -1.0)
+    fast = replies.acquire_refresh(origin, "manifest|v1", replies.CachedReply(), 10.0)
     assert slow
     assert fast
-    assert not replies.take_turn(origin, "manifest|v1", replies.Asked(), 10.0)
+    assert not replies.acquire_refresh(origin, "manifest|v1", replies.CachedReply(), 10.0)
     for turn, digest in ((fast, "new"), (slow, "old")):
         replies.write(origin, "manifest|v1", turn, {"digest": digest}, 5, 60)
     assert replies.read(origin, "manifest|v1").reply == {"digest": "new"}
