@@ -32,7 +32,7 @@ class BerthApp(Chalice):
         # Chalice would put a handler and a level of its own on the logger of this name, which is Powertools'.
         super().__init__(app_name, configure_logs=False)
         # Responses say themselves whether they are base64 (ExactResponse). With binary types, Chalice would refuse
-        # to answer who does not accept the type, which registries never do.
+        # to answer clients that do not accept the type, which registries never do.
         self.api.binary_types = []
 
     def __call__(self, event: Any, context: Any) -> Any:

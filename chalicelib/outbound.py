@@ -205,11 +205,11 @@ def _request(
 
 @lru_cache(16)
 def pool(verify: Verify = True) -> urllib3.PoolManager:
-    """Connections that check where they go, for who needs more than `call`: streams, other time limits.
+    """Connections that check where they go, for callers that need more than `call`: streams, other time limits.
 
     Threads may share it. It raises urllib3's exceptions, and AddressRefusedError.
     """
-    # Who switches the check off is told so where they do, and not again in the log of every call.
+    # The API warns where the check is switched off; the log of every call need not.
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     options: dict[str, Any] = {} if verify else {"cert_reqs": "CERT_NONE", "assert_hostname": False}
     if isinstance(verify, str):
@@ -250,7 +250,7 @@ def _is_public(address: Address) -> bool:
 
 
 def check_host(host: str) -> None:
-    """Return unless `host` is, or resolves to, an address that must not be called: to tell who names it early.
+    """Return unless `host` is, or resolves to, an address that must not be called: to refuse it early.
 
     A name that is not known now may be. What is called is checked anew each time. Raises AddressRefusedError.
     """

@@ -66,7 +66,7 @@ _UPLOAD_ITEM_ACTIONS = {
     # A project's limit, whether a blob still fits, and what counts as unreferenced.
     "ProjectsTable": ("BatchGetItem", "GetItem", "UpdateItem"),
     "EventsTable": ("PutItem",),  # webhooks are told when it does not
-    "AccountsTable": ("BatchGetItem", "GetItem"),  # whether who began an upload may still push
+    "AccountsTable": ("BatchGetItem", "GetItem"),  # whether an upload's owner may still push
 }
 """tests/v2/test_relay.py holds the relay to this."""
 

@@ -29,7 +29,7 @@ _VERIFIED_SECONDS = 60
 
 @dataclass(frozen=True)
 class Account:
-    """Who can log in. `number` is Harbor's user id, 0 for a robot."""
+    """A user or robot that can log in. `number` is Harbor's user id, 0 for a robot."""
 
     username: str
     password_hash: str = field(repr=False)
@@ -103,7 +103,7 @@ def find(username: str) -> Account | None:
 
 
 def find_numbered(username: str, number: int) -> Account | None:
-    """As `find`, for who knows the account's number too: it takes one read, and none of the administrator's secret."""
+    """As `find`, by the account's number too: it takes one read, and none of the administrator's secret."""
     if number == ADMINISTRATOR:
         return find(username)
     cached = _users.get(username)

@@ -68,7 +68,8 @@ def permits_in_system(caller: Caller, permission: Permission) -> bool:
 def granted(robot: Robot, kind: str, project_id: int) -> Permissions:
     """What `robot` was given outside of projects (kind `system`) or in a project, with ALL_PROJECTS in every one.
 
-    As in Harbor (src/common/security/robot/context.go) a denial outweighs, and who pushes to the own project pulls too.
+    As in Harbor (src/common/security/robot/context.go) a denial outweighs, and a robot that pushes to its own project
+    pulls too.
     """
     grants = [grant for grant in robot.grants if grant.kind == kind]
     here = [grant for grant in grants if grant.project_id in (project_id, ALL_PROJECTS)]
@@ -127,7 +128,7 @@ def _grant(caller: Caller, repository: str, project: Project | None) -> Reposito
     grants = caller.grants or {}
     grant = grants.get(repository)
     if grant is None and project is not None and project.is_proxy:
-        # Who asks for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
+        # A request for a bare name of Docker Hub's is redirected into its library, with the token for the bare name.
         grant = grants.get(repository.replace("/library/", "/", 1))
     if grant is None or project is None or grant.project_id in (ANY_PROJECT, project.project_id):
         return grant
@@ -143,8 +144,8 @@ def may_sign(caller: Caller, repository: str) -> bool:
 def authorize(caller: Caller, action: str, repository: str, request: Request) -> frozenset[str]:
     """All that `caller` may do on `repository`, `action` ("pull", "push" or "delete") among it.
 
-    Raises Unauthorized with the needed scope for who may get more by logging in, Denied for who is logged in,
-    and NameUnknown when the project is missing, to who may know that.
+    Raises Unauthorized with the needed scope if logging in may give more, Denied for a user who is logged in,
+    and NameUnknown when the project is missing, if the caller may know that.
     """
     if action != "pull" and not caller.is_anonymous and not _is_upload(request):
         # A write is never let in by what the name stood for a while ago: one read, of the project as it is now. An

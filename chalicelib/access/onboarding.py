@@ -22,9 +22,9 @@ COMMENT = "Onboarded via OIDC provider"
 
 
 def refresh(profile: Profile, address: str) -> Account | None:
-    """The account of who has logged in from `address`, now in the groups that the provider tells of.
+    """The account of the user who has logged in from `address`, now in the groups that the provider names.
 
-    None for who is new here.
+    None for a new user.
     """
     for _ in retrying.attempts(retrying.LOW):
         user = table.read_by_identity(_identity(profile))
@@ -39,7 +39,7 @@ def refresh(profile: Profile, address: str) -> Account | None:
 
 
 def onboard(profile: Profile, username: str, address: str) -> Account:
-    """Make the user of who has logged in for the first time. Raises InvalidError or AlreadyExistsError."""
+    """Make the user for a first login. Raises InvalidError or AlreadyExistsError."""
     users.require_name(username)
     if not users.is_administrators(username) and users.find(username) is None:
         numbers, number, time = groups.numbers_of(profile.groups), users.next_number(), now()

@@ -4,11 +4,11 @@ An attempt is counted before its password is looked at, and given back when that
 on than of many in a row. A right password has to wait too, or guessing would go on at full speed; so the waits for a
 name are short, or anyone could lock anyone out.
 
-Who has logged in from an address before is counted apart there (`known`): neither those who fail for the name from
-elsewhere, nor those who fail for other names from the same address, keep that user waiting. A fleet behind one address
-may log in at once there, so more failures are free. A success clears the failures of its name, and forgives one of the
-name at its address. Those of the address are forgiven by time: otherwise who has an account could log in to it now and
-then, and go on guessing the passwords of others.
+A user who has logged in from an address before is counted apart there (`known`): neither those who fail for the name
+from elsewhere, nor those who fail for other names from the same address, keep that user waiting. A fleet behind one
+address may log in at once there, so more failures are free. A success clears the failures of its name, and forgives one
+of the name at its address. Those of the address are forgiven by time: otherwise a user could log in to it now and then,
+and go on guessing the passwords of others.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def set_cli_secret(number: int, secret: str, actor: Actor = JOBS, *, ends_sessio
     """Give a user who logs in by OIDC a secret for command lines, generated if `secret` is empty, and return it.
 
     Only its hash is kept. `ends_sessions` ends the user's sessions in the console too. Raises InvalidError for a weak
-    one, NotFoundError, or NotAllowedError for who has a password.
+    one, NotFoundError, or NotAllowedError for a user who has a password.
     """
     secret = secret or passwords.generate()
     _require_password(secret)

@@ -17,7 +17,7 @@ from chalicelib.projects import errors as projects
 
 
 class ApiError(Exception):
-    """A failure that the client is told of. Subclasses fix Harbor's code and the HTTP status."""
+    """A failure that the client sees. Subclasses fix Harbor's code and the HTTP status."""
 
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500

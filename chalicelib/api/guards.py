@@ -1,6 +1,6 @@
 """Who may call an operation: the checks that handlers start with. The decisions are access/authorization.py's.
 
-Who may not see a project gets what a missing one gets: Harbor's 401 for nobody, 403 for others. Only who sees all
+A caller that may not see a project gets what a missing one gets: Harbor's 401 if anonymous, else 403. Only who sees all
 projects is told that one is missing.
 """
 
@@ -58,7 +58,7 @@ def require_other_project(call: Call, name: str, *needed: Permission) -> Project
 
 
 def require_in_project(caller: Caller, project: Project, resource: str, action: str) -> None:
-    """Raises UnauthorizedError or ForbiddenError for who may not do `action` on the project's `resource`."""
+    """Raises UnauthorizedError or ForbiddenError if the caller may not do `action` on the project's `resource`."""
     if Permission(resource, action) not in permissions(caller, project):
         raise refusal(caller)
 
@@ -70,19 +70,19 @@ def require_login(caller: Caller) -> None:
 
 
 def require_account(caller: Caller) -> None:
-    """Raises UnauthorizedError or ForbiddenError for who is neither a user nor a robot."""
+    """Raises UnauthorizedError or ForbiddenError if the caller is neither a user nor a robot."""
     if not caller.number and caller.robot is None:
         raise refusal(caller)
 
 
 def require_admin(caller: Caller) -> None:
-    """Raises UnauthorizedError or ForbiddenError for who is no system administrator."""
+    """Raises UnauthorizedError or ForbiddenError if the caller is no system administrator."""
     if not caller.is_admin:
         raise refusal(caller)
 
 
 def require_system(caller: Caller, resource: str, action: str) -> None:
-    """Raises UnauthorizedError or ForbiddenError for who may not do `action` on `resource` outside of projects."""
+    """Raises UnauthorizedError or ForbiddenError if the caller may not do `action` on `resource` of no project."""
     if not permits_in_system(caller, Permission(resource, action)):
         raise refusal(caller)
 

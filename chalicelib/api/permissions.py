@@ -1,4 +1,4 @@
-"""Harbor's tag `permissions`: what robots can be given, for who may make some."""
+"""Harbor's tag `permissions`: what robots can be given, for callers that may make some."""
 
 from __future__ import annotations
 

@@ -45,9 +45,9 @@ T = TypeVar("T")
 def create_project(call: Call) -> Response:
     """Every user may, unless only administrators are to, and is the project's admin then.
 
-    Of a robot's project, the administrator is. `storage_limit` is for who may set quotas; others, and who gives none
-    or 0, get the default limit. A proxy cache of an upstream registry is for system administrators to make (Harbor,
-    src/server/v2.0/handler/project.go).
+    Of a robot's project, the administrator is. `storage_limit` is for callers that may set quotas; others, and those
+    that give none or 0, get the default limit. A proxy cache of an upstream registry is for system administrators to
+    make (Harbor, src/server/v2.0/handler/project.go).
     """
     require_account(call.caller)
     if configuration.current().project_creation_restriction == "adminonly":
@@ -157,7 +157,7 @@ def get_project(call: Call) -> Response:
 
 @operation("PUT", "/projects/{project_name_or_id}")
 def update_project(call: Call) -> Response:
-    """`storage_limit` counts only from who may set quotas."""
+    """`storage_limit` counts only from callers that may set quotas."""
     project = require_project(call, "project", "update")
     body = json_body(call.request)
     if body.get("registry_id") not in (None, project.registry_id):
@@ -193,8 +193,8 @@ def get_project_deletable(call: Call) -> Response:
 
 @operation("GET", "/projects/{project_name_or_id}/summary")
 def get_project_summary(call: Call) -> Response:
-    """As in Harbor, the members and the quota are told to who may list and read them, and a proxy cache's registry to
-    who sees the project, but for its credentials.
+    """As in Harbor, the members and the quota are shown to callers that may list and read them, and a proxy cache's
+    registry to who sees the project, but for its credentials.
     """
     project = require_project(call, "project", "read")
     allowed = permissions(call.caller, project)

@@ -153,7 +153,7 @@ def _execution(call: Call, policy: Policy) -> Execution:
 
 
 def _scope(call: Call, body: dict[str, Any]) -> Project:
-    """The project that a policy is for. Raises BadRequestError, or what who may not see it gets."""
+    """The project that a policy is for. Raises BadRequestError, or what a caller gets that may not see it."""
     scope = fields.mapping(body, "scope")
     if scope.get("level") != "project":
         raise BadRequestError(f"scope {str(scope.get('level'))[:64]} is not support")

@@ -55,7 +55,7 @@ def get_ping(_call: Call) -> Response:
 
 @operation("GET", "/systeminfo")
 def get_system_info(call: Call) -> Response:
-    """As Harbor does, nobody learns only how to log in; who is logged in learns the rest."""
+    """As Harbor does, an anonymous caller learns only how to log in, a user the rest."""
     present = configuration.current()
     info: dict[str, Any] = {
         "auth_mode": present.auth_mode,

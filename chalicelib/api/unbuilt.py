@@ -3,7 +3,7 @@
 Without them here a scan would be looked for as a repository named `app/artifacts/v1/scan`. What a client asks for by a
 name or a number is not there (404); of what there is none, lists are empty; what cannot be done is not implemented
 (501, RFC 9110 section 15.6.2: unlike other faults of a server it is not worth a retry). All say what is missing.
-Who may ask is as in Harbor (src/server/v2.0/handler).
+Rights are as in Harbor (src/server/v2.0/handler).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def list_users(call: Call) -> Response:
 
 @operation("POST", "/users")
 def create_user(call: Call) -> Response:
-    """Who may make users, and anybody with a browser while users may register themselves; not while they are OIDC's."""
+    """For callers that may make users, and any browser while users may register themselves; not with OIDC's users."""
     present = configuration.current()
     if present.auth_mode != configuration.DB_AUTH:
         raise ForbiddenError(f"creating local user is not allowed under auth mode: {present.auth_mode}")
@@ -104,7 +104,7 @@ def get_current_user_permissions(call: Call) -> Response:
 
 @operation("GET", "/users/search")
 def search_users(call: Call) -> Response:
-    """Users whose name holds `username`: who adds a member looks for them, so everyone who is logged in may."""
+    """Users whose name holds `username`: adding a member takes looking for them, so every user may."""
     require_account(call.caller)
     part_of_name = call.request.query.get("username")
     if not part_of_name:
@@ -148,7 +148,7 @@ def set_user_sys_admin(call: Call) -> Response:
 
 @operation("PUT", "/users/{user_id}/password")
 def update_user_password(call: Call) -> Response:
-    """Who changes the own password gives the present one too: a login left open must not be enough.
+    """A change of one's own password takes the present one too: a login left open must not be enough.
 
     Another's is for administrators to change, not for robots that may update users: they could become anyone.
     """

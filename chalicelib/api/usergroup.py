@@ -31,7 +31,7 @@ def create_user_group(call: Call) -> Response:
 
 @operation("GET", "/usergroups/search")
 def search_user_groups(call: Call) -> Response:
-    """Groups whose name holds `groupname`: who adds a member looks for them, so everyone who is logged in may."""
+    """Groups whose name holds `groupname`: adding a member takes looking for them, so every user may."""
     require_account(call.caller)
     part_of_name = call.request.query.get("groupname")
     if not part_of_name:

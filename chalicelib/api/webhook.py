@@ -131,9 +131,10 @@ def _found(call: Call) -> tuple[Project, Policy]:
 
 
 def _is_told(call: Call, project: Project, policy: Policy) -> bool:
-    """Whether the caller is shown the headers that a policy sends: who may write it.
+    """Whether the caller is shown the headers that a policy sends: if it may write the policy.
 
-    Harbor shows them to all who may read policies; its Terraform provider compares what it wrote with what it reads.
+    Harbor shows them to everyone that may read policies; its Terraform provider compares what it wrote with what it
+    reads.
     """
     if not frozenset(SYSTEM_EVENT_TYPES).isdisjoint(policy.event_types):
         return call.caller.is_admin
@@ -180,7 +181,7 @@ def _target(body: Mapping[str, Any]) -> Target:
 
 
 def _to_json(policy: Policy, is_told: bool) -> dict[str, Any]:
-    """The swagger's WebhookPolicy, with the headers for who is told them."""
+    """The swagger's WebhookPolicy, with the headers for callers that may see them."""
     return {
         "id": policy.number,
         "name": policy.name,

@@ -42,7 +42,7 @@ def latest_page(project: str, start: int, size: int) -> tuple[list[Artifact], in
 
 
 def read_all(project: str, *, latest: bool) -> Iterator[Artifact]:
-    """Every artifact, or the newest of each repository: for who wants another order, or some of them.
+    """Every artifact, or the newest of each repository: for callers that want another order, or some of them.
 
     Raises TooMuchToRead for more than a request may read.
     """

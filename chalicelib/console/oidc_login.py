@@ -1,8 +1,8 @@
 """Logging in with a browser at the login provider: to it, back from it, and into a name of one's own.
 
 What has to be remembered on the way is in a signed cookie, bound to the browser by being there, and the way can be gone
-once. Who is new here and not onboarded at once has an hour to choose a name; what the provider said waits in the table,
-under a random name that the browser has.
+once. A user who is new and not onboarded at once has an hour to choose a name; what the provider said waits in the
+table, under a random name that the browser has.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def callback(request: Request) -> Response:
 
 
 def onboard(request: Request) -> Response:
-    """Give who has logged in for the first time the name that they choose, and begin their session."""
+    """Give a user the name that they choose at their first login, and begin their session."""
     _require_mode()
     username = fields.text(json_body(request), "username")
     waiting = cookies.read(request, _ONBOARD_COOKIE)

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.storage.conditions import new_id, now
 
 ANONYMOUS_NAME = "anonymous"
-"""As Harbor names who pulls without logging in (src/controller/event/topic.go)."""
+"""As Harbor names clients that pull without logging in (src/controller/event/topic.go)."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def save_progress(execution: Execution, **extra: Any) -> Execution:
 def finish(execution: Execution, status: Status, message: str = "") -> Execution:
     """End an execution. One that is final stays as it is. Returns it as it is then.
 
-    Whoever ends it (its machine, a stop, or who finds it dead): it tells what it has come to by then.
+    Whoever ends it (its machine, a stop, or whoever finds it dead): what it has done by then is recorded.
     """
     kind = KINDS[execution.vendor_type]
     if kind.account is not None:

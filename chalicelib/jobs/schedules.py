@@ -103,7 +103,7 @@ def _start(schedule: Schedule, due: int) -> Execution | None:
 def _establish(vendor_type: str, vendor_id: int) -> None:
     """Make EventBridge have what the record says, even if others change the record meanwhile.
 
-    Who writes last reads the record after that: so whatever the order, the last one's state is left.
+    The last writer reads the record after its write: so whatever the order, the last one's state is left.
     """
     name = _name(vendor_type, vendor_id)
     for _ in retrying.attempts(retrying.MEDIUM):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 
 class RegistryError(Exception):
-    """A failure that the client is told of. Subclasses fix the OCI code and the HTTP status."""
+    """A failure that the client sees. Subclasses fix the OCI code and the HTTP status."""
 
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500

@@ -51,7 +51,7 @@ def check(ids: Sequence[str], expires: int | None) -> None:
 
 
 def replace(project_id: int, ids: Sequence[str], expires: int | None) -> None:
-    """Set a list, the last who does so wins. `expires` is in seconds since 1970. Raises as `check` does."""
+    """Set a list; the last writer wins. `expires` is in seconds since 1970. Raises as `check` does."""
     check(ids, expires)
     present = now()
     created = read(project_id).created or present

@@ -157,7 +157,7 @@ class _Filler:
     def _require_possession(self, known: Blob, source: Upstream) -> None:
         """Compare the size and some bytes, at a place that nobody can foresee, or all of a small blob.
 
-        Who has only heard of a digest could say that it has the blob, and would be given another project's.
+        A client that has only heard of a digest could claim the blob, and would be given another project's.
         """
         start = secrets.randbelow(max(1, known.size - SAMPLE + 1))
         end = min(start + SAMPLE, known.size)

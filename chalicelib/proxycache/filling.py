@@ -1,8 +1,8 @@
 """Having blobs of a proxy project fetched from its upstream registry, and learning what has become of it.
 
-A state machine fetches the blobs of a manifest side by side (proxycache/steps.py). Who needs one that is not there asks
-for it as often as it likes: an execution is started only for what nobody is at, and what could not be had is left alone
-for a while. Those who wait look at the request, and at the repository.
+A state machine fetches the blobs of a manifest side by side (proxycache/steps.py). Whoever needs one that is not there
+asks for it as often as it likes: an execution is started only for what nobody is at, and what could not be had is left
+alone for a while. Those who wait look at the request, and at the repository.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ FULL = "full"
 """Not upstream's doing: the project has no room for what it sent, and is not to ask for it again and again."""
 
 TURN_SECONDS = 21.0
-"""How long who asks may take: a HEAD and a GET of 10 seconds each. Another asks when it has died meanwhile."""
+"""How long an asker may take: a HEAD and a GET of 10 seconds each. Another asks when it has died meanwhile."""
 _WAIT_SECONDS = 24.0
 """How long the others wait: inside the gateway's 30 seconds."""
 _LONGEST_LIMIT = 60

@@ -29,7 +29,7 @@ def blob(request: Request, target: Target, project: Project) -> Blob | Response:
     """The blob that was not there, once it is; or where to wait on for it.
 
     A HEAD waits too: the gateway tells the length of a body that it gets, and nothing that a header says.
-    Raises Unavailable for who has waited long enough, or as chalicelib/proxycache/blobs.py does.
+    Raises Unavailable for a client that has waited long enough, or as chalicelib/proxycache/blobs.py does.
     """
     waited = _waited(request)
     found = blobs.wait(_source(request, target, project), target.reference, is_first=not waited)

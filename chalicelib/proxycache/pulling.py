@@ -4,7 +4,7 @@ By digest, a local copy is served, and upstream is asked only when there is none
 (at most once in a few seconds: freshness.py) what the tag stands for; of that the local copy is served, or fetched.
 Where upstream does not answer, limits requests or refuses, it is the local copy that the tag pointed at last.
 
-A HEAD fetches nothing, for who only looks whether a tag has moved should not cost upstream a pull. Clients that HEAD a
+A HEAD fetches nothing: looking whether a tag has moved should not cost upstream a pull. Clients that HEAD a
 tag pull the digest next: the tag waits for that (Harbor: `EnsureTag`).
 
 What upstream has and Berth would not take from a pusher is handed on and not kept: the client gets the
@@ -36,7 +36,7 @@ from chalicelib.upstreams.client import Descriptor
 from chalicelib.upstreams.errors import UpstreamContentInvalid
 
 ACTOR = Actor("harbor-proxyservice")
-"""Who puts what was fetched, as Harbor names it (src/common/secret/store.go)."""
+"""The actor of pushes of what was fetched, as Harbor names it (src/common/secret/store.go)."""
 
 Read = Callable[[str], PulledManifest]
 """Reads a local manifest by its digest, as far as the project's policies let it be pulled. Raises ManifestUnknown."""
@@ -99,7 +99,7 @@ def _hit(source: Source, found: PulledManifest) -> PulledManifest:
 
 
 def _fetched(source: Source, digest: str, tag: str = "") -> Reply:
-    """Have a manifest fetched that is not here, for who pulls `tag`. Nobody's fetch is good for another time."""
+    """Have a manifest fetched that is not here, for a client that pulls `tag`. No fetch is good for another time."""
     traffic.count_miss(source.project.project_id)
     return freshness.ask(source.origin, f"fetch|{digest}", partial(_fetch, source, digest, tag), 0)
 

@@ -25,7 +25,7 @@ Open = Callable[[int, int | None], Body]
 _TRIES = 6
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LONGEST_RETRY_AFTER = 20
-"""Seconds that a connection waits when it is told to; who waits for the blob is told of a longer pause."""
+"""Seconds that a connection waits when upstream says so; with a longer pause the client is answered at once."""
 _PROGRESS = 1 << 20
 """Bytes after which a connection's failures are forgotten."""
 _STALL_SECONDS, _STALL_BYTES = 30.0, 1 << 16

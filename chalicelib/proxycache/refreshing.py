@@ -38,7 +38,7 @@ _Platform = tuple[str, ...]
 def wanted(repository: str, days: int, moment: int) -> list[str]:
     """The tags of a repository that were pulled in the `days` before `moment`, by name; with 0 days all of them.
 
-    Who pulls a tag's digest, as docker does after a HEAD of the tag, counts too.
+    A pull of a tag's digest, as docker's after a HEAD of the tag, counts too.
     """
     by_digest = listings.tags_by_digest(repository)
     tags = [tag for each in by_digest.values() for tag in each]

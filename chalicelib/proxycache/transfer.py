@@ -34,7 +34,7 @@ _SENDERS = 2
 _SPARE = 2
 """Buffers for parts that have come, and wait for an earlier one."""
 _LOOK_SECONDS = 0.5
-"""How often who waits for a buffer looks whether it is to stop."""
+"""How often a thread that waits for a buffer looks whether it is to stop."""
 _LEAST_GROWTH = 8
 """Of what is read again without ranges, the share that has to come anew: else each attempt ends where the last did."""
 

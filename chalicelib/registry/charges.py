@@ -26,7 +26,7 @@ MAX_PER_TRANSACTION = 60
 def make(project: Project, sizes: Mapping[str, int], uploaded: Collection[str] = ()) -> bool:
     """Charge a project for more digests than a commit takes, ahead of it. False when others changed the charges.
 
-    Uploads brought the bytes of `uploaded`. Who then does not commit frees the charges. Raises QuotaExceeded.
+    Uploads brought the bytes of `uploaded`. A push that then does not commit frees the charges. Raises QuotaExceeded.
     """
     number, digests = project.project_id, list(sizes)
     for start in range(0, len(digests), MAX_PER_TRANSACTION):
@@ -42,7 +42,7 @@ def make(project: Project, sizes: Mapping[str, int], uploaded: Collection[str] =
 def add(repository: str, digest: str, size: int) -> None:
     """Charge a project for a blob that comes after the manifests that name it; again is no more.
 
-    Who does so looks whether it was right when the blob is there (docs/gc.md, "Charges"). Raises QuotaExceeded,
+    The caller looks whether it was right when the blob is there (docs/gc.md, "Charges"). Raises QuotaExceeded,
     NameUnknown when the project is gone, or Unavailable.
     """
     refused: tuple[usage.Total, ...] = ()
@@ -71,7 +71,7 @@ def free(repository: str, digests: Iterable[str]) -> None:
     """Free what a project is charged for and no manifest of it names any more.
 
     Called after edges were dropped. Whoever drops the last edge onto a digest frees it: one that is seen held is left
-    to who holds it, and one that others have changed to them.
+    to its holder, and one that others have changed to them.
     """
     project = rules.find(project_of(repository))
     if project is None:

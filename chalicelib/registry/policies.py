@@ -42,7 +42,7 @@ def is_signer(user_agent: str) -> bool:
 
 
 def allowed(repository: str, reference: str, policy: Policy, *, signs: bool) -> PulledManifest:
-    """The manifest that a tag or digest names, if the project lets it be pulled. `signs` is for who may and will sign.
+    """The manifest that a tag or digest names, if the project lets it be pulled. `signs`: the caller may and will sign.
 
     As many reads as without a policy, except for a child of an index, which the index's signature covers.
     Raises ManifestUnknown or PolicyViolation.

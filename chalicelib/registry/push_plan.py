@@ -124,7 +124,7 @@ def _require_expected(wanted: Wanted, view: View) -> None:
     else:
         wanted.preconditions.require(current.digest if current else None)
     if current is not None and current.media_type.lower() != wanted.parsed.media_type.lower():
-        # Who pulls the digest is told one type: another would have it read these bytes in another way.
+        # A client that pulls the digest gets one type: by another it would read these bytes in another way.
         raise ManifestInvalid(f"{wanted.digest} is of the type {current.media_type} in {wanted.repository}")
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an upstream registry: with its record, which the API tells of, and with calling it."""
+"""What can go wrong with an upstream registry: with its record, which the API shows, and with calling it."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _get_blob(request: Request, target: Target, _caller: Caller) -> Response:
 
 
 def _pull_blob(request: Request, target: Target, _caller: Caller) -> Response:
-    """A blob's GET or HEAD by who cannot push, and so relies on it for no longer than the answer."""
+    """A blob's GET or HEAD by a caller that cannot push, and so relies on it for no longer than the answer."""
     return _send_blob(request, target, blobs.find_to_pull)
 
 

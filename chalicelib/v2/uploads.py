@@ -110,9 +110,9 @@ def begin(
 
 
 def _require_owner(owner: Owner, session: Session, *, anew: bool = False) -> None:
-    """Raises BlobUploadUnknown when who began an upload may not go on with it any more."""
+    """Raises BlobUploadUnknown when the owner of an upload may not go on with it any more."""
     if not owners.may_still_push(owner, session.repository, session.project_id, anew=anew):
-        raise BlobUploadUnknown("who began this upload may not push here any more")
+        raise BlobUploadUnknown("the owner of this upload may not push here any more")
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def _save(project: Project, policy: Policy, others: Sequence[Policy], event: Eve
 
 
 def _until_unchanged(project: Project, attempt: Callable[[Project, Sequence[Policy]], bool]) -> None:
-    """Try with the project and its policies as they are now, in this order: who changes a policy changes both."""
+    """Try with the project and its policies as they are now, in this order: a change of a policy changes both."""
     for _ in retrying.attempts(retrying.LOW):
         current = rules.get(project.name)
         if attempt(current, table.read_all(project.project_id)):

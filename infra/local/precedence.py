@@ -95,7 +95,8 @@ class Precedence:
             ended = time.monotonic()
             if is_beside:
                 self._credit -= ended - started
-                # Who would have come meanwhile could not. Not `ended`: who is never alone would make itself a client.
+                # Others could not have come meanwhile. Not `ended`: a caller that is never alone would make itself a
+                # client.
                 self._last_client = min(ended, self._last_client + ended - started)
 
     async def _for_a_gap(self) -> None:

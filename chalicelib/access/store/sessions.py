@@ -1,6 +1,6 @@
 """The Accounts table: what a browser is remembered by between requests, dropped by TTL.
 
-The browser holds a random name; the item is under its digest, so that who reads the table can be nobody.
+The browser holds a random name; the item is under its digest, so that nobody can act as a user by reading the table.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def finish(
 
 
 def delete(execution: Execution) -> None:
-    """Drop a final execution: who deletes a policy deletes its history. Its tasks and logs go by TTL."""
+    """Drop a final execution: the history of a policy goes with it. Its tasks and logs go by TTL."""
     _key_item(execution).delete()
     tables.ExecutionNumberItem(EXECUTION_NUMBER, padded(execution.number)).delete()
 

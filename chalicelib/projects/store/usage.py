@@ -213,7 +213,7 @@ def mark_freeing(project_id: int, charge: Charge) -> str:
 
 
 def keep(project_id: int, digest: str) -> bool:
-    """Take a mark away, so that who set it does not free the charge. False when it is freed already."""
+    """Take a mark away, so that its setter does not free the charge. False when it is freed already."""
     key = charge_key(project_id, digest)
     return write_if(
         tables.ChargeItem(key.pk, key.sk).update,

@@ -1,6 +1,6 @@
 """The Jobs table: the line to its upstream registry that all fills of a project share, where its bandwidth is limited.
 
-The item tells until when it is booked. Who wants to receive for a while books that behind those who came before.
+The item says until when it is booked. Whoever wants to receive for a while books that behind those before.
 """
 
 from __future__ import annotations

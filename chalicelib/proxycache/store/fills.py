@@ -152,7 +152,7 @@ def extend(lease: Lease, until: int) -> bool:
 
 
 def note_upload(lease: Lease, repository: str, upload: str) -> bool:
-    """Write down the upload that the blob is in, for who goes on. False when the lease has come to be another's."""
+    """Write down the upload that the blob is in, for whoever goes on. False when the lease is another's by now."""
     actions = [tables.FillLeaseItem.repository.set(repository), tables.FillLeaseItem.upload.set(upload)]
     return write_if(_lease_item(lease).update, actions=actions, condition=tables.FillLeaseItem.holder == lease.holder)
 

@@ -75,7 +75,7 @@ def write(
 ) -> int:
     """Give the reply, and the turn back; nothing happens when the turn has been another's since.
 
-    A reply of more than SIZE_LIMIT bytes is not kept: only who has it knows it. Returns its size in bytes of JSON.
+    A reply of more than SIZE_LIMIT bytes is not kept: only its asker has it. Returns its size in bytes of JSON.
     """
     plain = json.dumps(reply, separators=(",", ":")).encode()
     content = zlib.compress(plain)

@@ -38,7 +38,7 @@ class UserCountItem(Item):
     users = NumberAttribute()
     changes = NumberAttribute()
     complete = BooleanAttribute(null=True)
-    """Of the first part: who was there before users were counted is."""
+    """Of the first part: users of before they were counted are."""
 
 
 class GroupItem(Item):

@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol, with bounds on a connection on which no request is being answered.
 
-uvicorn limits the pause between two requests (`timeout_keep_alive`) alone, and that only until a byte comes: who sends
-no head, or one without end, would hold a connection and memory for ever. How slowly a body may come is the app's.
+uvicorn limits the pause between two requests (`timeout_keep_alive`) alone, and that only until a byte comes: a client
+that sends no head, or one without end, would hold a connection and memory for ever. How slowly a body may come is the
+app's.
 
 Run with `uvicorn --http chalicelib.v2.relay.protocol:BoundedHeads`.
 """
