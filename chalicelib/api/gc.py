@@ -88,14 +88,14 @@ def get_gc_schedule(call: Call) -> Response:
 def create_gc_schedule(call: Call) -> Response:
     """Start a run (`Manual`) or set the schedule. Harbor's answer for a run names it in `Location`."""
     require_system(call.caller, _RESOURCE, "create")
-    started = _kick(call)
+    started = _start_or_schedule(call)
     return Response(201, {"Location": f"{PREFIX}/system/gc/{started.number if started else 0}"})
 
 
 @operation("PUT", "/system/gc/schedule")
 def update_gc_schedule(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "update")
-    _kick(call)
+    _start_or_schedule(call)
     return Response(200)
 
 
@@ -122,7 +122,7 @@ def _facts(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _kick(call: Call) -> Execution | None:
+def _start_or_schedule(call: Call) -> Execution | None:
     """Do what a Schedule object says; returns the run that it has started, if any."""
     body = json_body(call.request)
     schedule = fields.mapping(body, "schedule")

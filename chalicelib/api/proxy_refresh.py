@@ -66,18 +66,18 @@ def get_refresh_schedule(call: Call) -> Response:
 def create_refresh_schedule(call: Call) -> Response:
     """Refresh now (`Manual`), or set the schedule."""
     project = _project(call, "update")
-    started = _kick(call, project)
+    started = _start_or_schedule(call, project)
     location = f"{PREFIX}/projects/{project.project_id}/refreshes/{started.number if started else 'schedule'}"
     return Response(201, {"Location": location})
 
 
 @operation("PUT", _SCHEDULE, is_own=True)
 def update_refresh_schedule(call: Call) -> Response:
-    _kick(call, _project(call, "update"))
+    _start_or_schedule(call, _project(call, "update"))
     return Response(200)
 
 
-def _kick(call: Call, project: Project) -> Execution | None:
+def _start_or_schedule(call: Call, project: Project) -> Execution | None:
     """Do what {"schedule": {"type", "cron"}, "parameters": {"policy", "days"}} says; returns the run, if it is one."""
     body = json_body(call.request)
     schedule = fields.mapping(body, "schedule")

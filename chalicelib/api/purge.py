@@ -65,14 +65,14 @@ def get_purge_schedule(call: Call) -> Response:
 @operation("POST", f"{_BASE}/schedule")
 def create_purge_schedule(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "create")
-    number = _kick(call)
+    number = _start_or_schedule(call)
     return Response(201, {"Location": f"{call.request.path.rpartition('/')[0]}/{number}"})
 
 
 @operation("PUT", f"{_BASE}/schedule")
 def update_purge_schedule(call: Call) -> Response:
     require_system(call.caller, _RESOURCE, "update")
-    _kick(call)
+    _start_or_schedule(call)
     return Response(200)
 
 
@@ -99,7 +99,7 @@ def get_purge_job_log(call: Call) -> Response:
     return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, tasks.read_log(found[0].number).encode())
 
 
-def _kick(call: Call) -> int:
+def _start_or_schedule(call: Call) -> int:
     """Do what a Schedule asks for: purge now, or set when. Returns the execution's number; 0 when none is started."""
     body = json_body(call.request)
     schedule, parameters = fields.mapping(body, "schedule"), fields.mapping(body, "parameters")
