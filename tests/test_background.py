@@ -28,14 +28,14 @@ def write(entries):
     say(" ".join(["written", *entries]))
     return []
 
-gathered = background.Gathered(write)
+gathered = background.WriteBehindBuffer(write)
 background.START()
 say("started")
 for line in sys.stdin:
     if line.strip():
         gathered.add(line.strip())
     say("answered")
-    background.answered()
+    background.response_sent()
 """
 
 
@@ -119,7 +119,7 @@ def test_a_thread_writes_the_first_at_once_and_what_follows_later() -> None:
 
 
 def test_without_either_it_is_done_before_the_answer_leaves() -> None:
-    with process("answered") as child:
+    with process("response_sent") as child:
         invoke(child, "first")
         assert said(child) == "answered"
         assert said(child) == "written first"

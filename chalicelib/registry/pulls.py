@@ -46,7 +46,7 @@ _consumers: list[WriteBehindBuffer[Pull]] = []
 
 
 def on_pull(write: Callable[[list[Pull]], list[Pull]]) -> WriteBehindBuffer[Pull]:
-    """Have `write` told of all pulls from now on, together and after the responses (background.Gathered).
+    """Have `write` told of all pulls from now on, together and after the responses (background.WriteBehindBuffer).
 
     It returns those that it could not write for now, and is told of them again.
     """

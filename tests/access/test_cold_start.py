@@ -17,7 +17,7 @@ _OTHERS = (
     *("registry.deletion", "registry.listings", "registry.push", "registry.upload_writer", "registry.uploads"),
     *("project_deletion", "artifacts.labels", "registry.store.labels", "registry.store.uploads"),
 )
-_MODULES = 59
+_MODULES = 60
 """Modules of ours that a pull's start imports: each takes about half a millisecond. Packages are not counted."""
 _LIST = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
